@@ -1,0 +1,191 @@
+//! The durable part of an account: a pure function of the journal.
+//!
+//! [`Account::apply`] is the one place where an entry changes an account; the wallet actor, the index builder, recovery and
+//! `arus verify` all call it (through [`fold`] where the account may not exist yet). What a crash forgets (holds) is in [`super::wallet`].
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    entry::{Entry, Outcome},
+    time::Timestamp,
+};
+use crate::money::{AccountId, Currency, Lsn, Money, OwnerId, Posting, PostingKind};
+
+/// Whether an account takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum AccountStatus {
+    /// Pays and receives.
+    Active,
+    /// Neither pays nor receives until it is made active again.
+    Frozen,
+    /// Ended, for good.
+    Closed,
+}
+
+/// An account as the journal up to `applied_lsn` says. All counters are minor units of `currency`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// Whose it is.
+    pub owner: OwnerId,
+    /// Its one currency.
+    pub currency: Currency,
+    /// Whether it takes part.
+    pub status: AccountStatus,
+    /// All that ever left.
+    pub debits_posted: i128,
+    /// All that ever came in.
+    pub credits_posted: i128,
+    /// What is durably set aside (P6).
+    pub authorized: i128,
+    /// How far below zero the available balance may go.
+    pub overdraft_limit: i128,
+    /// How much may leave on one UTC day.
+    pub daily_debit_limit: Option<i128>,
+    /// The UTC day `day_debits` counts, in days since 1970-01-01.
+    pub day: u32,
+    /// What left or was set aside on `day`.
+    pub day_debits: i128,
+    /// The last entry in this state.
+    pub applied_lsn: Lsn,
+}
+
+/// A counter left `i128`, or a line named another currency: the journal itself would be wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invariant broken at lsn {lsn}: posting {amount:?} cannot be applied to account {account} in {currency}")]
+pub struct FoldError {
+    /// Where.
+    pub lsn: Lsn,
+    /// Which account.
+    pub account: AccountId,
+    /// Its currency.
+    pub currency: Currency,
+    /// What was to be applied.
+    pub amount: Money,
+}
+
+impl Account {
+    /// An account as it is opened: empty and active.
+    pub fn open(id: AccountId, owner: OwnerId, currency: Currency) -> Self {
+        Self {
+            id,
+            owner,
+            currency,
+            status: AccountStatus::Active,
+            debits_posted: 0,
+            credits_posted: 0,
+            authorized: 0,
+            overdraft_limit: 0,
+            daily_debit_limit: None,
+            day: 0,
+            day_debits: 0,
+            applied_lsn: Lsn(0),
+        }
+    }
+
+    /// An account of the house, created on first use.
+    pub fn system(id: AccountId, currency: Currency) -> Self {
+        Self::open(id, OwnerId::system(), currency)
+    }
+
+    /// Credits minus debits. Counters are bounded by [`Account::post`], so the difference exists.
+    pub fn balance(&self) -> Money {
+        Money::new(self.credits_posted.saturating_sub(self.debits_posted), self.currency)
+    }
+
+    /// What left or was set aside on this UTC day, in minor units.
+    pub fn debits_on(&self, day: u32) -> i128 {
+        if self.day == day { self.day_debits } else { 0 }
+    }
+
+    /// Applies all that a durable entry does to this account. An entry at or below `applied_lsn` changes nothing, so
+    /// running a stretch of the journal twice is running it once.
+    pub fn apply(&mut self, entry: &Entry, lsn: Lsn, at: Timestamp) -> Result<(), FoldError> {
+        if lsn <= self.applied_lsn {
+            return Ok(());
+        }
+        if let Outcome::Account { account, failure: None, .. } = &entry.outcome
+            && account.id == self.id
+        {
+            // The settings, not the counters: those are as old as the decision.
+            self.status = account.status;
+            self.overdraft_limit = account.overdraft_limit;
+            self.daily_debit_limit = account.daily_debit_limit;
+        }
+        for posting in &entry.postings {
+            if posting.account == self.id {
+                self.post(posting, lsn, at)?;
+            }
+        }
+        self.applied_lsn = lsn;
+        Ok(())
+    }
+
+    /// Applies one line of a durable entry.
+    pub fn post(&mut self, posting: &Posting, lsn: Lsn, at: Timestamp) -> Result<(), FoldError> {
+        let minor = posting.amount.minor;
+        self.turn_day(at.utc_day());
+        let done = (posting.amount.currency == self.currency).then_some(()).and_then(|()| match posting.kind {
+            PostingKind::Debit => {
+                self.debits_posted = self.debits_posted.checked_add(minor)?;
+                self.day_debits = self.day_debits.checked_add(minor)?;
+                Some(())
+            }
+            PostingKind::Credit => {
+                self.credits_posted = self.credits_posted.checked_add(minor)?;
+                Some(())
+            }
+            PostingKind::Authorize => {
+                self.authorized = self.authorized.checked_add(minor)?;
+                self.day_debits = self.day_debits.checked_add(minor)?;
+                Some(())
+            }
+            PostingKind::Settle => {
+                self.authorized = self.authorized.checked_sub(minor).filter(|left| *left >= 0)?;
+                self.debits_posted = self.debits_posted.checked_add(minor)?;
+                Some(())
+            }
+            PostingKind::Void { held_on } => {
+                self.authorized = self.authorized.checked_sub(minor).filter(|left| *left >= 0)?;
+                if held_on == self.day {
+                    self.day_debits = self.day_debits.checked_sub(minor)?;
+                }
+                Some(())
+            }
+        });
+        done.ok_or_else(|| FoldError { lsn, account: self.id.clone(), currency: self.currency, amount: posting.amount })
+    }
+
+    fn turn_day(&mut self, day: u32) {
+        if day > self.day {
+            self.day = day;
+            self.day_debits = 0;
+        }
+    }
+}
+
+/// Applies all that `entry` does to account `id`, which it may create. See [`Account::apply`].
+pub fn fold(
+    state: &mut Option<Account>,
+    id: &AccountId,
+    entry: &Entry,
+    lsn: Lsn,
+    at: Timestamp,
+) -> Result<(), FoldError> {
+    if state.is_none() {
+        *state = match &entry.outcome {
+            Outcome::Account { account, failure: None, .. } if account.id == *id => Some(account.clone()),
+            Outcome::Payment(_)
+            | Outcome::Transfer { .. }
+            | Outcome::Reservation { .. }
+            | Outcome::Account { .. }
+            | Outcome::Rates => entry
+                .postings
+                .iter()
+                .find(|posting| posting.account == *id)
+                .map(|posting| Account::system(id.clone(), posting.amount.currency)),
+        };
+    }
+    state.as_mut().map_or(Ok(()), |account| account.apply(entry, lsn, at))
+}

@@ -1,0 +1,119 @@
+//! Why a command was declined: the one list of codes (P3, class 3).
+//!
+//! A decline is an answer: it is recorded in an entry, binds its key and replays. What is malformed or unknown never
+//! gets here; see [`crate::Refusal`].
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Every code a decided command can fail with. The wire spells them in capitals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FailureCode {
+    /// The payer's available balance does not cover the amount.
+    InsufficientFunds,
+    /// Risk rules said no.
+    RiskRejected,
+    /// An account is frozen: it neither pays nor receives.
+    AccountFrozen,
+    /// An account is closed.
+    AccountClosed,
+    /// The amount is not in the account's currency.
+    CurrencyMismatch,
+    /// The payer's daily debit limit would be passed.
+    DailyLimitExceeded,
+    /// The account's balance would pass 10^27 minor units.
+    AccountLimitExceeded,
+    /// No rate, directly or through a pivot.
+    FxRateUnavailable,
+    /// The rate is older than its source allows, or the two legs could not be priced from one rate set.
+    FxRateStale,
+    /// A leg would be worth less than one minor unit.
+    AmountTooSmall,
+    /// A leg would be above 10^18 minor units.
+    AmountTooLarge,
+    /// Payer and payee are one account.
+    SameAccount,
+    /// The given source account is not the customer's.
+    SourceNotOwned,
+    /// An account with this id exists.
+    AccountExists,
+    /// The account still holds money, or money is pending on it.
+    AccountNotEmpty,
+    /// The owner has as many accounts as one owner may have.
+    TooManyAccounts,
+    /// The reservation is captured, released or expired.
+    ReservationNotActive,
+    /// More than what is left of the reservation.
+    AmountExceedsReservation,
+}
+
+impl FailureCode {
+    /// All codes, in the order of the list above.
+    pub const ALL: [Self; 18] = [
+        Self::InsufficientFunds,
+        Self::RiskRejected,
+        Self::AccountFrozen,
+        Self::AccountClosed,
+        Self::CurrencyMismatch,
+        Self::DailyLimitExceeded,
+        Self::AccountLimitExceeded,
+        Self::FxRateUnavailable,
+        Self::FxRateStale,
+        Self::AmountTooSmall,
+        Self::AmountTooLarge,
+        Self::SameAccount,
+        Self::SourceNotOwned,
+        Self::AccountExists,
+        Self::AccountNotEmpty,
+        Self::TooManyAccounts,
+        Self::ReservationNotActive,
+        Self::AmountExceedsReservation,
+    ];
+
+    /// The code as metrics and logs spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InsufficientFunds => "INSUFFICIENT_FUNDS",
+            Self::RiskRejected => "RISK_REJECTED",
+            Self::AccountFrozen => "ACCOUNT_FROZEN",
+            Self::AccountClosed => "ACCOUNT_CLOSED",
+            Self::CurrencyMismatch => "CURRENCY_MISMATCH",
+            Self::DailyLimitExceeded => "DAILY_LIMIT_EXCEEDED",
+            Self::AccountLimitExceeded => "ACCOUNT_LIMIT_EXCEEDED",
+            Self::FxRateUnavailable => "FX_RATE_UNAVAILABLE",
+            Self::FxRateStale => "FX_RATE_STALE",
+            Self::AmountTooSmall => "AMOUNT_TOO_SMALL",
+            Self::AmountTooLarge => "AMOUNT_TOO_LARGE",
+            Self::SameAccount => "SAME_ACCOUNT",
+            Self::SourceNotOwned => "SOURCE_NOT_OWNED",
+            Self::AccountExists => "ACCOUNT_EXISTS",
+            Self::AccountNotEmpty => "ACCOUNT_NOT_EMPTY",
+            Self::TooManyAccounts => "TOO_MANY_ACCOUNTS",
+            Self::ReservationNotActive => "RESERVATION_NOT_ACTIVE",
+            Self::AmountExceedsReservation => "AMOUNT_EXCEEDS_RESERVATION",
+        }
+    }
+}
+
+/// A decline: its code and one sentence that says what happened and with which figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The stable code.
+    pub code: FailureCode,
+    /// For people; may change between versions.
+    pub message: String,
+}
+
+impl Failure {
+    /// A decline.
+    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.name(), self.message)
+    }
+}

@@ -1,0 +1,171 @@
+//! A wallet reservation: money set aside durably, captured in parts, always expiring (P10).
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    failure::{Failure, FailureCode},
+    request::{Finality, Reserve},
+    time::Timestamp,
+};
+use crate::money::{AccountId, Money, OpId, Posting, PostingKind};
+
+/// Where a reservation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReservationStatus {
+    /// Something is left to capture.
+    Active,
+    /// Nothing is left, and something was captured.
+    Captured,
+    /// Freed by the client, nothing captured.
+    Released,
+    /// Freed by time, nothing captured.
+    Expired,
+    /// The Reserve itself was declined.
+    Failed,
+}
+
+/// A reservation as it is after an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// Its id: the op of the Reserve.
+    pub id: OpId,
+    /// Who pays.
+    pub account: AccountId,
+    /// Whom captures credit by default.
+    pub destination: Option<AccountId>,
+    /// How much was set aside.
+    pub amount: Money,
+    /// How much was captured so far.
+    pub captured: Money,
+    /// How much is still set aside.
+    pub remaining: Money,
+    /// Where it stands.
+    pub status: ReservationStatus,
+    /// When the rest is freed.
+    pub expires_at: Timestamp,
+    /// The UTC day of the hold, whose daily limit it counts against.
+    pub held_on: u32,
+}
+
+/// Why the rest of a reservation is freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The client asked for it.
+    Released,
+    /// Its time is over.
+    Expired,
+}
+
+/// The next state, with the lines that lead there.
+pub type Step = (Reservation, Vec<Posting>);
+
+impl Reservation {
+    /// What a Reserve decided at `now` makes.
+    pub fn new(id: OpId, request: &Reserve, now: Timestamp) -> Self {
+        Self {
+            id,
+            account: request.account.clone(),
+            destination: request.destination.clone(),
+            amount: request.amount,
+            captured: Money::zero(request.amount.currency),
+            remaining: request.amount,
+            status: ReservationStatus::Active,
+            expires_at: now.plus(request.expires_in),
+            held_on: now.utc_day(),
+        }
+    }
+
+    /// The same reservation, declined before it held anything.
+    #[must_use]
+    pub fn failed(mut self) -> Self {
+        self.status = ReservationStatus::Failed;
+        self.remaining = Money::zero(self.amount.currency);
+        self
+    }
+
+    /// Whether captures may follow.
+    pub fn is_active(&self) -> bool {
+        self.status == ReservationStatus::Active
+    }
+
+    /// How much a capture of `amount` (or of all that is left) takes.
+    pub fn check_capture(&self, amount: Option<Money>) -> Result<Money, Failure> {
+        self.check_active()?;
+        let amount = amount.unwrap_or(self.remaining);
+        match self.remaining.checked_sub(amount) {
+            None => Err(Failure::new(
+                FailureCode::CurrencyMismatch,
+                format!("reservation {} is in {}, the amount is {amount}", self.id, self.amount.currency),
+            )),
+            Some(left) if left.minor < 0 => Err(Failure::new(
+                FailureCode::AmountExceedsReservation,
+                format!("reservation {} has {} left, {amount} is too much", self.id, self.remaining),
+            )),
+            Some(_) => Ok(amount),
+        }
+    }
+
+    /// Takes `amount` (checked by [`Reservation::check_capture`]) and credits it to `payee`.
+    pub fn capture(&self, amount: Money, payee: AccountId, finality: Finality) -> Result<Step, Failure> {
+        let amount = self.check_capture(Some(amount))?;
+        let mut next = self.clone();
+        let mut lines = vec![
+            Posting::new(self.account.clone(), PostingKind::Settle, amount),
+            Posting::new(payee, PostingKind::Credit, amount),
+        ];
+        next.captured.minor = next.captured.minor.saturating_add(amount.minor);
+        next.remaining.minor = next.remaining.minor.saturating_sub(amount.minor);
+        if finality == Finality::Final {
+            next.free_rest(&mut lines);
+        }
+        if next.remaining.minor == 0 {
+            next.status = ReservationStatus::Captured;
+        }
+        Ok((next, lines))
+    }
+
+    /// Frees what is left.
+    pub fn end(&self, end: End) -> Result<Step, Failure> {
+        self.check_active()?;
+        let mut next = self.clone();
+        let mut lines = Vec::new();
+        next.free_rest(&mut lines);
+        next.status = match end {
+            _ if next.captured.minor > 0 => ReservationStatus::Captured,
+            End::Released => ReservationStatus::Released,
+            End::Expired => ReservationStatus::Expired,
+        };
+        Ok((next, lines))
+    }
+
+    fn free_rest(&mut self, lines: &mut Vec<Posting>) {
+        if self.remaining.minor > 0 {
+            let kind = PostingKind::Void { held_on: self.held_on };
+            lines.push(Posting::new(self.account.clone(), kind, self.remaining));
+            self.remaining.minor = 0;
+        }
+    }
+
+    fn check_active(&self) -> Result<(), Failure> {
+        if self.is_active() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            FailureCode::ReservationNotActive,
+            format!("reservation {} is {}", self.id, self.status.name()),
+        ))
+    }
+}
+
+impl ReservationStatus {
+    /// The status as the wire spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Captured => "CAPTURED",
+            Self::Released => "RELEASED",
+            Self::Expired => "EXPIRED",
+            Self::Failed => "FAILED",
+        }
+    }
+}

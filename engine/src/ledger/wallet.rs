@@ -1,0 +1,233 @@
+//! A wallet: an account's durable state plus what a crash may forget (P6).
+//!
+//! Holds and expectations live here from their grant to the commit of their entry. Balances change only in
+//! [`Wallet::apply`], by durable entries. `available = balance - held - authorised + overdraft limit`.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use super::{
+    account::{Account, AccountStatus, FoldError},
+    entry::Entry,
+    failure::{Failure, FailureCode},
+    request::{DailyLimit, UpdateAccount},
+    time::Timestamp,
+};
+use crate::money::{ACCOUNT_MINOR_MAX, Lsn, Money, OpId};
+
+/// What a command in flight may do to the account once it commits. Minor units.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pending {
+    debit: i128,
+    credit: i128,
+}
+
+/// One account with its volatile part.
+#[derive(Debug)]
+pub struct Wallet {
+    account: Account,
+    /// The status new holds are judged by: ahead of `account.status` while a change commits.
+    gate: AccountStatus,
+    pending: HashMap<OpId, Pending, RandomState>,
+    held: i128,
+    expected: i128,
+}
+
+/// What a client sees of an account: durable state and what is pending, read at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountView {
+    /// The durable state.
+    pub account: Account,
+    /// What may still be spent.
+    pub available: Money,
+    /// Held and set aside.
+    pub pending_debits: Money,
+    /// Expected.
+    pub pending_credits: Money,
+}
+
+impl Wallet {
+    /// A wallet with nothing pending.
+    pub fn new(account: Account) -> Self {
+        Self { gate: account.status, account, pending: HashMap::default(), held: 0, expected: 0 }
+    }
+
+    /// The durable state.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Whether some command in flight has yet to commit or end.
+    pub fn is_busy(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Balance, available and pending, as one answer.
+    pub fn view(&self) -> AccountView {
+        let money = |minor| Money::new(minor, self.account.currency);
+        AccountView {
+            account: self.account.clone(),
+            available: money(self.available_minor()),
+            pending_debits: money(self.held.saturating_add(self.account.authorized)),
+            pending_credits: money(self.expected),
+        }
+    }
+
+    // Every counter here is bounded by ACCOUNT_MINOR_MAX (10^27), so sums stay far inside i128.
+    fn available_minor(&self) -> i128 {
+        self.account
+            .balance()
+            .minor
+            .saturating_sub(self.held)
+            .saturating_sub(self.account.authorized)
+            .saturating_add(self.account.overdraft_limit)
+    }
+
+    /// Payer's side: holds `amount` for `op` if it is there.
+    pub fn hold(&mut self, op: OpId, amount: Money, now: Timestamp) -> Result<(), Failure> {
+        self.check_open(amount)?;
+        let available = self.available_minor();
+        if amount.minor > available {
+            return Err(Failure::new(
+                FailureCode::InsufficientFunds,
+                format!(
+                    "account {} has {} available, {amount} is needed",
+                    self.account.id,
+                    Money::new(available, amount.currency)
+                ),
+            ));
+        }
+        let day = now.utc_day();
+        let spent = self.account.debits_on(day).saturating_add(self.held);
+        if let Some(limit) = self.account.daily_debit_limit
+            && spent.saturating_add(amount.minor) > limit
+        {
+            return Err(Failure::new(
+                FailureCode::DailyLimitExceeded,
+                format!(
+                    "account {} may be debited {} on one UTC day and {} is used or held, {amount} is too much",
+                    self.account.id,
+                    Money::new(limit, amount.currency),
+                    Money::new(spent, amount.currency)
+                ),
+            ));
+        }
+        self.pending.entry(op).or_default().debit = amount.minor;
+        self.held = self.held.saturating_add(amount.minor);
+        Ok(())
+    }
+
+    /// Payee's side: notes that `op` will credit `amount`. A second call for one `op` replaces the first.
+    pub fn expect(&mut self, op: OpId, amount: Money) -> Result<(), Failure> {
+        self.check_open(amount)?;
+        let before = self.pending.get(&op).map_or(0, |pending| pending.credit);
+        let expected = self.expected.saturating_sub(before).saturating_add(amount.minor);
+        if self.account.balance().minor.saturating_add(expected) > ACCOUNT_MINOR_MAX {
+            return Err(Failure::new(
+                FailureCode::AccountLimitExceeded,
+                format!("account {} would pass 10^27 minor units", self.account.id),
+            ));
+        }
+        self.pending.entry(op).or_default().credit = amount.minor;
+        self.expected = expected;
+        Ok(())
+    }
+
+    fn check_open(&self, amount: Money) -> Result<(), Failure> {
+        let id = &self.account.id;
+        match self.gate {
+            AccountStatus::Frozen => {
+                return Err(Failure::new(FailureCode::AccountFrozen, format!("account {id} is frozen")));
+            }
+            AccountStatus::Closed => {
+                return Err(Failure::new(FailureCode::AccountClosed, format!("account {id} is closed")));
+            }
+            AccountStatus::Active => {}
+        }
+        if amount.currency != self.account.currency {
+            return Err(Failure::new(
+                FailureCode::CurrencyMismatch,
+                format!("account {id} is in {}, the amount is {amount}", self.account.currency),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Ends what `op` had pending: its entry committed, or it never will.
+    pub fn release(&mut self, op: OpId) {
+        if let Some(pending) = self.pending.remove(&op) {
+            self.held = self.held.saturating_sub(pending.debit);
+            self.expected = self.expected.saturating_sub(pending.credit);
+        }
+    }
+
+    /// Decides a change of settings. A freeze or close stops new holds from here on, before it is durable.
+    /// The caller sees to it that one account has one change in flight.
+    pub fn change(&mut self, change: &UpdateAccount) -> Result<Account, Failure> {
+        let mut next = self.account.clone();
+        if self.gate == AccountStatus::Closed {
+            return Err(Failure::new(
+                FailureCode::AccountClosed,
+                format!("account {} is closed; a closed account never changes", next.id),
+            ));
+        }
+        for limit in change.overdraft_limit.iter().chain(match &change.daily_debit_limit {
+            Some(DailyLimit::AtMost(limit)) => Some(limit),
+            Some(DailyLimit::Unlimited) | None => None,
+        }) {
+            if limit.currency != next.currency {
+                return Err(Failure::new(
+                    FailureCode::CurrencyMismatch,
+                    format!("account {} is in {}, the limit is {limit}", next.id, next.currency),
+                ));
+            }
+        }
+        if change.status == Some(AccountStatus::Closed) {
+            self.check_empty()?;
+        }
+        next.status = change.status.unwrap_or(next.status);
+        next.overdraft_limit = change.overdraft_limit.map_or(next.overdraft_limit, |limit| limit.minor);
+        next.daily_debit_limit = match change.daily_debit_limit {
+            Some(DailyLimit::AtMost(limit)) => Some(limit.minor),
+            Some(DailyLimit::Unlimited) => None,
+            None => next.daily_debit_limit,
+        };
+        if next.status != AccountStatus::Active {
+            self.gate = next.status;
+        }
+        Ok(next)
+    }
+
+    fn check_empty(&self) -> Result<(), Failure> {
+        let balance = self.account.balance();
+        if balance.minor != 0 || self.account.authorized != 0 || self.is_busy() {
+            return Err(Failure::new(
+                FailureCode::AccountNotEmpty,
+                format!(
+                    "account {} has a balance of {balance}, {} set aside and {} payments in flight; all must be none",
+                    self.account.id,
+                    Money::new(self.account.authorized, balance.currency),
+                    self.pending.len()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// A change that was decided will not commit: new holds are judged by the durable status again.
+    pub fn abandon_change(&mut self) {
+        self.gate = self.account.status;
+    }
+
+    /// Applies what a durable entry does to this account and ends what it had pending.
+    pub fn apply(&mut self, entry: &Entry, lsn: Lsn, at: Timestamp) -> Result<(), FoldError> {
+        let status = self.account.status;
+        self.release(entry.op);
+        self.account.apply(entry, lsn, at)?;
+        if self.account.status != status {
+            self.gate = self.account.status;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,3 @@
+//! Arus's engine.
+pub mod ledger;
+pub mod money;

@@ -1,0 +1,200 @@
+//! [`Money`]: an exact count of minor units in one currency.
+//!
+//! Text is parsed and printed by `rust_decimal`; arithmetic is checked `i128`. There is no addition between
+//! currencies: [`Money::checked_add`] refuses it.
+
+use std::fmt;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::{Currency, CurrencyError};
+
+/// The largest amount of one posting, in minor units (P8): a product with a rate stays exact in `i128`.
+pub const POSTING_MINOR_MAX: i128 = 1_000_000_000_000_000_000;
+
+/// The largest balance of an account, either sign, in minor units (P8).
+pub const ACCOUNT_MINOR_MAX: i128 = 1_000_000_000_000_000_000_000_000_000;
+
+/// The longest amount text that is looked at, in bytes.
+const AMOUNT_TEXT_MAX: usize = 64;
+
+/// An exact amount: `minor` units of `currency`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Money {
+    /// Minor units: cents for USD, yen for JPY.
+    pub minor: i128,
+    /// The ISO 4217 currency.
+    pub currency: Currency,
+}
+
+/// Why a text is not an amount in its currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AmountError {
+    /// Not a plain decimal number.
+    #[error("must be a plain decimal number such as 250.00, without sign, exponent or separators")]
+    Syntax,
+    /// More fraction digits than the currency has.
+    #[error("has more fraction digits than {currency} allows ({allowed})")]
+    TooPrecise {
+        /// The currency.
+        currency: Currency,
+        /// How many fraction digits it has.
+        allowed: u32,
+    },
+    /// Zero or less, where something must move.
+    #[error("must be greater than zero")]
+    NotPositive,
+    /// Above [`POSTING_MINOR_MAX`].
+    #[error("must be at most 10^18 minor units")]
+    TooLarge,
+    /// The currency is none.
+    #[error("{0}")]
+    Currency(#[from] CurrencyError),
+}
+
+impl Money {
+    /// `minor` units of `currency`.
+    pub const fn new(minor: i128, currency: Currency) -> Self {
+        Self { minor, currency }
+    }
+
+    /// No money, in `currency`.
+    pub const fn zero(currency: Currency) -> Self {
+        Self::new(0, currency)
+    }
+
+    /// Reads a decimal text exactly: never rounds, refuses what does not fit, zero included.
+    pub fn parse_positive(text: &str, currency: Currency) -> Result<Self, AmountError> {
+        let money = Self::parse(text, currency)?;
+        if money.minor <= 0 {
+            return Err(AmountError::NotPositive);
+        }
+        Ok(money)
+    }
+
+    /// Reads a decimal text exactly; zero and negative amounts are let through.
+    pub fn parse(text: &str, currency: Currency) -> Result<Self, AmountError> {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if text.len() > AMOUNT_TEXT_MAX || !plain(whole) || !plain(fraction) {
+            return Err(AmountError::Syntax);
+        }
+        let exponent = currency.exponent();
+        let decimal = Decimal::from_str_exact(text).map_err(|_| AmountError::TooLarge)?;
+        if decimal.scale() > exponent {
+            return Err(AmountError::TooPrecise { currency, allowed: exponent });
+        }
+        let minor = exponent
+            .checked_sub(decimal.scale())
+            .and_then(|shift| 10_i128.checked_pow(shift))
+            .and_then(|factor| decimal.mantissa().checked_mul(factor))
+            .filter(|minor| (-POSTING_MINOR_MAX..=POSTING_MINOR_MAX).contains(minor))
+            .ok_or(AmountError::TooLarge)?;
+        Ok(Self::new(minor, currency))
+    }
+
+    /// The sum, or `None` between currencies or beyond `i128`.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        let minor = self.minor.checked_add(other.minor)?;
+        (self.currency == other.currency).then_some(Self::new(minor, self.currency))
+    }
+
+    /// The difference, or `None` between currencies or beyond `i128`.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        let minor = self.minor.checked_sub(other.minor)?;
+        (self.currency == other.currency).then_some(Self::new(minor, self.currency))
+    }
+
+    /// The number alone, with all fraction digits of the currency: `250.00`.
+    pub fn decimal(self) -> String {
+        // The fallback is beyond 10^28 minor units, which no account of a client can reach.
+        Decimal::try_from_i128_with_scale(self.minor, self.currency.exponent())
+            .map_or_else(|_| format!("{}e-{}", self.minor, self.currency.exponent()), |decimal| decimal.to_string())
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.decimal(), self.currency)
+    }
+}
+
+impl fmt::Debug for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn currency(code: &str) -> Currency {
+        Currency::from_code(code).expect("a test currency")
+    }
+
+    #[test]
+    fn reads_exactly() {
+        for (text, code, minor) in [
+            ("250", "USD", 25_000),
+            ("250.00", "USD", 25_000),
+            ("0.01", "IDR", 1),
+            ("7", "JPY", 7),
+            ("1.234", "KWD", 1_234),
+            ("10000000000000000.00", "USD", POSTING_MINOR_MAX),
+        ] {
+            assert_eq!(Money::parse_positive(text, currency(code)).map(|m| m.minor), Ok(minor), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_hold_exactly() {
+        let usd = currency("USD");
+        let forty_digits = "1".repeat(40);
+        for (text, error) in [
+            ("", AmountError::Syntax),
+            ("1e30", AmountError::Syntax),
+            ("+1", AmountError::Syntax),
+            ("1_000", AmountError::Syntax),
+            (".5", AmountError::Syntax),
+            ("5.", AmountError::Syntax),
+            ("1,00", AmountError::Syntax),
+            (" 1", AmountError::Syntax),
+            ("--1", AmountError::Syntax),
+            ("0", AmountError::NotPositive),
+            ("0.00", AmountError::NotPositive),
+            ("-5", AmountError::NotPositive),
+            (forty_digits.as_str(), AmountError::TooLarge),
+            ("10000000000000000.01", AmountError::TooLarge),
+        ] {
+            assert_eq!(Money::parse_positive(text, usd), Err(error), "{text}");
+        }
+        let too_precise = AmountError::TooPrecise { currency: usd, allowed: 2 };
+        assert_eq!(Money::parse_positive("1.005", usd), Err(too_precise));
+        assert_eq!(Money::parse_positive("1.000", usd), Err(too_precise));
+        assert!(Money::parse_positive("250.00", currency("JPY")).is_err());
+    }
+
+    #[test]
+    fn currencies_do_not_mix() {
+        let (usd, jpy) = (Money::new(1, currency("USD")), Money::new(1, currency("JPY")));
+        assert_eq!(usd.checked_add(jpy), None);
+        assert_eq!(usd.checked_sub(jpy), None);
+        assert_eq!(usd.checked_add(usd), Some(Money::new(2, currency("USD"))));
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_money_round_trip(
+            minor in -POSTING_MINOR_MAX..=POSTING_MINOR_MAX,
+            code in prop::sample::select(vec!["USD", "JPY", "KWD", "CLF", "IDR"]),
+        ) {
+            let money = Money::new(minor, currency(code));
+            prop_assert_eq!(Money::parse(&money.decimal(), money.currency), Ok(money));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! An ISO 4217 currency that knows its exponent, from the `iso_currency` table.
+//!
+//! Only currencies with minor units can hold money here (ISO 4217 gives gold or the SDR none), so a [`Currency`] in
+//! hand can always price a minor unit. On disk a currency is its ISO numeric code.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A currency with minor units, by ISO 4217.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Currency(iso_currency::Currency);
+
+/// Why a code names no currency that money can be kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CurrencyError {
+    /// The code is not in ISO 4217.
+    #[error("must be an ISO 4217 code of three capital letters, such as USD")]
+    Unknown,
+    /// ISO 4217 lists the code without minor units (XAU, XDR, XXX).
+    #[error("is an ISO 4217 code without minor units; money cannot be kept in it")]
+    NoMinorUnit,
+}
+
+impl Currency {
+    /// The currency of an ISO 4217 alphabetic code, three capital letters.
+    pub fn from_code(code: &str) -> Result<Self, CurrencyError> {
+        Self::checked(iso_currency::Currency::from_code(code))
+    }
+
+    /// The currency of an ISO 4217 numeric code, as kept on disk.
+    pub fn from_numeric(numeric: u16) -> Result<Self, CurrencyError> {
+        Self::checked(iso_currency::Currency::from_numeric(numeric))
+    }
+
+    fn checked(found: Option<iso_currency::Currency>) -> Result<Self, CurrencyError> {
+        let currency = found.ok_or(CurrencyError::Unknown)?;
+        currency.exponent().map(|_| Self(currency)).ok_or(CurrencyError::NoMinorUnit)
+    }
+
+    /// The alphabetic code.
+    pub fn code(self) -> &'static str {
+        self.0.code()
+    }
+
+    /// The numeric code.
+    pub fn numeric(self) -> u16 {
+        self.0.numeric()
+    }
+
+    /// How many decimal digits the minor unit has: JPY 0, USD 2, KWD 3.
+    pub fn exponent(self) -> u32 {
+        self.0.exponent().map_or(0, u32::from)
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl Serialize for Currency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(self.numeric())
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_numeric(u16::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponents_follow_iso_4217() {
+        for (code, exponent) in [("JPY", 0), ("USD", 2), ("IDR", 2), ("KWD", 3), ("CLF", 4)] {
+            assert_eq!(Currency::from_code(code).map(Currency::exponent), Ok(exponent), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_currency_is_refused() {
+        for code in ["", "usd", "US", "USDD", "ZZZ", "U$D"] {
+            assert_eq!(Currency::from_code(code), Err(CurrencyError::Unknown), "{code}");
+        }
+        assert_eq!(Currency::from_code("XAU"), Err(CurrencyError::NoMinorUnit));
+    }
+}

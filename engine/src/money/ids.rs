@@ -1,0 +1,156 @@
+//! Ids as newtypes: never bare strings or integers.
+//!
+//! String ids are shared (`Arc<str>`), so a payment's path clones a pointer. Every string id is 1 to 64 visible ASCII
+//! characters, which keeps index keys and log lines plain.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// The longest string id, in bytes.
+const ID_MAX: usize = 64;
+
+/// What accounts of the house itself start with; clients can name none of their own so.
+pub const SYSTEM_PREFIX: &str = "sys/";
+
+/// Why a text is no id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Empty, too long, or with a character that is not visible ASCII.
+    #[error("must be 1 to 64 visible ASCII characters")]
+    Shape,
+    /// Starts with [`SYSTEM_PREFIX`].
+    #[error("must not start with sys/, which is kept for the house's own accounts and keys")]
+    Reserved,
+}
+
+macro_rules! string_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// A client's id: 1 to 64 visible ASCII characters, not starting with `sys/`.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                if text.starts_with(SYSTEM_PREFIX) {
+                    return Err(IdError::Reserved);
+                }
+                Self::parse_any(text)
+            }
+
+            /// Any well-formed id, those of the house included.
+            pub fn parse_any(text: &str) -> Result<Self, IdError> {
+                if text.is_empty() || text.len() > ID_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
+                    return Err(IdError::Shape);
+                }
+                Ok(Self(text.into()))
+            }
+        }
+
+        impl Deref for $name {
+            type Target = str;
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+string_id! {
+    /// The client's idempotency key, unique per tenant over all mutating methods (P2).
+    TxId
+}
+string_id! {
+    /// An account.
+    AccountId
+}
+string_id! {
+    /// Who owns accounts: a customer, a merchant, or the house.
+    OwnerId
+}
+
+impl AccountId {
+    /// Whether this is an account of the house, which is created on first use and has no limits.
+    pub fn is_system(&self) -> bool {
+        self.starts_with(SYSTEM_PREFIX)
+    }
+
+    /// An account of the house: `sys/{role}/{currency}`.
+    pub fn system(role: &str, currency: super::Currency) -> Self {
+        Self(format!("{SYSTEM_PREFIX}{role}/{currency}").into())
+    }
+}
+
+impl OwnerId {
+    /// The owner of all accounts of the house.
+    pub fn system() -> Self {
+        Self("sys/house".into())
+    }
+}
+
+/// A tenant; 0 is the default. Every entry and every index key starts with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TenantId(pub u32);
+
+/// A position in the journal: 1 for the first entry, without gaps. 0 is before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Lsn(pub u64);
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What one command makes: a payment, a deposit, a reservation. A UUID version 7 (RFC 9562), so it rises with time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OpId(pub u128);
+
+impl OpId {
+    /// Reads the hyphenated or plain hexadecimal form.
+    pub fn parse(text: &str) -> Result<Self, uuid::Error> {
+        uuid::Uuid::parse_str(text).map(|uuid| Self(uuid.as_u128()))
+    }
+}
+
+impl fmt::Display for OpId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        uuid::Uuid::from_u128(self.0).hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for OpId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_visible_ascii_and_bounded() {
+        let longest = "x".repeat(ID_MAX);
+        let too_long = "x".repeat(ID_MAX + 1);
+        assert!(TxId::parse(&longest).is_ok());
+        for text in ["", too_long.as_str(), "a b", "caf\u{e9}", "a\n", "\u{0}"] {
+            assert_eq!(TxId::parse(text), Err(IdError::Shape), "{text:?}");
+        }
+        assert_eq!(AccountId::parse("sys/fx/USD"), Err(IdError::Reserved));
+        assert!(AccountId::parse_any("sys/fx/USD").is_ok_and(|id| id.is_system()));
+    }
+}

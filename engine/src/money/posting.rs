@@ -1,0 +1,54 @@
+//! One line of an entry: what it does to one account.
+//!
+//! Amounts are positive; the kind gives the direction. Posted lines ([`PostingKind::Debit`], `Settle`, `Credit`) sum
+//! to zero per currency in every entry; `Authorize` and `Void` only move the durable part of what is pending (P6).
+
+use serde::{Deserialize, Serialize};
+
+use super::{AccountId, Money};
+
+/// What a posting does to its account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PostingKind {
+    /// Takes money out.
+    Debit,
+    /// Puts money in.
+    Credit,
+    /// Sets money aside for a client who was told so: a durable hold.
+    Authorize,
+    /// Takes out money that was set aside.
+    Settle,
+    /// Frees money that was set aside on this UTC day (days since 1970-01-01), so that its daily limit is given back.
+    Void {
+        /// The day of the authorisation.
+        held_on: u32,
+    },
+}
+
+/// One line of an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posting {
+    /// The account.
+    pub account: AccountId,
+    /// What happens to it.
+    pub kind: PostingKind,
+    /// How much, above zero, in the account's currency.
+    pub amount: Money,
+}
+
+impl Posting {
+    /// A line.
+    pub const fn new(account: AccountId, kind: PostingKind, amount: Money) -> Self {
+        Self { account, kind, amount }
+    }
+
+    /// The change of the posted balance in minor units: credits above zero, debits below.
+    pub fn signed_minor(&self) -> i128 {
+        match self.kind {
+            PostingKind::Credit => self.amount.minor,
+            // An amount is at most POSTING_MINOR_MAX, so its negation always exists.
+            PostingKind::Debit | PostingKind::Settle => self.amount.minor.saturating_neg(),
+            PostingKind::Authorize | PostingKind::Void { .. } => 0,
+        }
+    }
+}
