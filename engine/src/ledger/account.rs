@@ -47,6 +47,8 @@ pub struct Account {
     pub day: u32,
     /// What left or was set aside on `day`.
     pub day_debits: i128,
+    /// The entry that opened it, or that first touched an account of the house.
+    pub opened_lsn: Lsn,
     /// The last entry in this state.
     pub applied_lsn: Lsn,
 }
@@ -80,6 +82,7 @@ impl Account {
             daily_debit_limit: None,
             day: 0,
             day_debits: 0,
+            opened_lsn: Lsn(0),
             applied_lsn: Lsn(0),
         }
     }
@@ -186,6 +189,9 @@ pub fn fold(
                 .find(|posting| posting.account == *id)
                 .map(|posting| Account::system(id.clone(), posting.amount.currency)),
         };
+        if let Some(account) = state {
+            account.opened_lsn = lsn;
+        }
     }
     state.as_mut().map_or(Ok(()), |account| account.apply(entry, lsn, at))
 }

@@ -13,6 +13,7 @@ pub mod failure;
 pub mod flow;
 pub mod fx;
 pub mod invariants;
+pub mod owner;
 pub mod payment;
 pub mod request;
 pub mod reservation;

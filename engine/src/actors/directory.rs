@@ -1,0 +1,417 @@
+//! Which accounts and owners are in memory, and how they get there and leave (P1, P6).
+//!
+//! Nothing outside this file knows where an account lives. A caller takes an [`AccountRef`] once; it pins the account.
+//! An absent one is loaded once for all who wait, on the loading pool: the tail first, then the index row, then the
+//! tail's blocks folded on top. An idle account leaves when nothing else refers to it and its mailbox is empty.
+
+use std::{
+    fmt,
+    hash::BuildHasher,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering, fence},
+    },
+};
+
+use arc_swap::ArcSwap;
+use dashmap::{DashMap, mapref::entry::Entry as Slot};
+use foldhash::fast::{FixedState, RandomState};
+use tokio::sync::oneshot;
+
+use super::{
+    handover::OnFatal,
+    mailbox::{Mailbox, Place},
+    wallet::WalletActor,
+};
+use crate::{
+    OverloadReason, Refusal,
+    clock::Clock,
+    index::{AccountKey, Index, IndexError, OwnerKey, OwnerRow},
+    journal::{block::account_hash, tail::Tail},
+    ledger::{
+        account::{Account, fold},
+        entry::Entry,
+        flow::Party,
+        owner::Owner,
+    },
+    messages::WalletMessage,
+    metrics::ActorKind,
+    money::{AccountId, Currency, Lsn, OwnerId, TenantId},
+    pool::Pool,
+};
+
+/// How many callers may wait for one load.
+const LOAD_WAITERS_MAX: usize = 1_024;
+
+/// A pinned account.
+pub type AccountRef = Arc<AccountHandle>;
+/// A pinned owner.
+pub type OwnerRef = Arc<OwnerHandle>;
+
+/// An account in memory: its mailbox and what never changes about it.
+pub struct AccountHandle {
+    key: AccountKey,
+    /// Known once the account is open.
+    facts: OnceLock<(Currency, OwnerId)>,
+    /// What it becomes if an opening commits.
+    intended: Option<(Currency, OwnerId)>,
+    mailbox: Arc<Mailbox<WalletActor>>,
+    queued: Arc<AtomicU32>,
+    /// Used since the last sweep.
+    used: AtomicBool,
+}
+
+impl AccountHandle {
+    /// Its id.
+    pub fn id(&self) -> &AccountId {
+        &self.key.1
+    }
+
+    /// As a party of a payment; `None` while there is no such account.
+    pub fn party(&self) -> Option<Party> {
+        let (currency, owner) = self.facts.get()?;
+        Some(Party { account: self.key.1.clone(), currency: *currency, owner: owner.clone() })
+    }
+
+    /// Sends to its actor.
+    pub fn send(&self, message: WalletMessage) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        self.mailbox.send(message);
+    }
+
+    /// Messages in its mailbox.
+    pub fn depth(&self) -> u32 {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// An entry touched it, so it exists from here on.
+    pub fn mark_open(&self) {
+        if let (None, Some(intended)) = (self.facts.get(), &self.intended) {
+            // Only the journal thread gets here; a second call finds it set.
+            let _ = self.facts.set(intended.clone());
+        }
+    }
+}
+
+impl fmt::Debug for AccountHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Account({})", self.key.1)
+    }
+}
+
+/// An owner's record in memory.
+#[derive(Debug)]
+pub struct OwnerHandle {
+    key: OwnerKey,
+    record: ArcSwap<Owner>,
+    used: AtomicBool,
+}
+
+impl OwnerHandle {
+    /// The record now.
+    pub fn record(&self) -> Arc<Owner> {
+        self.record.load_full()
+    }
+
+    /// Applies a durable entry; only the journal thread calls this.
+    pub fn apply(&self, entry: &Entry, lsn: Lsn) {
+        let mut owner = Owner::clone(&self.record.load());
+        owner.apply(&self.key.1, entry, lsn);
+        self.record.store(Arc::new(owner));
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Join {
+    First,
+    Second,
+}
+
+type Loaded = Result<Option<AccountRef>, Refusal>;
+
+/// See the module.
+pub struct Directory {
+    accounts: DashMap<AccountKey, AccountRef, RandomState>,
+    owners: DashMap<OwnerKey, OwnerRef, RandomState>,
+    loads: DashMap<AccountKey, Vec<oneshot::Sender<Loaded>>, RandomState>,
+    tail: Arc<Tail>,
+    index: Arc<dyn Index>,
+    pool: Pool,
+    places: Vec<Place>,
+    clock: Clock,
+    on_fatal: OnFatal,
+    resident_max: usize,
+}
+
+impl Directory {
+    /// An empty directory.
+    pub(crate) fn new(
+        tail: Arc<Tail>,
+        index: Arc<dyn Index>,
+        pool: Pool,
+        places: Vec<Place>,
+        (clock, on_fatal): (Clock, OnFatal),
+        resident_max: usize,
+    ) -> Self {
+        Self {
+            accounts: DashMap::default(),
+            owners: DashMap::default(),
+            loads: DashMap::default(),
+            tail,
+            index,
+            pool,
+            places,
+            clock,
+            on_fatal,
+            resident_max,
+        }
+    }
+
+    /// The partition of an owner; of a house account, its own, so that they spread.
+    pub fn partition(&self, tenant: TenantId, owner: &OwnerId, account: Option<&AccountId>) -> usize {
+        let hasher = FixedState::with_seed(u64::from(tenant.0));
+        let hash = match account.filter(|account| account.is_system()) {
+            Some(account) => hasher.hash_one(account),
+            None => hasher.hash_one(owner),
+        };
+        usize::try_from(hash).unwrap_or_default().checked_rem(self.places.len()).unwrap_or_default()
+    }
+
+    /// The place of a partition.
+    pub fn place(&self, partition: usize) -> Option<&Place> {
+        self.places.get(partition)
+    }
+
+    /// Accounts in memory.
+    pub fn resident(&self) -> usize {
+        self.accounts.len()
+    }
+
+    /// The accounts with the deepest mailboxes.
+    pub fn hottest(&self, limit: usize) -> Vec<(AccountId, u32)> {
+        let mut hot: Vec<_> = self
+            .accounts
+            .iter()
+            .filter(|handle| handle.depth() > 0)
+            .map(|handle| (handle.id().clone(), handle.depth()))
+            .collect();
+        hot.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        hot.truncate(limit);
+        hot
+    }
+
+    /// An account, loaded if need be; `None` if there is none.
+    pub async fn account(self: &Arc<Self>, key: &AccountKey) -> Loaded {
+        if let Some(handle) = self.accounts.get(key) {
+            handle.used.store(true, Ordering::Relaxed);
+            return Ok(handle.facts.get().is_some().then(|| Arc::clone(&handle)));
+        }
+        let (receiver, join) = self.join_load(key)?;
+        if join == Join::First {
+            self.begin_load(key);
+        }
+        receiver.await.unwrap_or_else(|_| Err(Refusal::Internal("a load was dropped".into())))
+    }
+
+    /// An account of the house, which exists as soon as somebody asks.
+    pub async fn system(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        role: &str,
+        currency: Currency,
+    ) -> Result<AccountRef, Refusal> {
+        let key = (tenant, AccountId::system(role, currency));
+        match self.account(&key).await? {
+            Some(handle) => Ok(handle),
+            None => Ok(self.absent(key, currency, OwnerId::system())),
+        }
+    }
+
+    /// The actor that will be this account if an opening commits, or the one that is.
+    pub async fn to_open(
+        self: &Arc<Self>,
+        key: AccountKey,
+        currency: Currency,
+        owner: OwnerId,
+    ) -> Result<AccountRef, Refusal> {
+        match self.account(&key).await? {
+            Some(handle) => Ok(handle),
+            None => Ok(self.absent(key, currency, owner)),
+        }
+    }
+
+    fn absent(&self, key: AccountKey, currency: Currency, owner: OwnerId) -> AccountRef {
+        let intended = (currency, owner);
+        match self.accounts.entry(key.clone()) {
+            // Left behind by an opening that did not commit, perhaps with another owner: it was never used.
+            Slot::Occupied(mut slot) if slot.get().facts.get().is_none() && !slot.get().key.1.is_system() => {
+                let handle = self.start(key, intended, None);
+                slot.insert(Arc::clone(&handle));
+                handle
+            }
+            Slot::Occupied(slot) => Arc::clone(slot.get()),
+            Slot::Vacant(slot) => {
+                let handle = self.start(key, intended, None);
+                slot.insert(Arc::clone(&handle));
+                handle
+            }
+        }
+    }
+
+    fn start(&self, key: AccountKey, facts: (Currency, OwnerId), account: Option<Account>) -> AccountRef {
+        let queued = Arc::new(AtomicU32::new(0));
+        let (id, counter) = (key.1.clone(), Arc::clone(&queued));
+        let (clock, on_fatal) = (self.clock.clone(), Arc::clone(&self.on_fatal));
+        let is_open = account.is_some() || key.1.is_system();
+        let account = account.or_else(|| key.1.is_system().then(|| Account::system(key.1.clone(), facts.0)));
+        let partition = self.partition(key.0, &facts.1, Some(&key.1));
+        let build = move |_: &mut _| WalletActor::new(id, account, counter, clock, on_fatal);
+        let place = self.place(partition).or(self.places.first());
+        let Some(place) = place else { std::process::abort() };
+        let mailbox = Mailbox::start(place, ActorKind::Wallet, build);
+        let known = OnceLock::new();
+        if is_open {
+            let _ = known.set(facts.clone());
+        }
+        let used = AtomicBool::new(true);
+        Arc::new(AccountHandle { key, facts: known, intended: Some(facts), mailbox, queued, used })
+    }
+
+    /// Joins the load of an account; says whether it is yet to be started.
+    fn join_load(&self, key: &AccountKey) -> Result<(oneshot::Receiver<Loaded>, Join), Refusal> {
+        let (sender, receiver) = oneshot::channel();
+        let join = match self.loads.entry(key.clone()) {
+            Slot::Occupied(mut slot) => {
+                if slot.get().len() >= LOAD_WAITERS_MAX {
+                    return Err(Refusal::overloaded(OverloadReason::Loads));
+                }
+                slot.get_mut().push(sender);
+                Join::Second
+            }
+            Slot::Vacant(slot) => {
+                slot.insert(vec![sender]);
+                Join::First
+            }
+        };
+        Ok((receiver, join))
+    }
+
+    /// Starts the load that [`Directory::join_load`] made necessary.
+    fn begin_load(self: &Arc<Self>, key: &AccountKey) {
+        let (directory, wanted) = (Arc::clone(self), key.clone());
+        if !self.pool.submit(Box::new(move || directory.finish_load(&wanted))) {
+            self.tell_waiters(key, &Err(Refusal::overloaded(OverloadReason::Loads)));
+        }
+    }
+
+    fn tell_waiters(&self, key: &AccountKey, loaded: &Loaded) {
+        if let Some((_, waiters)) = self.loads.remove(key) {
+            for waiter in waiters {
+                // A waiter that went away needs no answer.
+                let _ = waiter.send(loaded.clone());
+            }
+        }
+    }
+
+    /// On the pool: loads, makes resident, tells all who wait.
+    fn finish_load(&self, key: &AccountKey) {
+        let loaded = self
+            .read_account(key)
+            .map(|account| account.map(|account| self.make_resident(key, account)))
+            .map_err(|error| Refusal::Internal(error.to_string()));
+        self.tell_waiters(key, &loaded);
+        self.sweep();
+    }
+
+    /// The load rule of P1: tail, then index, then the tail's blocks above the row. Blocks.
+    pub fn read_account(&self, key: &AccountKey) -> Result<Option<Account>, IndexError> {
+        let blocks = self.tail.touching(account_hash(key.0, &key.1));
+        let mut account = self.index.account(key)?;
+        for committed in blocks.iter().flat_map(|block| block.committed()) {
+            if committed.entry.tenant == key.0 {
+                fold(&mut account, &key.1, &committed.entry, committed.lsn, committed.at)?;
+            }
+        }
+        Ok(account)
+    }
+
+    fn make_resident(&self, key: &AccountKey, account: Account) -> AccountRef {
+        match self.accounts.entry(key.clone()) {
+            Slot::Occupied(slot) => Arc::clone(slot.get()),
+            Slot::Vacant(slot) => {
+                let facts = (account.currency, account.owner.clone());
+                let handle = self.start(key.clone(), facts, Some(account));
+                slot.insert(Arc::clone(&handle));
+                handle
+            }
+        }
+    }
+
+    /// Passivates accounts that nobody refers to, whose mailbox is empty and that were not used since the last sweep,
+    /// once there are too many. The guard of the map is held while that is decided.
+    pub fn sweep(&self) {
+        if self.accounts.len() > self.resident_max {
+            self.accounts
+                .retain(|_, handle| handle.used.swap(false, Ordering::Relaxed) || !is_idle(handle, &handle.queued));
+        }
+        if self.owners.len() > self.resident_max {
+            self.owners.retain(|_, handle| handle.used.swap(false, Ordering::Relaxed) || Arc::strong_count(handle) > 1);
+        }
+    }
+
+    /// An owner's record, loaded if need be; an owner nobody knows has no accounts.
+    pub async fn owner(self: &Arc<Self>, key: &OwnerKey) -> Result<OwnerRef, Refusal> {
+        if let Some(handle) = self.owners.get(key) {
+            handle.used.store(true, Ordering::Relaxed);
+            return Ok(Arc::clone(&handle));
+        }
+        let (sender, receiver) = oneshot::channel();
+        let (directory, key) = (Arc::clone(self), key.clone());
+        let job = move || {
+            let loaded = directory.load_owner(&key).map_err(|error| Refusal::Internal(error.to_string()));
+            // A caller that went away needs no answer.
+            let _ = sender.send(loaded);
+            directory.sweep();
+        };
+        if !self.pool.submit(Box::new(job)) {
+            return Err(Refusal::overloaded(OverloadReason::Loads));
+        }
+        receiver.await.unwrap_or_else(|_| Err(Refusal::Internal("a load was dropped".into())))
+    }
+
+    /// The load rule of P1. Only an owner with accounts stays resident, unless somebody is about to open one.
+    fn load_owner(&self, key: &OwnerKey) -> Result<OwnerRef, IndexError> {
+        let blocks = self.tail.all();
+        let mut owner = Owner::default();
+        for row in self.index.owner(key)? {
+            match row {
+                OwnerRow::Account(owned) => owner.accounts.push(owned),
+                OwnerRow::Default(account, since) => owner.default = Some((account, since)),
+            }
+        }
+        owner.accounts.sort_by_key(|owned| owned.opened_lsn);
+        for committed in blocks.iter().flat_map(|block| block.committed()) {
+            if committed.entry.tenant == key.0 {
+                owner.apply(&key.1, &committed.entry, committed.lsn);
+            }
+        }
+        let build = || {
+            Arc::new(OwnerHandle {
+                key: key.clone(),
+                record: ArcSwap::from_pointee(owner),
+                used: AtomicBool::new(true),
+            })
+        };
+        Ok(Arc::clone(&self.owners.entry(key.clone()).or_insert_with(build)))
+    }
+}
+
+/// Nobody but the map refers to it, and nothing is in its mailbox.
+fn is_idle(handle: &AccountRef, queued: &AtomicU32) -> bool {
+    if Arc::strong_count(handle) > 1 {
+        return false;
+    }
+    // Pairs with the release of whoever dropped the last other reference: its sends are visible.
+    fence(Ordering::Acquire);
+    queued.load(Ordering::Acquire) == 0
+}

@@ -1,0 +1,116 @@
+//! One actor per currency pair, and the desk that keeps them on one rate book.
+//!
+//! A publication becomes the desk's book first and is then sent to every pair, so a pair that starts meanwhile has it
+//! either way. Prices carry their book's version; a payment takes two only from one book (P8).
+
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler};
+use arc_swap::ArcSwap;
+use dashmap::{DashMap, mapref::entry::Entry as Slot};
+
+use super::mailbox::{Mailbox, Place, Queued};
+use crate::{
+    clock::Clock,
+    ledger::{
+        failure::{Failure, FailureCode},
+        fx::{FxPolicy, Pair, PairPrice, RateBook},
+    },
+    messages::{FxMessage, PaymentMessage},
+    metrics::{ActorKind, Live},
+};
+
+/// How many pairs have an actor at most.
+const PAIRS_MAX: usize = 4_096;
+
+/// The rates and the actors of their pairs.
+pub struct Desk {
+    book: ArcSwap<RateBook>,
+    pairs: DashMap<Pair, Arc<Mailbox<FxRateActor>>>,
+    policy: FxPolicy,
+    clock: Clock,
+    places: Vec<Place>,
+}
+
+impl Desk {
+    /// A desk with the rates of the journal.
+    pub fn new(book: RateBook, policy: FxPolicy, clock: Clock, places: Vec<Place>) -> Self {
+        Self { book: ArcSwap::from_pointee(book), pairs: DashMap::new(), policy, clock, places }
+    }
+
+    /// The rates now.
+    pub fn book(&self) -> Arc<RateBook> {
+        self.book.load_full()
+    }
+
+    /// How rates age.
+    pub fn policy(&self) -> &FxPolicy {
+        &self.policy
+    }
+
+    /// All pairs switch to `book`. Called by the hand-over only, so publications follow one another.
+    pub fn publish(&self, book: RateBook) {
+        let book = Arc::new(book);
+        self.book.store(Arc::clone(&book));
+        for pair in &self.pairs {
+            pair.send(FxMessage::Publish(Arc::clone(&book)));
+        }
+    }
+
+    /// The actor of a pair.
+    pub fn pair(&self, pair: Pair) -> Result<Arc<Mailbox<FxRateActor>>, Failure> {
+        if let Some(mailbox) = self.pairs.get(&pair) {
+            return Ok(Arc::clone(&mailbox));
+        }
+        let place = usize::from(pair.base.numeric() ^ pair.quote.numeric()).checked_rem(self.places.len());
+        let place = place.and_then(|i| self.places.get(i));
+        let (Some(place), true) = (place, self.pairs.len() < PAIRS_MAX) else {
+            return Err(Failure::new(FailureCode::FxRateUnavailable, "too many currency pairs are in use"));
+        };
+        match self.pairs.entry(pair) {
+            Slot::Occupied(slot) => Ok(Arc::clone(slot.get())),
+            Slot::Vacant(slot) => {
+                // Read under the slot's guard: a publication after this finds the pair in the map.
+                let (book, policy, clock) = (self.book(), self.policy, self.clock.clone());
+                let build = move |_: &mut _| FxRateActor { pair, book, policy, clock, _live: Live::new(ActorKind::Fx) };
+                let mailbox = Mailbox::start(place, ActorKind::Fx, build);
+                slot.insert(Arc::clone(&mailbox));
+                Ok(mailbox)
+            }
+        }
+    }
+}
+
+/// See the module.
+pub struct FxRateActor {
+    pair: Pair,
+    book: Arc<RateBook>,
+    policy: FxPolicy,
+    clock: Clock,
+    _live: Live,
+}
+
+impl FxRateActor {
+    fn price(&self) -> Result<PairPrice, Failure> {
+        self.book.price(self.pair, self.clock.now(), &self.policy)
+    }
+}
+
+impl Actor for FxRateActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Queued<FxMessage>> for FxRateActor {
+    type Result = ();
+
+    fn handle(&mut self, queued: Queued<FxMessage>, _: &mut Self::Context) {
+        queued.handle(|message| match message {
+            FxMessage::Quote(n, reply) => reply.send(PaymentMessage::Priced(n, self.price())),
+            FxMessage::Price(reply) => {
+                // A reader that went away needs no answer.
+                let _ = reply.send(self.price());
+            }
+            FxMessage::Publish(book) => self.book = book,
+        });
+    }
+}

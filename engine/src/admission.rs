@@ -1,0 +1,122 @@
+//! Admission: the one bound on everything behind it. A command is let in, or refused with a reason and a pause.
+//!
+//! Refused here, nothing was begun. Past the half of the tail's bytes a share of the commands is refused that grows
+//! with the lag, so that the index catches up without a stall (P5).
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use crate::{
+    OverloadReason, Refusal, UnavailableReason, config::EngineConfig, journal::segments::Spare, journal::tail::Tail,
+    metrics::EngineCells,
+};
+
+/// See the module.
+pub struct Admission {
+    in_flight_max: usize,
+    tail_bytes_max: usize,
+    tail: Arc<Tail>,
+    spare: Option<Arc<Spare>>,
+    cells: Arc<EngineCells>,
+    draining: AtomicBool,
+    journal_failed: AtomicBool,
+    index_failed: AtomicBool,
+    /// Counts arrivals while the index is behind: decides which of them are refused.
+    arrivals: AtomicU64,
+}
+
+/// A command's place; given back when it is dropped.
+pub struct InFlight(Arc<EngineCells>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Admission {
+    /// Admission in front of a tail. `spare` says when the disk is full.
+    pub fn new(config: &EngineConfig, tail: Arc<Tail>, spare: Option<Arc<Spare>>, cells: Arc<EngineCells>) -> Self {
+        Self {
+            in_flight_max: config.in_flight_max,
+            tail_bytes_max: config.tail_bytes_max,
+            tail,
+            spare,
+            cells,
+            draining: AtomicBool::new(false),
+            journal_failed: AtomicBool::new(false),
+            index_failed: AtomicBool::new(false),
+            arrivals: AtomicU64::new(0),
+        }
+    }
+
+    /// Lets a command in or says why not.
+    pub fn enter(&self) -> Result<InFlight, Refusal> {
+        if let Some(reason) = self.unavailable() {
+            return Err(Refusal::Unavailable { reason });
+        }
+        let overload = |reason| {
+            self.cells.count_rejected(reason);
+            Err(Refusal::overloaded(reason))
+        };
+        if self.is_index_behind() {
+            return overload(OverloadReason::IndexBehind);
+        }
+        if self.spare.as_ref().is_some_and(|spare| spare.shortage().is_some()) {
+            return overload(OverloadReason::DiskFull);
+        }
+        if self.cells.in_flight.fetch_add(1, Ordering::Acquire) >= self.in_flight_max {
+            self.cells.in_flight.fetch_sub(1, Ordering::Release);
+            return overload(OverloadReason::InFlight);
+        }
+        Ok(InFlight(Arc::clone(&self.cells)))
+    }
+
+    /// Why nothing is let in, if nothing is.
+    pub fn unavailable(&self) -> Option<UnavailableReason> {
+        if self.journal_failed.load(Ordering::Relaxed) {
+            Some(UnavailableReason::JournalFailed)
+        } else if self.draining.load(Ordering::Relaxed) {
+            Some(UnavailableReason::Draining)
+        } else if self.index_failed.load(Ordering::Relaxed) && self.tail.bytes() >= self.tail_bytes_max {
+            Some(UnavailableReason::IndexFailed)
+        } else {
+            None
+        }
+    }
+
+    /// From none at half of the bound to all at the bound.
+    fn is_index_behind(&self) -> bool {
+        let half = self.tail_bytes_max / 2;
+        let over = self.tail.bytes().saturating_sub(half);
+        if over == 0 {
+            return false;
+        }
+        let n = self.arrivals.fetch_add(1, Ordering::Relaxed);
+        // Of every 64 arrivals as many are refused as the second half is full.
+        let refused_of_64 = (over.saturating_mul(64) / half.max(1)).min(64) as u64;
+        n % 64 < refused_of_64
+    }
+
+    /// Nothing is let in any more.
+    pub fn close(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The journal is poisoned.
+    pub fn note_journal_failed(&self) {
+        self.journal_failed.store(true, Ordering::Relaxed);
+    }
+
+    /// The builder stopped, or works again.
+    pub fn note_index(&self, failed: bool) {
+        self.index_failed.store(failed, Ordering::Relaxed);
+    }
+
+    /// Commands let in and not yet answered.
+    pub fn in_flight(&self) -> usize {
+        self.cells.in_flight.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,287 @@
+//! The one handle on the engine: submit a command, read what is.
+//!
+//! [`Engine::submit`] is the head of the path: admission, claim of the key, replay or launch. From the launch on, the
+//! command is its own actor and goes on whether or not the caller waits.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    OverloadReason, Refusal, UnavailableReason,
+    actors::{
+        directory::Directory,
+        fx::Desk,
+        mailbox::Mailbox,
+        payment::{Launch, PaymentActor},
+        risk::RiskActor,
+    },
+    admission::Admission,
+    clock::Clock,
+    config::EngineConfig,
+    idempotency::{Claim, Claimed, Claims, KeyHash, KeyHasher},
+    index::Index,
+    journal::{
+        JournalReader,
+        tail::Tail,
+        writer::{Append, Appender},
+    },
+    ledger::{
+        entry::Committed,
+        request::{Notes, Request},
+        time::Timestamp,
+    },
+    messages::Handed,
+    metrics::EngineCells,
+    money::{Lsn, TenantId, TxId},
+    pool::Pool,
+};
+
+/// Everything the parts of the engine share.
+pub struct Core {
+    pub(crate) config: EngineConfig,
+    pub(crate) clock: Clock,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) claims: Claims,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) risk: Vec<Arc<Mailbox<RiskActor>>>,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) index: Arc<dyn Index>,
+    pub(crate) reader: Arc<dyn JournalReader>,
+    pub(crate) pool: Pool,
+    pub(crate) cells: Arc<EngineCells>,
+    pub(crate) appender: std::sync::RwLock<Option<Appender<Handed>>>,
+}
+
+impl Core {
+    /// Hands a record to the journal; `false` once the journal is closed.
+    pub(crate) fn append(&self, append: Append<Handed>) -> bool {
+        let appender = self.appender.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let sent = appender.as_ref().is_some_and(|appender| appender.send(append).is_ok());
+        if sent {
+            self.cells.journal_queue.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        sent
+    }
+}
+
+/// A command as the gateway hands it over: well-formed, not yet judged.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The client's key.
+    pub tx_id: TxId,
+    /// What is asked.
+    pub request: Request,
+    /// What comes with it.
+    pub notes: Notes,
+    /// How long the caller waits.
+    pub timeout: Option<Duration>,
+}
+
+/// The answer to a command: its entry, the same for every caller of one key.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The entry with its place.
+    pub committed: Committed,
+    /// Whether it was decided for an earlier caller.
+    pub replayed: bool,
+}
+
+/// See the module. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Core>);
+
+impl Engine {
+    /// Decides a command, exactly once per key. Dropping the future gives up waiting, not the command.
+    pub async fn submit(&self, command: Command) -> Result<Reply, Refusal> {
+        let core = &self.0;
+        let in_flight = core.admission.enter()?;
+        let timeout = command.timeout.unwrap_or(Duration::from_millis(core.config.deadline_default_ms));
+        let deadline = core.clock.now().plus(timeout);
+        let key = core.hasher.key(command.tenant, &command.tx_id);
+        let claim = match core.claims.claim(key) {
+            Claimed::Mine(claim) => claim,
+            Claimed::Crowded => return Err(self.overloaded(OverloadReason::Waiters)),
+            Claimed::Theirs(end) => {
+                let committed = end.await.unwrap_or_else(|_| Err(interrupted()))?;
+                return self.replay(committed, &command.request);
+            }
+        };
+        // Direction of travel: the key is claimed, now the tail, then the index.
+        match self.find_key(key, &command).await {
+            Ok(None) => {}
+            Ok(Some(committed)) => {
+                claim.end(&Ok(committed.clone()));
+                return self.replay(committed, &command.request);
+            }
+            Err(refusal) => {
+                claim.end(&Err(refusal.clone()));
+                return Err(refusal);
+            }
+        }
+        let (reply, answer) = oneshot::channel();
+        match self.prepare(command, deadline).await {
+            Err(refusal) => {
+                claim.end(&Err(refusal.clone()));
+                Err(refusal)
+            }
+            Ok(mut prepared) => {
+                prepared.claims.insert(0, claim);
+                let Some(place) = core.directory.place(prepared.partition) else { return Err(interrupted()) };
+                let Some(risk) = core.risk.get(prepared.partition) else { return Err(interrupted()) };
+                let launch = Launch {
+                    flow: prepared.flow,
+                    op: prepared.op,
+                    cast: prepared.cast,
+                    owner: prepared.owner,
+                    risk: Arc::clone(risk),
+                    claims: prepared.claims,
+                    deadline,
+                    in_flight,
+                    reply,
+                };
+                PaymentActor::launch(Arc::clone(core), place, launch);
+                let committed = answer.await.unwrap_or_else(|_| Err(interrupted()))?;
+                Ok(Reply { committed, replayed: false })
+            }
+        }
+    }
+
+    pub(crate) fn overloaded(&self, reason: OverloadReason) -> Refusal {
+        self.0.cells.count_rejected(reason);
+        Refusal::overloaded(reason)
+    }
+
+    /// Claims a second key, waiting for whoever holds it: commands on one reservation, one account's settings or one
+    /// owner's openings run one after another.
+    pub(crate) async fn claim_in_turn(&self, key: KeyHash, deadline: Timestamp) -> Result<Claim, Refusal> {
+        loop {
+            match self.0.claims.claim(key) {
+                Claimed::Mine(claim) => return Ok(claim),
+                Claimed::Crowded => return Err(self.overloaded(OverloadReason::Waiters)),
+                // How the other command ended is its own caller's business.
+                Claimed::Theirs(end) => drop(end.await),
+            }
+            if self.0.clock.now() > deadline {
+                return Err(Refusal::DeadlineExceeded);
+            }
+        }
+    }
+
+    async fn find_key(&self, key: KeyHash, command: &Command) -> Result<Option<Committed>, Refusal> {
+        if let Some(committed) = self.0.tail.by_key(key) {
+            return Ok(Some(committed));
+        }
+        if !self.0.index.may_have_key(key) {
+            return Ok(None);
+        }
+        let (tenant, tx_id) = (command.tenant, command.tx_id.clone());
+        self.on_pool(move |core| {
+            let Some(lsn) = core.index.key(tenant, key).map_err(internal)? else { return Ok(None) };
+            let committed = core.read_entry(lsn)?;
+            // A hash only points; the entry says whose it is.
+            Ok((committed.entry.tenant == tenant && committed.entry.tx_id == tx_id).then_some(committed))
+        })
+        .await
+    }
+
+    /// Runs something that may block on a disk, on the pool.
+    pub(crate) async fn on_pool<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Core) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (sender, receiver) = oneshot::channel();
+        let core = Arc::clone(&self.0);
+        // A caller that went away needs no answer.
+        let queued = self.0.pool.submit(Box::new(move || drop(sender.send(job(&core)))));
+        if !queued {
+            return Err(self.overloaded(OverloadReason::Loads));
+        }
+        receiver.await.unwrap_or_else(|_| Err(interrupted()))
+    }
+
+    fn replay(&self, committed: Committed, request: &Request) -> Result<Reply, Refusal> {
+        if let Some(field) = committed.entry.request.first_difference(request) {
+            return Err(Refusal::KeyReused { field });
+        }
+        self.0.cells.replayed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(Reply { committed, replayed: true })
+    }
+
+    /// Lets nothing in any more; what is in flight goes on.
+    pub fn close(&self) {
+        self.0.admission.close();
+    }
+
+    /// Commands let in and not yet answered.
+    pub fn in_flight(&self) -> usize {
+        self.0.admission.in_flight()
+    }
+
+    /// Why nothing is let in, if nothing is.
+    pub fn unavailable(&self) -> Option<UnavailableReason> {
+        self.0.admission.unavailable()
+    }
+
+    /// The last committed entry, and the last indexed one.
+    pub fn progress(&self) -> (Lsn, Lsn) {
+        (self.0.tail.committed(), self.0.tail.indexed())
+    }
+
+    /// The engine's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// The engine's settings.
+    pub fn config(&self) -> &EngineConfig {
+        &self.0.config
+    }
+
+    /// What the engine counts.
+    pub fn cells(&self) -> &EngineCells {
+        &self.0.cells
+    }
+
+    /// Accounts in memory.
+    pub fn resident_accounts(&self) -> usize {
+        self.0.directory.resident()
+    }
+
+    /// The accounts with the deepest mailboxes.
+    pub fn hottest_accounts(&self, limit: usize) -> Vec<(crate::money::AccountId, u32)> {
+        self.0.directory.hottest(limit)
+    }
+
+    /// Memory of what is committed and not yet indexed, in bytes.
+    pub fn tail_bytes(&self) -> usize {
+        self.0.tail.bytes()
+    }
+
+    /// Sorted runs waiting to be merged, in the table with the most.
+    pub fn index_runs(&self) -> usize {
+        self.0.index.run_count()
+    }
+}
+
+impl Core {
+    /// An entry, from the tail or from its segment. May block.
+    pub(crate) fn read_entry(&self, lsn: Lsn) -> Result<Committed, Refusal> {
+        match self.tail.by_lsn(lsn) {
+            Some(committed) => Ok(committed),
+            None => self.reader.read(lsn).map_err(internal),
+        }
+    }
+}
+
+pub(crate) fn interrupted() -> Refusal {
+    Refusal::Unavailable { reason: UnavailableReason::Interrupted }
+}
+
+pub(crate) fn internal(error: impl std::fmt::Display) -> Refusal {
+    Refusal::Internal(error.to_string())
+}

@@ -1,0 +1,114 @@
+//! Indexes: a pure function of the journal, built behind the commits in sorted runs (P5).
+//!
+//! Nothing is decided here. Delete the folder and it is rebuilt. Look-ups may block on a disk, so they never run on
+//! an arbiter; [`Index::may_have_key`] alone is asked on a payment's path and answers from memory.
+
+pub mod builder;
+mod filters;
+pub mod fjall;
+pub mod memory;
+pub mod rows;
+
+use crate::{
+    idempotency::KeyHash,
+    journal::Hash,
+    ledger::{account::Account, fx::BookRow, owner::Owned, time::Timestamp},
+    money::{AccountId, Lsn, OpId, OwnerId, TenantId},
+};
+pub use rows::{HistoryRow, Moved};
+
+/// How far the index is, and on which journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watermark {
+    /// The last entry in it.
+    pub lsn: Lsn,
+    /// The hash of that entry's block.
+    pub block_hash: Hash,
+}
+
+/// An account, by tenant and id.
+pub type AccountKey = (TenantId, AccountId);
+/// An owner, by tenant and id.
+pub type OwnerKey = (TenantId, OwnerId);
+/// A due time and whose reservation it ends.
+pub type TimerKey = (Timestamp, TenantId, OpId);
+
+/// One step of an owner's record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnerRow {
+    /// An account with its status.
+    Account(Owned),
+    /// Which is the default, since which entry.
+    Default(AccountId, Lsn),
+}
+
+/// All rows some whole blocks make. The index sorts each table before it takes it in.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// Key to lsn.
+    pub keys: Vec<(TenantId, KeyHash, Lsn)>,
+    /// Payment or reservation to its latest lsn.
+    pub objects: Vec<(TenantId, OpId, Lsn)>,
+    /// Owners' accounts and defaults, oldest first.
+    pub owners: Vec<(OwnerKey, OwnerRow)>,
+    /// What happened to each account.
+    pub history: Vec<(AccountKey, HistoryRow)>,
+    /// Account states after the run.
+    pub accounts: Vec<(TenantId, Account)>,
+    /// Timers set (`true`) and ended (`false`), oldest first.
+    pub timers: Vec<(TimerKey, bool)>,
+    /// Rates that changed, oldest first.
+    pub rates: Vec<BookRow>,
+    /// How far the run goes.
+    pub watermark: Option<Watermark>,
+}
+
+/// The indexes.
+pub trait Index: Send + Sync {
+    /// How far it is; `None` if it is empty.
+    fn watermark(&self) -> Result<Option<Watermark>, IndexError>;
+    /// Whether a key may be in it: `false` is sure, and costs no disk read.
+    fn may_have_key(&self, key: KeyHash) -> bool;
+    /// The entry of a key.
+    fn key(&self, tenant: TenantId, key: KeyHash) -> Result<Option<Lsn>, IndexError>;
+    /// The latest entry of a payment or reservation.
+    fn object(&self, tenant: TenantId, object: OpId) -> Result<Option<Lsn>, IndexError>;
+    /// An account's state.
+    fn account(&self, key: &AccountKey) -> Result<Option<Account>, IndexError>;
+    /// All accounts, in order of tenant and id, from `after` on.
+    fn accounts(&self, after: Option<&AccountKey>, limit: usize) -> Result<Vec<(TenantId, Account)>, IndexError>;
+    /// An owner's rows.
+    fn owner(&self, key: &OwnerKey) -> Result<Vec<OwnerRow>, IndexError>;
+    /// An account's history below `below`, newest first.
+    fn history(&self, key: &AccountKey, below: Lsn, limit: usize) -> Result<Vec<HistoryRow>, IndexError>;
+    /// Timers that are due, oldest first.
+    fn timers_due(&self, now: Timestamp, limit: usize) -> Result<Vec<TimerKey>, IndexError>;
+    /// All rates.
+    fn rates(&self) -> Result<Vec<BookRow>, IndexError>;
+    /// Takes a run in: keys, objects, owners, history, accounts, timers, rates, then the watermark, durably.
+    fn apply(&self, run: Run) -> Result<(), IndexError>;
+    /// How many sorted runs wait to be merged: a measure of the cost of a look-up.
+    fn run_count(&self) -> usize;
+}
+
+/// The index failed. Payments go on until the tail is full; the journal holds everything.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IndexError {
+    /// The store said no.
+    #[error("index {table}: {error}")]
+    Store {
+        /// The table.
+        table: &'static str,
+        /// What it said.
+        error: String,
+    },
+    /// A row cannot be read. Delete the index folder; it is rebuilt.
+    #[error("index {0}: a row cannot be read; delete the index folder to have it rebuilt")]
+    Row(&'static str),
+    /// A run with two rows under one key: a bug in the builder, refused before the store would crash on it.
+    #[error("index {0}: a run holds one key twice")]
+    Duplicate(&'static str),
+    /// The fold of an entry failed.
+    #[error("index accounts: {0}")]
+    Fold(#[from] crate::ledger::account::FoldError),
+}

@@ -1,0 +1,71 @@
+//! One account's history: a posting with the balance after it, or a payment that moved nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ledger::{
+        account::{Account, FoldError, fold},
+        entry::{Committed, Outcome},
+        time::Timestamp,
+    },
+    money::{AccountId, Lsn, PostingKind},
+};
+
+/// One row, under (account, lsn, line).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRow {
+    /// The entry.
+    pub lsn: Lsn,
+    /// Which of the account's rows of that entry.
+    pub line: u16,
+    /// When.
+    pub at: Timestamp,
+    /// Whether the entry is a payment (P5: lists of payments read the same rows).
+    pub payment: bool,
+    /// What moved; `None` for a payment that was declined.
+    pub moved: Option<Moved>,
+}
+
+/// What a posting did to its account, in minor units of the account's currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// What kind of line.
+    pub kind: PostingKind,
+    /// How much.
+    pub amount_minor: i128,
+    /// The posted balance afterwards.
+    pub balance_minor: i128,
+}
+
+/// Applies `committed` to one account and returns the rows it adds. The one place that makes history: the index
+/// builder and the statement's view of the tail both call it.
+pub fn fold_with_history(
+    state: &mut Option<Account>,
+    id: &AccountId,
+    committed: &Committed,
+    rows: &mut Vec<HistoryRow>,
+) -> Result<(), FoldError> {
+    let entry = &committed.entry;
+    if state.as_ref().is_some_and(|account| committed.lsn <= account.applied_lsn) {
+        return Ok(());
+    }
+    let mut balance = state.as_ref().map_or(0, |account| account.balance().minor);
+    fold(state, id, entry, committed.lsn, committed.at)?;
+    let payment = matches!(entry.outcome, Outcome::Payment(_));
+    let mut line = 0;
+    let mut push = |moved| {
+        rows.push(HistoryRow { lsn: committed.lsn, line, at: committed.at, payment, moved });
+        line += 1;
+    };
+    for posting in entry.postings.iter().filter(|posting| posting.account == *id) {
+        balance += posting.signed_minor();
+        push(Some(Moved { kind: posting.kind, amount_minor: posting.amount.minor, balance_minor: balance }));
+    }
+    if let Outcome::Payment(payment) = &entry.outcome
+        && entry.postings.is_empty()
+        && payment.payer == *id
+    {
+        push(None);
+    }
+    Ok(())
+}

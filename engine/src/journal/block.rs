@@ -1,0 +1,92 @@
+//! A commit block in memory: entries with their place, and what look-ups need to skip it fast.
+
+use std::{hash::BuildHasher, sync::Arc};
+
+use super::Hash;
+use crate::{
+    ledger::{
+        entry::{Committed, Entry, Outcome},
+        time::Timestamp,
+    },
+    money::{AccountId, Lsn, TenantId},
+};
+
+/// What one entry costs in memory besides its encoded bytes: the structs and the allocations around them.
+const ENTRY_OVERHEAD_BYTES: usize = size_of::<Entry>() + 256;
+
+/// A durable block. Entry `i` has lsn `first_lsn + i`; all share one time.
+#[derive(Debug)]
+pub struct Block {
+    /// The first entry's position.
+    pub first_lsn: Lsn,
+    /// When it was committed; never before an earlier block's.
+    pub at: Timestamp,
+    /// The block's hash.
+    pub hash: Hash,
+    /// The entries, at least one.
+    pub entries: Vec<Arc<Entry>>,
+    /// Sorted hashes of all accounts the entries touch.
+    touched: Vec<u64>,
+    /// What it costs in memory, about.
+    pub memory_bytes: usize,
+}
+
+impl Block {
+    /// A block of durable entries; `records_bytes` is their encoded length.
+    pub fn new(first_lsn: Lsn, at: Timestamp, hash: Hash, records_bytes: usize, entries: Vec<Arc<Entry>>) -> Self {
+        let mut touched = Vec::with_capacity(entries.len() * 2);
+        for entry in &entries {
+            for_each_account(entry, |account| touched.push(account_hash(entry.tenant, account)));
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        let memory_bytes = entries.len() * ENTRY_OVERHEAD_BYTES + records_bytes * 2;
+        Self { first_lsn, at, hash, entries, touched, memory_bytes }
+    }
+
+    /// The last entry's position.
+    pub fn last_lsn(&self) -> Lsn {
+        Lsn(self.first_lsn.0 + self.entries.len().saturating_sub(1) as u64)
+    }
+
+    /// The entries with their place.
+    pub fn committed(&self) -> impl DoubleEndedIterator<Item = Committed> + ExactSizeIterator {
+        self.entries.iter().enumerate().map(|(i, entry)| Committed {
+            entry: Arc::clone(entry),
+            lsn: Lsn(self.first_lsn.0 + i as u64),
+            at: self.at,
+        })
+    }
+
+    /// The entry at `lsn`, if it is in this block.
+    pub fn get(&self, lsn: Lsn) -> Option<Committed> {
+        let i = usize::try_from(lsn.0.checked_sub(self.first_lsn.0)?).ok()?;
+        self.entries.get(i).map(|entry| Committed { entry: Arc::clone(entry), lsn, at: self.at })
+    }
+
+    /// The entry at a position in this block.
+    pub fn get_at(&self, position: u32) -> Option<Committed> {
+        self.get(Lsn(self.first_lsn.0 + u64::from(position)))
+    }
+
+    /// Whether some entry may touch the account with this hash; never wrong when it says no.
+    pub fn may_touch(&self, account_hash: u64) -> bool {
+        self.touched.binary_search(&account_hash).is_ok()
+    }
+}
+
+/// Calls `f` for every account an entry is about: those that money moved on, the account that was opened or changed,
+/// and the payer of a payment that moved nothing.
+pub fn for_each_account(entry: &Entry, mut f: impl FnMut(&AccountId)) {
+    entry.postings.iter().for_each(|posting| f(&posting.account));
+    match &entry.outcome {
+        Outcome::Payment(payment) if entry.postings.is_empty() => f(&payment.payer),
+        Outcome::Account { account, .. } => f(&account.id),
+        Outcome::Payment(_) | Outcome::Transfer { .. } | Outcome::Reservation { .. } | Outcome::Rates => {}
+    }
+}
+
+/// A hash of an account for skipping blocks; the same in every process.
+pub fn account_hash(tenant: TenantId, account: &AccountId) -> u64 {
+    foldhash::fast::FixedState::with_seed(u64::from(tenant.0)).hash_one(account)
+}

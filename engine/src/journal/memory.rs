@@ -1,0 +1,186 @@
+//! A disk in memory with fault points: writes are lost at a crash unless they were synced, and syncs can fail.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    disk::{Disk, DiskFile},
+    record::ALIGN_BYTES,
+};
+
+/// Never reached: no fault is set.
+const NO_FAULT: u64 = u64::MAX;
+
+/// A shared folder in memory. Clones are the same folder.
+#[derive(Clone, Default)]
+pub struct MemoryDisk(Arc<Shared>);
+
+struct Shared {
+    files: Mutex<BTreeMap<String, Arc<MemoryFile>>>,
+    faults: Arc<Faults>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { files: Mutex::default(), faults: Arc::new(Faults::default()) }
+    }
+}
+
+struct Faults {
+    syncs: AtomicU64,
+    fail_from_sync: AtomicU64,
+    fail_create: AtomicU64,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { syncs: AtomicU64::new(0), fail_from_sync: AtomicU64::new(NO_FAULT), fail_create: AtomicU64::new(0) }
+    }
+}
+
+struct MemoryFile {
+    content: Mutex<Content>,
+    faults: Arc<Faults>,
+}
+
+#[derive(Clone, Default)]
+struct Content {
+    durable: Vec<u8>,
+    unsynced: Vec<(u64, Vec<u8>)>,
+}
+
+impl MemoryDisk {
+    /// An empty folder.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many syncs were asked for so far.
+    pub fn syncs(&self) -> u64 {
+        self.0.faults.syncs.load(Ordering::SeqCst)
+    }
+
+    /// Makes sync number `n` (from 1) and all later ones fail.
+    pub fn fail_from_sync(&self, n: u64) {
+        self.0.faults.fail_from_sync.store(n, Ordering::SeqCst);
+    }
+
+    /// Makes every creation of a file fail, as on a full disk, or work again.
+    pub fn set_full(&self, full: bool) {
+        self.0.faults.fail_create.store(u64::from(full), Ordering::SeqCst);
+    }
+
+    /// What a power cut leaves: synced bytes, and of the unsynced writes the pages `keep` says (file, page number).
+    pub fn crash(&self, mut keep: impl FnMut(&str, u64) -> bool) -> Self {
+        let after = Self::new();
+        for (name, file) in lock(&self.0.files).iter() {
+            let content = lock(&file.content);
+            let mut durable = content.durable.clone();
+            for (offset, bytes) in &content.unsynced {
+                for (i, page) in bytes.chunks(ALIGN_BYTES).enumerate() {
+                    let at = offset + (i * ALIGN_BYTES) as u64;
+                    if keep(name, at / ALIGN_BYTES as u64) {
+                        put(&mut durable, at, page);
+                    }
+                }
+            }
+            let faults = Arc::clone(&after.0.faults);
+            let content = Mutex::new(Content { durable, unsynced: Vec::new() });
+            lock(&after.0.files).insert(name.clone(), Arc::new(MemoryFile { content, faults }));
+        }
+        after
+    }
+
+    /// Changes one durable byte, as a failing disk would.
+    pub fn flip(&self, name: &str, offset: usize) {
+        if let Some(file) = lock(&self.0.files).get(name)
+            && let Some(byte) = lock(&file.content).durable.get_mut(offset)
+        {
+            *byte ^= 0xff;
+        }
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
+        if self.0.faults.fail_create.load(Ordering::SeqCst) != 0 {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        let durable = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+        let content = Mutex::new(Content { durable, unsynced: Vec::new() });
+        let file = Arc::new(MemoryFile { content, faults: Arc::clone(&self.0.faults) });
+        lock(&self.0.files).insert(name.to_owned(), Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let files = lock(&self.0.files);
+        let file = files.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::clone(file) as Arc<dyn DiskFile>)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut files = lock(&self.0.files);
+        let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(lock(&self.0.files).keys().cloned().collect())
+    }
+}
+
+impl DiskFile for MemoryFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let content = lock(&self.content);
+        let mut seen = content.durable.clone();
+        for (at, bytes) in &content.unsynced {
+            put(&mut seen, *at, bytes);
+        }
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let bytes = seen.get(start..start + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        lock(&self.content).unsynced.push((offset, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let n = self.faults.syncs.fetch_add(1, Ordering::SeqCst) + 1;
+        if n >= self.faults.fail_from_sync.load(Ordering::SeqCst) {
+            return Err(io::Error::other("injected sync failure"));
+        }
+        let mut content = lock(&self.content);
+        let unsynced = std::mem::take(&mut content.unsynced);
+        for (at, bytes) in unsynced {
+            put(&mut content.durable, at, &bytes);
+        }
+        Ok(())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(lock(&self.content).durable.len() as u64)
+    }
+}
+
+fn put(target: &mut [u8], offset: u64, bytes: &[u8]) {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX);
+    if let Some(place) = start.checked_add(bytes.len()).and_then(|end| target.get_mut(start..end)) {
+        place.copy_from_slice(bytes);
+    }
+}
+
+/// A poisoned lock here means a test already failed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,94 @@
+//! The journal: append-only, hash-chained commit blocks; the truth everything else is an index of (P4).
+//!
+//! [`record`] is the byte picture, [`segments`] the files, [`recovery`] what opening them checks, [`tail`] what is
+//! committed and not yet indexed. Only [`writer`] writes, on one thread. It never retries a sync and never guesses.
+
+pub mod block;
+pub mod disk;
+pub mod memory;
+pub mod record;
+pub mod recovery;
+pub mod segments;
+pub mod tail;
+pub mod writer;
+
+use std::sync::Arc;
+
+use crate::{
+    ledger::{entry::Committed, time::Timestamp},
+    money::Lsn,
+};
+pub use block::Block;
+pub use record::{BlockHead, Hash, Record};
+
+/// Where the journal ends: what the next block chains to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The last entry.
+    pub lsn: Lsn,
+    /// The last block's hash.
+    pub hash: Hash,
+    /// The last block's time.
+    pub at: Timestamp,
+}
+
+impl Head {
+    /// Before the first block.
+    pub const EMPTY: Self = Self { lsn: Lsn(0), hash: [0; 32], at: Timestamp(0) };
+}
+
+/// The narrow door to durable storage: one append outstanding, a block is durable when it returns.
+///
+/// An error poisons the journal for good: what reached the disk is unknown, and only recovery may find out.
+pub trait Journal: Send {
+    /// Appends one block of records, at least one, and syncs it. `expected` must be the current head.
+    fn append(&mut self, expected: &Head, records: &[Record], at: Timestamp) -> Result<Head, JournalError>;
+}
+
+/// Reading what is durable; works beside the writer.
+pub trait JournalReader: Send + Sync {
+    /// The entry at `lsn`.
+    fn read(&self, lsn: Lsn) -> Result<Committed, JournalError>;
+
+    /// The block that holds `lsn`, or `None` behind the head.
+    fn block(&self, lsn: Lsn) -> Result<Option<(BlockHead, Arc<Block>)>, JournalError>;
+}
+
+/// What can be wrong with a journal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// The operating system said no.
+    #[error("journal {segment}: {what} failed: {error}")]
+    Io {
+        /// The file.
+        segment: String,
+        /// What was tried.
+        what: &'static str,
+        /// What it said.
+        error: String,
+    },
+    /// Bytes that were durable are not what they were.
+    #[error("journal corrupt at {segment} offset {offset}: {what}; restore this file from a backup or a replica")]
+    Corrupt {
+        /// The file.
+        segment: String,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// Another format, older or newer than this build reads.
+    #[error("journal format {found} is not format {expected} of this build")]
+    Format {
+        /// In the file.
+        found: u16,
+        /// In this build.
+        expected: u16,
+    },
+    /// There is no such entry.
+    #[error("there is no entry at lsn {0}")]
+    NoEntry(Lsn),
+    /// An earlier write or sync failed, or the head is not where the caller thinks.
+    #[error("journal is poisoned by an earlier error: {0}")]
+    Poisoned(String),
+}

@@ -1,0 +1,336 @@
+//! The byte picture of the journal, format 1 (P4). All integers are little-endian.
+//!
+//! ```text
+//! segment  = header (4096 bytes) block* zeros
+//! header   = "ARUSSEG1" version:u16 0:u16 seq:u32 first_lsn:u64 prev_seal_offset:u64 prev_hash:32 crc32c:u32 zeros
+//! block    = "ABLK" version:u16 kind:u16 first_lsn:u64 count:u32 records_bytes:u32 at:u64
+//!            prev_hash:32 merkle_root:32 block_hash:32 crc32c:u32 record* zeros to a multiple of 4096
+//! record   = length:u32 bytes;  bytes = postcard(Entry), which begins with the tenant
+//! ```
+//! `kind` 0 holds entries; kind 1 seals a segment: its records' place holds the (lsn:u64, offset:u64) of every block.
+//! `block_hash = BLAKE3(block up to merkle_root)`, so it covers the previous hash and, through the Merkle root, every
+//! entry; an inclusion proof is a Merkle path plus block headers. The CRC covers the header without itself and the
+//! records. The sender encodes and hashes its record; lsn and time are the block's.
+
+use std::sync::Arc;
+
+use super::{Block, JournalError};
+use crate::{
+    ledger::{entry::Entry, time::Timestamp},
+    money::Lsn,
+};
+
+/// A BLAKE3 hash.
+pub type Hash = [u8; 32];
+/// The format this build reads and writes.
+pub const FORMAT_VERSION: u16 = 1;
+/// Blocks start and end at multiples of this.
+pub const ALIGN_BYTES: usize = 4096;
+/// The length of a block's header.
+pub const BLOCK_HEADER_BYTES: usize = 132;
+const BLOCK_MAGIC: [u8; 4] = *b"ABLK";
+const SEGMENT_MAGIC: [u8; 8] = *b"ARUSSEG1";
+const HASHED_BYTES: usize = 96;
+const CRC_AT: usize = 128;
+
+/// An entry as its sender hands it over: encoded and hashed, without a place.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The entry.
+    pub entry: Arc<Entry>,
+    /// Encoded.
+    pub bytes: Vec<u8>,
+    /// The hash of `bytes`.
+    pub hash: Hash,
+}
+
+impl Record {
+    /// Encodes and hashes.
+    pub fn new(entry: Arc<Entry>) -> Result<Self, postcard::Error> {
+        let bytes = postcard::to_extend(&*entry, Vec::with_capacity(512))?;
+        let hash = *blake3::hash(&bytes).as_bytes();
+        Ok(Self { entry, bytes, hash })
+    }
+}
+
+/// What a block holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockKind {
+    /// Entries.
+    Entries,
+    /// The end of a segment.
+    Seal,
+}
+
+/// A block's header, decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockHead {
+    /// What it holds.
+    pub kind: BlockKind,
+    /// The first entry's position; of a seal, the position after the last.
+    pub first_lsn: Lsn,
+    /// How many entries.
+    pub count: u32,
+    /// How many bytes of records follow the header.
+    pub records_bytes: usize,
+    /// When.
+    pub at: Timestamp,
+    /// The block before.
+    pub prev_hash: Hash,
+    /// The root of the entries' hashes.
+    pub merkle_root: Hash,
+    /// This block.
+    pub hash: Hash,
+}
+
+impl BlockHead {
+    /// How many bytes the block takes, padding included.
+    pub fn padded_bytes(&self) -> usize {
+        padded(BLOCK_HEADER_BYTES + self.records_bytes)
+    }
+}
+
+/// Rounded up to whole pages.
+pub fn padded(bytes: usize) -> usize {
+    bytes.div_ceil(ALIGN_BYTES) * ALIGN_BYTES
+}
+
+/// The Merkle root of entry hashes: pairs are hashed upwards, a lone last one is carried up as it is.
+pub fn merkle_root(mut hashes: Vec<Hash>) -> Hash {
+    while hashes.len() > 1 {
+        let mut next = Vec::with_capacity(hashes.len().div_ceil(2));
+        for pair in hashes.chunks(2) {
+            next.push(match pair {
+                [left, right] => {
+                    let mut both = [0; 64];
+                    let (l, r) = both.split_at_mut(32);
+                    l.copy_from_slice(left);
+                    r.copy_from_slice(right);
+                    *blake3::hash(&both).as_bytes()
+                }
+                [lone] => *lone,
+                _ => Hash::default(),
+            });
+        }
+        hashes = next;
+    }
+    hashes.pop().unwrap_or_default()
+}
+
+/// Writes a block of entries into `out`, padded.
+pub fn encode_entries(
+    out: &mut Vec<u8>,
+    records: &[Record],
+    first_lsn: Lsn,
+    at: Timestamp,
+    prev_hash: Hash,
+) -> BlockHead {
+    let records_bytes = records.iter().map(|record| record.bytes.len() + 4).sum();
+    let root = merkle_root(records.iter().map(|record| record.hash).collect());
+    let count = records.len() as u32;
+    encode(out, BlockKind::Entries, first_lsn, count, at, prev_hash, root, records_bytes, |out| {
+        for record in records {
+            out.extend_from_slice(&(record.bytes.len() as u32).to_le_bytes());
+            out.extend_from_slice(&record.bytes);
+        }
+    })
+}
+
+/// Writes a seal into `out`, padded: the end of a segment with the place of each of its blocks.
+pub fn encode_seal(
+    out: &mut Vec<u8>,
+    table: &[(Lsn, u64)],
+    next_lsn: Lsn,
+    at: Timestamp,
+    prev_hash: Hash,
+) -> BlockHead {
+    let mut rows = Vec::with_capacity(table.len() * 16);
+    for (lsn, offset) in table {
+        rows.extend_from_slice(&lsn.0.to_le_bytes());
+        rows.extend_from_slice(&offset.to_le_bytes());
+    }
+    let root = *blake3::hash(&rows).as_bytes();
+    let count = table.len() as u32;
+    encode(out, BlockKind::Seal, next_lsn, count, at, prev_hash, root, rows.len(), |out| out.extend_from_slice(&rows))
+}
+
+#[allow(clippy::too_many_arguments, reason = "one private function writes the header's fields in their order")]
+fn encode(
+    out: &mut Vec<u8>,
+    kind: BlockKind,
+    first_lsn: Lsn,
+    count: u32,
+    at: Timestamp,
+    prev_hash: Hash,
+    merkle_root: Hash,
+    records_bytes: usize,
+    body: impl FnOnce(&mut Vec<u8>),
+) -> BlockHead {
+    out.clear();
+    out.extend_from_slice(&BLOCK_MAGIC);
+    out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    out.extend_from_slice(&u16::from(kind == BlockKind::Seal).to_le_bytes());
+    out.extend_from_slice(&first_lsn.0.to_le_bytes());
+    out.extend_from_slice(&count.to_le_bytes());
+    out.extend_from_slice(&(records_bytes as u32).to_le_bytes());
+    out.extend_from_slice(&at.0.to_le_bytes());
+    out.extend_from_slice(&prev_hash);
+    out.extend_from_slice(&merkle_root);
+    let hash = *blake3::hash(out).as_bytes();
+    out.extend_from_slice(&hash);
+    out.extend_from_slice(&[0; 4]);
+    body(out);
+    let crc = block_crc(out);
+    if let Some(place) = out.get_mut(CRC_AT..BLOCK_HEADER_BYTES) {
+        place.copy_from_slice(&crc.to_le_bytes());
+    }
+    out.resize(padded(out.len()), 0);
+    BlockHead { kind, first_lsn, count, records_bytes, at, prev_hash, merkle_root, hash }
+}
+
+fn block_crc(block: &[u8]) -> u32 {
+    let (head, rest) = block.split_at(CRC_AT.min(block.len()));
+    crc32c::crc32c_append(crc32c::crc32c(head), rest.get(4..).unwrap_or_default())
+}
+
+/// Reads little-endian fields one after another.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+}
+
+/// Reads a block's header: `None` if these bytes do not begin a block of this format.
+pub fn decode_head(bytes: &[u8]) -> Option<BlockHead> {
+    let mut fields = Fields(bytes);
+    if fields.take::<4>()? != BLOCK_MAGIC || fields.u16()? != FORMAT_VERSION {
+        return None;
+    }
+    let kind = match fields.u16()? {
+        0 => BlockKind::Entries,
+        1 => BlockKind::Seal,
+        _ => return None,
+    };
+    let first_lsn = Lsn(fields.u64()?);
+    let count = fields.u32()?;
+    let records_bytes = usize::try_from(fields.u32()?).ok()?;
+    let at = Timestamp(fields.u64()?);
+    let (prev_hash, merkle_root, hash) = (fields.take()?, fields.take()?, fields.take()?);
+    let hashed = bytes.get(..HASHED_BYTES)?;
+    (*blake3::hash(hashed).as_bytes() == hash).then_some(BlockHead {
+        kind,
+        first_lsn,
+        count,
+        records_bytes,
+        at,
+        prev_hash,
+        merkle_root,
+        hash,
+    })
+}
+
+/// Whether the CRC of a whole block (header and records, no padding needed) is right.
+pub fn crc_is_right(block: &[u8], head: &BlockHead) -> bool {
+    block.get(..BLOCK_HEADER_BYTES + head.records_bytes).is_some_and(|block| {
+        let stored = Fields(block.get(CRC_AT..).unwrap_or_default()).u32();
+        stored == Some(block_crc(block))
+    })
+}
+
+/// Splits a block's records; `None` if lengths do not fit.
+pub fn split_records<'a>(block: &'a [u8], head: &BlockHead) -> Option<Vec<&'a [u8]>> {
+    let mut rest = block.get(BLOCK_HEADER_BYTES..BLOCK_HEADER_BYTES + head.records_bytes)?;
+    let mut records = Vec::with_capacity(head.count as usize);
+    while !rest.is_empty() {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let (record, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        records.push(record);
+        rest = after;
+    }
+    (records.len() == head.count as usize).then_some(records)
+}
+
+/// Decodes a block of entries whose CRC is right.
+pub fn decode_entries(block: &[u8], head: &BlockHead) -> Result<Block, String> {
+    let records = split_records(block, head).ok_or("record lengths do not add up")?;
+    let entries = records
+        .iter()
+        .map(|bytes| postcard::from_bytes::<Entry>(bytes).map(Arc::new))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("an entry cannot be decoded: {error}"))?;
+    Ok(Block::new(head.first_lsn, head.at, head.hash, head.records_bytes, entries))
+}
+
+/// Reads a seal's table.
+pub fn decode_table(block: &[u8], head: &BlockHead) -> Option<Vec<(Lsn, u64)>> {
+    let mut fields = Fields(block.get(BLOCK_HEADER_BYTES..BLOCK_HEADER_BYTES + head.records_bytes)?);
+    (0..head.count).map(|_| Some((Lsn(fields.u64()?), fields.u64()?))).collect()
+}
+
+/// A segment's header, decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentHead {
+    /// Its number, from 1 without gaps.
+    pub seq: u32,
+    /// Its first entry's position.
+    pub first_lsn: Lsn,
+    /// Where the segment before is sealed, in bytes; 0 for the first segment.
+    pub prev_seal_offset: u64,
+    /// The segment before's last hash: its seal's.
+    pub prev_hash: Hash,
+}
+
+/// A segment's header, padded.
+pub fn encode_segment_head(head: &SegmentHead) -> Vec<u8> {
+    let mut out = Vec::with_capacity(ALIGN_BYTES);
+    out.extend_from_slice(&SEGMENT_MAGIC);
+    out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    out.extend_from_slice(&0_u16.to_le_bytes());
+    out.extend_from_slice(&head.seq.to_le_bytes());
+    out.extend_from_slice(&head.first_lsn.0.to_le_bytes());
+    out.extend_from_slice(&head.prev_seal_offset.to_le_bytes());
+    out.extend_from_slice(&head.prev_hash);
+    out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
+    out.resize(ALIGN_BYTES, 0);
+    out
+}
+
+/// Reads a segment's header: `Ok(None)` if these bytes are none.
+pub fn decode_segment_head(bytes: &[u8]) -> Result<Option<SegmentHead>, JournalError> {
+    const LENGTH: usize = 64;
+    let mut fields = Fields(bytes);
+    if fields.take() != Some(SEGMENT_MAGIC) {
+        return Ok(None);
+    }
+    let found = fields.u16().unwrap_or_default();
+    if found != FORMAT_VERSION {
+        return Err(JournalError::Format { found, expected: FORMAT_VERSION });
+    }
+    let mut read = || {
+        fields.u16()?;
+        let head = SegmentHead {
+            seq: fields.u32()?,
+            first_lsn: Lsn(fields.u64()?),
+            prev_seal_offset: fields.u64()?,
+            prev_hash: fields.take()?,
+        };
+        (fields.u32()? == crc32c::crc32c(bytes.get(..LENGTH)?)).then_some(head)
+    };
+    Ok(read())
+}

@@ -1,0 +1,205 @@
+//! Opening the journal: what is checked, what is cut, what is refused (P4).
+//!
+//! Never more than one block is unsynced, so only the last block of the last segment may be torn: it is zeroed and
+//! synced before work is accepted. A bad block with a valid one behind it, one that a seal or the index covers, or a
+//! broken chain is corruption: the start is refused with segment and offset.
+
+use std::sync::Arc;
+
+use super::{
+    Head, JournalError,
+    disk::Disk,
+    record::{ALIGN_BYTES, BlockHead, BlockKind, SegmentHead, decode_head, decode_segment_head},
+    segments::{Segment, SegmentReader, Segments, Shared, Spare, begin_segment, io_error, segment_name},
+};
+use crate::{ledger::time::Timestamp, money::Lsn};
+
+const FIRST_SEGMENT: SegmentHead = SegmentHead { seq: 1, first_lsn: Lsn(1), prev_seal_offset: 0, prev_hash: [0; 32] };
+
+/// An opened journal.
+pub struct Opened {
+    /// The writing end.
+    pub segments: Segments,
+    /// What was cut off, if the last stop was not clean.
+    pub torn: Option<Torn>,
+}
+
+/// A torn last block: written but never synced, so nobody was told about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Torn {
+    /// The file.
+    pub segment: String,
+    /// Where it began, in bytes.
+    pub offset: u64,
+}
+
+/// What a scan of the last segment found.
+struct Scan {
+    table: Vec<(Lsn, u64)>,
+    head: Head,
+    /// Behind the last valid block.
+    offset: u64,
+    seal: Option<BlockHead>,
+}
+
+/// Whether what follows the last valid block was durable for sure.
+#[derive(Clone, Copy)]
+enum Covered {
+    No,
+    ByIndex(Lsn),
+}
+
+/// Opens for writing. `indexed` is the last entry the index holds: a bad block up to there was durable once.
+pub fn open(disk: Arc<dyn Disk>, segment_bytes: u64, indexed: Lsn) -> Result<Opened, JournalError> {
+    let spare = Spare::new(Arc::clone(&disk), segment_bytes);
+    let mut segments = load(&*disk)?;
+    if segments.is_empty() {
+        segments.push(begin_segment(&*disk, &spare, FIRST_SEGMENT)?);
+    }
+    let (scan, last) = scan_last(&segments)?;
+    let covered = if scan.head.lsn < indexed { Covered::ByIndex(indexed) } else { Covered::No };
+    let torn = if scan.seal.is_some() { None } else { cut_torn_tail(&last, scan.offset, covered)? };
+    let (mut current, mut head, mut offset, mut table) = (last, scan.head, scan.offset, scan.table);
+    if let Some(seal) = scan.seal {
+        // The stop came between seal and rename: begin the next segment now.
+        let seal_offset = offset - seal.padded_bytes() as u64;
+        let sealed = Segment { head: current.head, file: Arc::clone(&current.file), seal_offset: Some(seal_offset) };
+        segments.pop();
+        segments.push(Arc::new(sealed));
+        let next = SegmentHead {
+            seq: current.head.seq + 1,
+            first_lsn: Lsn(head.lsn.0 + 1),
+            prev_seal_offset: seal_offset,
+            prev_hash: seal.hash,
+        };
+        current = begin_segment(&*disk, &spare, next)?;
+        segments.push(Arc::clone(&current));
+        (head.hash, offset, table) = (seal.hash, ALIGN_BYTES as u64, Vec::new());
+    }
+    let shared = Shared::new(segments, table);
+    Ok(Opened { segments: Segments::new(disk, shared, current, offset, head, spare), torn })
+}
+
+/// Opens for reading only, beside a running server or without one: what is not whole yet is not there.
+pub fn open_read_only(disk: &dyn Disk) -> Result<(SegmentReader, Head), JournalError> {
+    let segments = load(disk)?;
+    if segments.is_empty() {
+        return Ok((SegmentReader(Shared::new(segments, Vec::new())), Head::EMPTY));
+    }
+    let (scan, _) = scan_last(&segments)?;
+    Ok((SegmentReader(Shared::new(segments, scan.table)), scan.head))
+}
+
+/// Reads all headers and checks that every segment follows the seal of the one before.
+fn load(disk: &dyn Disk) -> Result<Vec<Arc<Segment>>, JournalError> {
+    let mut names = disk.list().map_err(|error| io_error("folder", "list", &error))?;
+    names.retain(|name| name.ends_with(".seg"));
+    names.sort_unstable();
+    let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(names.len());
+    for (seq, name) in (1..).zip(&names) {
+        let corrupt = |what: String| JournalError::Corrupt { segment: name.clone(), offset: 0, what };
+        if *name != segment_name(seq) {
+            return Err(corrupt(format!("{} is missing", segment_name(seq))));
+        }
+        let file = disk.open(name).map_err(|error| io_error(name, "open", &error))?;
+        let mut bytes = vec![0; ALIGN_BYTES];
+        file.read_at(&mut bytes, 0).map_err(|error| io_error(name, "read", &error))?;
+        let head = decode_segment_head(&bytes)?.ok_or_else(|| corrupt("the segment header is not readable".into()))?;
+        if head.seq != seq {
+            return Err(corrupt(format!("the header says segment {}", head.seq)));
+        }
+        if let Some(before) = segments.pop() {
+            segments.push(Arc::new(sealed_by(&before, &head)?));
+        }
+        segments.push(Arc::new(Segment { head, file, seal_offset: None }));
+    }
+    Ok(segments)
+}
+
+fn sealed_by(segment: &Segment, next: &SegmentHead) -> Result<Segment, JournalError> {
+    let offset = next.prev_seal_offset;
+    let seal = segment.block_at(offset)?.map(|(head, _)| head).filter(|head| head.kind == BlockKind::Seal);
+    match seal {
+        Some(seal) if seal.hash == next.prev_hash && seal.first_lsn == next.first_lsn => {
+            Ok(Segment { head: segment.head, file: Arc::clone(&segment.file), seal_offset: Some(offset) })
+        }
+        Some(_) => Err(segment.corrupt(offset, "the next segment does not chain to this seal")),
+        None => Err(segment.corrupt(offset, "the seal is not readable")),
+    }
+}
+
+/// Walks the last segment's blocks, each checked against the one before.
+fn scan_last(segments: &[Arc<Segment>]) -> Result<(Scan, Arc<Segment>), JournalError> {
+    let no_segment = || JournalError::Poisoned("no segment to scan".into());
+    let (last, sealed) = segments.split_last().ok_or_else(no_segment)?;
+    let at = match sealed.last().and_then(|before| Some((before, before.seal_offset?))) {
+        Some((before, offset)) => before.block_at(offset)?.map_or(Timestamp(0), |(seal, _)| seal.at),
+        None => Timestamp(0),
+    };
+    let start = Head { lsn: Lsn(last.head.first_lsn.0.saturating_sub(1)), hash: last.head.prev_hash, at };
+    let mut scan = Scan { table: Vec::new(), head: start, offset: ALIGN_BYTES as u64, seal: None };
+    while scan.seal.is_none() {
+        let Some((block, _)) = last.block_at(scan.offset)? else { break };
+        check_chain(last, scan.offset, &scan.head, &block)?;
+        match block.kind {
+            BlockKind::Seal => scan.seal = Some(block),
+            BlockKind::Entries => {
+                scan.table.push((block.first_lsn, scan.offset));
+                let lsn = Lsn(block.first_lsn.0 + u64::from(block.count).saturating_sub(1));
+                scan.head = Head { lsn, hash: block.hash, at: block.at };
+            }
+        }
+        scan.offset += block.padded_bytes() as u64;
+    }
+    Ok((scan, Arc::clone(last)))
+}
+
+/// A valid block must follow the one before: position, hash and time.
+pub(super) fn check_chain(
+    segment: &Segment,
+    offset: u64,
+    before: &Head,
+    block: &BlockHead,
+) -> Result<(), JournalError> {
+    if block.first_lsn.0 != before.lsn.0 + 1 {
+        return Err(segment.corrupt(offset, format!("lsn {} follows lsn {}", block.first_lsn, before.lsn)));
+    }
+    if block.prev_hash != before.hash {
+        return Err(segment.corrupt(offset, "the block does not chain to the one before"));
+    }
+    if block.at < before.at {
+        return Err(segment.corrupt(offset, "time goes back"));
+    }
+    Ok(())
+}
+
+/// Zeroes what was written behind the last valid block, unless a valid block stands behind it.
+fn cut_torn_tail(segment: &Segment, from: u64, covered: Covered) -> Result<Option<Torn>, JournalError> {
+    let name = segment.name();
+    let len = segment.file.length().map_err(|error| io_error(&name, "read", &error))?;
+    let mut page = vec![0; ALIGN_BYTES];
+    let mut dirty = Vec::new();
+    let mut offset = from;
+    while offset + ALIGN_BYTES as u64 <= len {
+        segment.file.read_at(&mut page, offset).map_err(|error| io_error(&name, "read", &error))?;
+        if page.iter().any(|byte| *byte != 0) {
+            dirty.push(offset);
+        }
+        if offset > from && decode_head(&page).is_some() && segment.block_at(offset)?.is_some() {
+            return Err(segment.corrupt(from, format!("a bad block, but a valid one follows at offset {offset}")));
+        }
+        offset += ALIGN_BYTES as u64;
+    }
+    if dirty.is_empty() {
+        return Ok(None);
+    }
+    if let Covered::ByIndex(indexed) = covered {
+        return Err(segment.corrupt(from, format!("a bad block, but the index was built up to lsn {indexed}")));
+    }
+    let zeros = vec![0; ALIGN_BYTES];
+    for offset in dirty {
+        segment.file.write_at(&zeros, offset).map_err(|error| io_error(&name, "write", &error))?;
+    }
+    segment.file.sync().map_err(|error| io_error(&name, "sync", &error))?;
+    Ok(Some(Torn { segment: name, offset: from }))
+}

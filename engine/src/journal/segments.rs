@@ -1,0 +1,410 @@
+//! The journal's files: one open segment, sealed ones before it, the next one made ready behind (P4).
+//!
+//! [`Segments`] appends; [`SegmentReader`] finds an entry by its lsn through a sparse table, which for a sealed
+//! segment stands in its seal. A background thread calls [`Spare::prepare`], so a rotation waits for no zeros.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+use super::{
+    Block, Head, Journal, JournalError, JournalReader, Record,
+    disk::{Disk, DiskFile},
+    record::{
+        ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, SegmentHead, crc_is_right, decode_entries, decode_head,
+        decode_table, encode_entries, encode_seal, encode_segment_head, padded,
+    },
+};
+use crate::{
+    ledger::{entry::Committed, time::Timestamp},
+    money::Lsn,
+};
+
+/// The file that becomes the next segment.
+pub(super) const SPARE_NAME: &str = "spare.tmp";
+/// How many sealed segments' tables are kept in memory.
+const TABLES_MAX: usize = 64;
+
+type Table = Vec<(Lsn, u64)>;
+
+/// A segment's file name.
+pub fn segment_name(seq: u32) -> String {
+    format!("{seq:08}.seg")
+}
+
+/// A segment as the reader knows it.
+pub(super) struct Segment {
+    pub(super) head: SegmentHead,
+    pub(super) file: Arc<dyn DiskFile>,
+    /// Where it is sealed; `None` for the open one.
+    pub(super) seal_offset: Option<u64>,
+}
+
+impl Segment {
+    pub(super) fn name(&self) -> String {
+        segment_name(self.head.seq)
+    }
+
+    pub(super) fn corrupt(&self, offset: u64, what: impl Into<String>) -> JournalError {
+        JournalError::Corrupt { segment: self.name(), offset, what: what.into() }
+    }
+
+    /// The whole block at `offset`, checked by its CRC; `Ok(None)` if there is no valid block.
+    pub(super) fn block_at(&self, offset: u64) -> Result<Option<(BlockHead, Vec<u8>)>, JournalError> {
+        let failed = |error: io::Error| io_error(&self.name(), "read", &error);
+        let len = self.file.length().map_err(failed)?;
+        if offset + ALIGN_BYTES as u64 > len {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; ALIGN_BYTES];
+        self.file.read_at(&mut bytes, offset).map_err(failed)?;
+        let Some(head) = decode_head(&bytes) else { return Ok(None) };
+        let whole = head.padded_bytes();
+        if offset + whole as u64 > len {
+            return Ok(None);
+        }
+        bytes.resize(whole, 0);
+        if let Some(rest) = bytes.get_mut(ALIGN_BYTES..) {
+            self.file.read_at(rest, offset + ALIGN_BYTES as u64).map_err(failed)?;
+        }
+        Ok(crc_is_right(&bytes, &head).then_some((head, bytes)))
+    }
+}
+
+/// What writer and readers share.
+pub(super) struct Shared {
+    pub(super) segments: RwLock<Vec<Arc<Segment>>>,
+    /// The open segment's blocks.
+    pub(super) open_table: RwLock<Table>,
+    tables: Mutex<VecDeque<(u32, Arc<Table>)>>,
+}
+
+impl Shared {
+    pub(super) fn new(segments: Vec<Arc<Segment>>, open_table: Table) -> Arc<Self> {
+        Arc::new(Self {
+            segments: RwLock::new(segments),
+            open_table: RwLock::new(open_table),
+            tables: Mutex::default(),
+        })
+    }
+}
+
+/// The writing end.
+pub struct Segments {
+    disk: Arc<dyn Disk>,
+    shared: Arc<Shared>,
+    current: Arc<Segment>,
+    offset: u64,
+    head: Head,
+    segment_bytes: u64,
+    spare: Arc<Spare>,
+    buffer: Vec<u8>,
+    poisoned: Option<String>,
+}
+
+impl Segments {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        shared: Arc<Shared>,
+        current: Arc<Segment>,
+        offset: u64,
+        head: Head,
+        spare: Arc<Spare>,
+    ) -> Self {
+        let segment_bytes = spare.segment_bytes;
+        Self { disk, shared, current, offset, head, segment_bytes, spare, buffer: Vec::new(), poisoned: None }
+    }
+
+    /// Where it ends.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// What makes the next segment ready.
+    pub fn spare(&self) -> Arc<Spare> {
+        Arc::clone(&self.spare)
+    }
+
+    /// A reader on the same files.
+    pub fn reader(&self) -> SegmentReader {
+        SegmentReader(Arc::clone(&self.shared))
+    }
+
+    fn try_append(&mut self, records: &[Record], at: Timestamp) -> Result<Head, JournalError> {
+        let block_bytes = padded(BLOCK_HEADER_BYTES + records.iter().map(|r| r.bytes.len() + 4).sum::<usize>()) as u64;
+        let table_bytes = |blocks: usize| padded(BLOCK_HEADER_BYTES + (blocks + 1) * 16) as u64;
+        let blocks = read_lock(&self.shared.open_table).len();
+        if self.offset + block_bytes + table_bytes(blocks) > self.segment_bytes {
+            self.rotate()?;
+        }
+        let first_lsn = Lsn(self.head.lsn.0 + 1);
+        let head = encode_entries(&mut self.buffer, records, first_lsn, at.max(self.head.at), self.head.hash);
+        self.write_buffer()?;
+        write_lock(&self.shared.open_table).push((first_lsn, self.offset));
+        self.offset += self.buffer.len() as u64;
+        self.head = Head { lsn: Lsn(self.head.lsn.0 + records.len() as u64), hash: head.hash, at: head.at };
+        self.spare.note_fill(self.offset);
+        Ok(self.head)
+    }
+
+    fn write_buffer(&self) -> Result<(), JournalError> {
+        let name = self.current.name();
+        self.current.file.write_at(&self.buffer, self.offset).map_err(|error| io_error(&name, "write", &error))?;
+        self.current.file.sync().map_err(|error| io_error(&name, "sync", &error))
+    }
+
+    /// Seals the open segment and begins the next one in the spare file.
+    fn rotate(&mut self) -> Result<(), JournalError> {
+        let table = read_lock(&self.shared.open_table).clone();
+        let next_lsn = Lsn(self.head.lsn.0 + 1);
+        let seal = encode_seal(&mut self.buffer, &table, next_lsn, self.head.at, self.head.hash);
+        self.write_buffer()?;
+        let head = SegmentHead {
+            seq: self.current.head.seq + 1,
+            first_lsn: next_lsn,
+            prev_seal_offset: self.offset,
+            prev_hash: seal.hash,
+        };
+        let sealed = Arc::new(Segment {
+            head: self.current.head,
+            file: Arc::clone(&self.current.file),
+            seal_offset: Some(self.offset),
+        });
+        self.current = begin_segment(&*self.disk, &self.spare, head)?;
+        let mut segments = write_lock(&self.shared.segments);
+        segments.pop();
+        segments.extend([sealed, Arc::clone(&self.current)]);
+        write_lock(&self.shared.open_table).clear();
+        self.offset = ALIGN_BYTES as u64;
+        self.head.hash = seal.hash;
+        self.spare.note_fill(self.offset);
+        Ok(())
+    }
+}
+
+/// Writes a header into the spare file and gives it its name, durably.
+pub(super) fn begin_segment(disk: &dyn Disk, spare: &Spare, head: SegmentHead) -> Result<Arc<Segment>, JournalError> {
+    let file = spare.take();
+    let name = segment_name(head.seq);
+    file.write_at(&encode_segment_head(&head), 0).map_err(|error| io_error(&name, "write", &error))?;
+    file.sync().map_err(|error| io_error(&name, "sync", &error))?;
+    disk.rename(SPARE_NAME, &name).map_err(|error| io_error(&name, "rename", &error))?;
+    spare.renamed();
+    Ok(Arc::new(Segment { head, file, seal_offset: None }))
+}
+
+impl Journal for Segments {
+    fn append(&mut self, expected: &Head, records: &[Record], at: Timestamp) -> Result<Head, JournalError> {
+        if let Some(why) = &self.poisoned {
+            return Err(JournalError::Poisoned(why.clone()));
+        }
+        if expected.lsn != self.head.lsn || records.is_empty() {
+            return Err(JournalError::Poisoned(format!(
+                "append of {} records expected head {}, the journal ends at {}",
+                records.len(),
+                expected.lsn,
+                self.head.lsn
+            )));
+        }
+        self.try_append(records, at).inspect_err(|error| self.poisoned = Some(error.to_string()))
+    }
+}
+
+/// The segment that comes next: zero-filled and synced before it is needed.
+pub struct Spare {
+    disk: Arc<dyn Disk>,
+    segment_bytes: u64,
+    state: Mutex<SpareState>,
+    changed: Condvar,
+    /// Held while the file is filled, so that nobody else truncates it.
+    filling: Mutex<()>,
+}
+
+#[derive(Default)]
+struct SpareState {
+    ready: Option<Arc<dyn DiskFile>>,
+    /// Taken, but not yet renamed: its name must not be used again.
+    taken: bool,
+    /// How far the open segment is filled, in bytes.
+    filled: u64,
+    error: Option<String>,
+    stopped: bool,
+}
+
+impl Spare {
+    pub(super) fn new(disk: Arc<dyn Disk>, segment_bytes: u64) -> Arc<Self> {
+        Arc::new(Self {
+            disk,
+            segment_bytes,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            filling: Mutex::default(),
+        })
+    }
+
+    /// Makes the next segment ready if it is not. Slow: it writes a whole segment.
+    pub fn prepare(&self) -> io::Result<()> {
+        let _one_at_a_time = lock(&self.filling);
+        let state = lock(&self.state);
+        if state.ready.is_some() || state.taken {
+            return Ok(());
+        }
+        drop(state);
+        let created = self.disk.create(SPARE_NAME, self.segment_bytes);
+        let mut state = lock(&self.state);
+        match created {
+            Ok(file) => {
+                state.ready = Some(file);
+                state.error = None;
+                self.changed.notify_all();
+                Ok(())
+            }
+            Err(error) => {
+                state.error = Some(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until the spare was taken, or `stop` was called; says which.
+    pub fn wait_until_needed(&self) -> SpareNeed {
+        let mut state = lock(&self.state);
+        while (state.ready.is_some() || state.taken) && !state.stopped {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.stopped { SpareNeed::Stopped } else { SpareNeed::Needed }
+    }
+
+    /// Ends [`Spare::wait_until_needed`] for good.
+    pub fn stop(&self) {
+        lock(&self.state).stopped = true;
+        self.changed.notify_all();
+    }
+
+    /// Why admission must close: the open segment is three quarters full and the next one is not ready.
+    pub fn shortage(&self) -> Option<String> {
+        let state = lock(&self.state);
+        let late = state.ready.is_none() && state.filled.saturating_mul(4) >= self.segment_bytes.saturating_mul(3);
+        late.then(|| state.error.clone().unwrap_or_else(|| "the next segment is still being written".into()))
+    }
+
+    /// The taken file has its own name now; the next one may be prepared.
+    pub(super) fn renamed(&self) {
+        lock(&self.state).taken = false;
+        self.changed.notify_all();
+    }
+
+    fn note_fill(&self, offset: u64) {
+        lock(&self.state).filled = offset;
+    }
+
+    /// Takes the spare, waiting for it if need be: only the journal thread waits here.
+    pub(super) fn take(&self) -> Arc<dyn DiskFile> {
+        loop {
+            let mut state = lock(&self.state);
+            if let Some(file) = state.ready.take() {
+                state.taken = true;
+                return file;
+            }
+            drop(state);
+            if self.prepare().is_err() {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+        }
+    }
+}
+
+/// What [`Spare::wait_until_needed`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpareNeed {
+    /// Prepare another.
+    Needed,
+    /// End the thread.
+    Stopped,
+}
+
+/// The reading end; cheap to clone.
+#[derive(Clone)]
+pub struct SegmentReader(pub(super) Arc<Shared>);
+
+impl SegmentReader {
+    fn segment_of(&self, lsn: Lsn) -> Option<Arc<Segment>> {
+        let segments = read_lock(&self.0.segments);
+        let after = segments.partition_point(|segment| segment.head.first_lsn <= lsn);
+        after.checked_sub(1).and_then(|i| segments.get(i)).map(Arc::clone)
+    }
+
+    fn offset_of(&self, segment: &Segment, lsn: Lsn) -> Result<Option<u64>, JournalError> {
+        let find = |table: &Table| {
+            let after = table.partition_point(|(first, _)| *first <= lsn);
+            after.checked_sub(1).and_then(|i| table.get(i)).map(|(_, offset)| *offset)
+        };
+        match segment.seal_offset {
+            None => Ok(find(&read_lock(&self.0.open_table))),
+            Some(seal_offset) => Ok(find(&*self.sealed_table(segment, seal_offset)?)),
+        }
+    }
+
+    fn sealed_table(&self, segment: &Segment, seal_offset: u64) -> Result<Arc<Table>, JournalError> {
+        let seq = segment.head.seq;
+        if let Some((_, table)) = lock(&self.0.tables).iter().find(|(of, _)| *of == seq) {
+            return Ok(Arc::clone(table));
+        }
+        let table = segment
+            .block_at(seal_offset)?
+            .filter(|(head, _)| head.kind == BlockKind::Seal)
+            .and_then(|(head, bytes)| decode_table(&bytes, &head))
+            .map(Arc::new)
+            .ok_or_else(|| segment.corrupt(seal_offset, "the seal is not readable"))?;
+        let mut tables = lock(&self.0.tables);
+        tables.push_back((seq, Arc::clone(&table)));
+        if tables.len() > TABLES_MAX {
+            tables.pop_front();
+        }
+        Ok(table)
+    }
+}
+
+impl JournalReader for SegmentReader {
+    fn read(&self, lsn: Lsn) -> Result<Committed, JournalError> {
+        let (_, block) = self.block(lsn)?.ok_or(JournalError::NoEntry(lsn))?;
+        block.get(lsn).ok_or(JournalError::NoEntry(lsn))
+    }
+
+    fn block(&self, lsn: Lsn) -> Result<Option<(BlockHead, Arc<Block>)>, JournalError> {
+        // A rotation between the two look-ups moves the open table away; the second try then finds it sealed.
+        for _ in 0..2 {
+            let Some(segment) = self.segment_of(lsn) else { return Ok(None) };
+            let Some(offset) = self.offset_of(&segment, lsn)? else { continue };
+            let found = segment.block_at(offset)?.filter(|(head, _)| head.kind == BlockKind::Entries);
+            let Some((head, bytes)) = found else {
+                return Err(segment.corrupt(offset, "a block that was durable is not readable"));
+            };
+            if lsn < head.first_lsn || lsn.0 >= head.first_lsn.0 + u64::from(head.count) {
+                return Ok(None);
+            }
+            let block = decode_entries(&bytes, &head).map_err(|what| segment.corrupt(offset, what))?;
+            return Ok(Some((head, Arc::new(block))));
+        }
+        Ok(None)
+    }
+}
+
+pub(super) fn io_error(segment: &str, what: &'static str, error: &io::Error) -> JournalError {
+    JournalError::Io { segment: segment.to_owned(), what, error: error.to_string() }
+}
+
+/// Nothing panics under these locks; a poisoned one still holds whole values.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read_lock<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write_lock<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

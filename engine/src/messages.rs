@@ -1,0 +1,110 @@
+//! Every message between actors, in the order of a payment's path.
+//!
+//! Answers come back as messages too, to the [`PaymentRef`] a question carries: a shared pointer, so that asking
+//! clones no address. Money moves only by [`WalletMessage::Apply`].
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+
+use crate::{
+    actors::{
+        directory::{AccountRef, OwnerRef},
+        mailbox::Mailbox,
+        payment::PaymentActor,
+    },
+    journal::Block,
+    ledger::{
+        account::Account,
+        failure::Failure,
+        flow::Event,
+        fx::{PairPrice, RateBook},
+        request::UpdateAccount,
+        risk::{Assessment, Verdict},
+        time::Timestamp,
+        wallet::AccountView,
+    },
+    money::{Lsn, Money, OpId, OwnerId},
+};
+
+/// Where a command in flight hears its answers.
+pub type PaymentRef = Arc<Mailbox<PaymentActor>>;
+
+/// To the command in flight.
+#[derive(Debug)]
+pub enum PaymentMessage {
+    /// An answer for its flow.
+    Event(Event),
+    /// One of the prices it asked for.
+    Priced(usize, Result<PairPrice, Failure>),
+    /// Its entry is durable, in the tail, and every account has the apply in its mailbox.
+    Committed(Lsn, Timestamp),
+    /// The journal failed under it: nobody knows until recovery.
+    Lost,
+}
+
+/// 1. To the risk actor of the customer's arbiter.
+#[derive(Debug)]
+pub enum RiskMessage {
+    /// Judge and count a payment.
+    Assess(Box<Assessment>, PaymentRef),
+    /// A payment of this customer was declined.
+    Declined(OwnerId),
+    /// Judge without counting.
+    Score(Box<Assessment>, oneshot::Sender<Verdict>),
+}
+
+/// 2. To the actor of a currency pair.
+#[derive(Debug)]
+pub enum FxMessage {
+    /// Price the pair for a payment; the number says which of its questions this is.
+    Quote(usize, PaymentRef),
+    /// Price the pair for a reader.
+    Price(oneshot::Sender<Result<PairPrice, Failure>>),
+    /// A new book took effect.
+    Publish(Arc<RateBook>),
+}
+
+/// 3. and 5. To an account.
+#[derive(Debug)]
+pub enum WalletMessage {
+    /// Will you take this money?
+    Expect(OpId, Money, PaymentRef),
+    /// Hold this money.
+    Hold(OpId, Money, PaymentRef),
+    /// The command ended without moving money here.
+    Release(OpId),
+    /// Become this account, if you are none yet.
+    Open(Box<Account>, PaymentRef),
+    /// The opening will not commit.
+    AbandonOpen,
+    /// Decide a change of settings.
+    Change(Box<UpdateAccount>, PaymentRef),
+    /// The change will not commit.
+    AbandonChange,
+    /// Take in all that a durable block does to you.
+    Apply(Apply),
+    /// Tell a reader what you are.
+    Read(oneshot::Sender<Option<AccountView>>),
+}
+
+/// One message per account per block, however many entries (P1).
+#[derive(Debug)]
+pub struct Apply {
+    /// The block.
+    pub block: Arc<Block>,
+    /// Which of its entries, by position, in order.
+    pub entries: SmallVec<[u32; 4]>,
+}
+
+/// 4. What goes to the journal with a record, for the hand-over of its commit.
+#[derive(Debug)]
+pub struct Handed {
+    /// Every account the entry touches: pinned until it has its apply.
+    pub accounts: SmallVec<[AccountRef; 4]>,
+    /// The owner whose record the entry changes.
+    pub owner: Option<OwnerRef>,
+    /// Who waits.
+    pub payment: PaymentRef,
+}

@@ -1,0 +1,298 @@
+//! What the engine counts: plain per-thread cells, read when somebody asks (P11).
+//!
+//! Hot counters are sharded by thread, so two arbiters never write one cache line. Depth and rejections are exact;
+//! wait and handler times are sampled, one message in [`SAMPLE_ONE_IN`]. The gateway turns these into Prometheus
+//! series; nothing here knows that format. Cells are of the process: one engine runs in it.
+
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    ledger::{
+        failure::FailureCode,
+        risk::{Decision, Reason},
+    },
+    refusal::OverloadReason,
+};
+
+/// One message in so many is timed.
+pub const SAMPLE_ONE_IN: u64 = 64;
+/// Threads share a shard beyond this.
+const SHARDS: usize = 8;
+/// Upper bounds of all time histograms, in microseconds; the last bucket is everything above.
+pub const BUCKETS_US: [u64; 16] =
+    [10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000];
+
+/// The kinds of actors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActorKind {
+    /// One per command in flight.
+    Payment,
+    /// One per resident account.
+    Wallet,
+    /// One per currency pair.
+    Fx,
+    /// One per arbiter.
+    Risk,
+}
+
+impl ActorKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Payment, Self::Wallet, Self::Fx, Self::Risk];
+
+    /// As metrics spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Payment => "payment",
+            Self::Wallet => "wallet",
+            Self::Fx => "fx",
+            Self::Risk => "risk",
+        }
+    }
+}
+
+/// A histogram of times.
+#[derive(Debug, Default)]
+pub struct Times {
+    buckets: [AtomicU64; BUCKETS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl Times {
+    const fn new() -> Self {
+        Self { buckets: [const { AtomicU64::new(0) }; BUCKETS_US.len() + 1], sum_us: AtomicU64::new(0) }
+    }
+
+    /// Adds one observation.
+    pub fn observe(&self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS_US.partition_point(|bound| *bound < us);
+        if let Some(cell) = self.buckets.get(bucket) {
+            cell.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sum_us.fetch_add(us, Ordering::Relaxed);
+    }
+
+    /// Counts per bucket (not cumulative; the last is above all bounds) and the sum in microseconds.
+    pub fn read(&self) -> ([u64; BUCKETS_US.len() + 1], u64) {
+        let mut counts = [0; BUCKETS_US.len() + 1];
+        for (count, cell) in counts.iter_mut().zip(&self.buckets) {
+            *count = cell.load(Ordering::Relaxed);
+        }
+        (counts, self.sum_us.load(Ordering::Relaxed))
+    }
+}
+
+/// Aligned so that two shards never share a cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard {
+    sent: AtomicU64,
+    done: AtomicU64,
+}
+
+/// What is counted of one kind of actor.
+#[derive(Debug)]
+pub struct KindCells {
+    shards: [Shard; SHARDS],
+    live: AtomicU64,
+    /// Time from send to handler.
+    pub wait: Times,
+    /// Time in the handler.
+    pub handle: Times,
+}
+
+impl KindCells {
+    const fn new() -> Self {
+        let shards = [const { Shard { sent: AtomicU64::new(0), done: AtomicU64::new(0) } }; SHARDS];
+        Self { shards, live: AtomicU64::new(0), wait: Times::new(), handle: Times::new() }
+    }
+
+    fn shard(&self) -> &Shard {
+        // SHARD is always below SHARDS; the first is a harmless default.
+        self.shards.get(SHARD.get()).unwrap_or(&self.shards[0])
+    }
+
+    /// Messages sent and not yet handled or thrown away.
+    pub fn depth(&self) -> u64 {
+        let sum = |of: fn(&Shard) -> &AtomicU64| {
+            self.shards.iter().map(|shard| of(shard).load(Ordering::Acquire)).fold(0, u64::wrapping_add)
+        };
+        // `done` first: a message is sent before it is done.
+        let done = sum(|shard| &shard.done);
+        sum(|shard| &shard.sent).saturating_sub(done)
+    }
+
+    /// Messages sent so far.
+    pub fn sent(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.sent.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+    }
+
+    /// Actors alive.
+    pub fn live(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
+    }
+}
+
+thread_local! {
+    static SHARD: Cell<usize> = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        Cell::new(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS)
+    };
+    static SAMPLES: Cell<u64> = const { Cell::new(0) };
+}
+
+static KINDS: [KindCells; 4] = [const { KindCells::new() }; 4];
+
+/// The cells of one kind of actor.
+pub fn kind(kind: ActorKind) -> &'static KindCells {
+    match kind {
+        ActorKind::Payment => &KINDS[0],
+        ActorKind::Wallet => &KINDS[1],
+        ActorKind::Fx => &KINDS[2],
+        ActorKind::Risk => &KINDS[3],
+    }
+}
+
+/// Counts one message from send until it is handled or thrown away.
+#[derive(Debug)]
+pub struct Ticket {
+    kind: ActorKind,
+    sent_at: Option<Instant>,
+}
+
+impl Ticket {
+    /// Counts a message as sent.
+    pub fn new(of: ActorKind) -> Self {
+        kind(of).shard().sent.fetch_add(1, Ordering::Release);
+        let n = SAMPLES.get();
+        SAMPLES.set(n.wrapping_add(1));
+        Self { kind: of, sent_at: n.is_multiple_of(SAMPLE_ONE_IN).then(Instant::now) }
+    }
+
+    /// Runs a handler, timing it if this message is a sample.
+    pub fn run(self, handler: impl FnOnce()) {
+        let Some(sent_at) = self.sent_at else { return handler() };
+        let cells = kind(self.kind);
+        cells.wait.observe(sent_at.elapsed());
+        let started = Instant::now();
+        handler();
+        cells.handle.observe(started.elapsed());
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        kind(self.kind).shard().done.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Counts an actor as alive as long as it holds this.
+#[derive(Debug)]
+pub struct Live(ActorKind);
+
+impl Live {
+    /// One more.
+    pub fn new(of: ActorKind) -> Self {
+        kind(of).live.fetch_add(1, Ordering::Relaxed);
+        Self(of)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        kind(self.0).live.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the engine counts besides its mailboxes. One per engine.
+#[derive(Debug, Default)]
+pub struct EngineCells {
+    /// Payments that captured.
+    pub captured: AtomicU64,
+    /// Commands that were declined, by [`FailureCode::ALL`].
+    pub declined: [AtomicU64; FailureCode::ALL.len()],
+    /// Answers that were replays.
+    pub replayed: AtomicU64,
+    /// Refusals for overload, by [`OverloadReason::ALL`].
+    pub rejected: [AtomicU64; OverloadReason::ALL.len()],
+    /// Verdicts: accept, review, reject.
+    pub decisions: [AtomicU64; 3],
+    /// Rules that fired, by [`Reason::ALL`].
+    pub reasons: [AtomicU64; Reason::ALL.len()],
+    /// Commit blocks.
+    pub blocks: AtomicU64,
+    /// Entries committed.
+    pub entries: AtomicU64,
+    /// Bytes of entries committed.
+    pub bytes: AtomicU64,
+    /// Write and sync of a block.
+    pub sync: Times,
+    /// Records handed to the journal and not yet committed.
+    pub journal_queue: AtomicU64,
+    /// Index runs.
+    pub index_runs: AtomicU64,
+    /// Time of an index run.
+    pub index_run: Times,
+    /// Commands admitted and not yet answered.
+    pub in_flight: AtomicUsize,
+}
+
+impl EngineCells {
+    /// Counts a decline.
+    pub fn count_decline(&self, code: FailureCode) {
+        count(&self.declined, FailureCode::ALL.iter().position(|c| *c == code));
+    }
+
+    /// Counts a refusal for overload.
+    pub fn count_rejected(&self, reason: OverloadReason) {
+        count(&self.rejected, OverloadReason::ALL.iter().position(|r| *r == reason));
+    }
+
+    /// Counts a verdict.
+    pub fn count_verdict(&self, decision: Decision, reasons: &[Reason]) {
+        let which = match decision {
+            Decision::Accept => 0,
+            Decision::Review => 1,
+            Decision::Reject => 2,
+        };
+        count(&self.decisions, Some(which));
+        for reason in reasons {
+            count(&self.reasons, Reason::ALL.iter().position(|r| r == reason));
+        }
+    }
+}
+
+fn count(cells: &[AtomicU64], which: Option<usize>) {
+    if let Some(cell) = which.and_then(|which| cells.get(which)) {
+        cell.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_counts_until_it_is_dropped_even_unhandled() {
+        let cells = kind(ActorKind::Fx);
+        let before = cells.depth();
+        let tickets: Vec<_> = (0..10).map(|_| Ticket::new(ActorKind::Fx)).collect();
+        assert_eq!(cells.depth(), before + 10);
+        tickets.into_iter().for_each(drop);
+        assert_eq!(cells.depth(), before);
+    }
+
+    #[test]
+    fn times_fall_into_their_buckets() {
+        let times = Times::default();
+        times.observe(Duration::from_micros(10));
+        times.observe(Duration::from_micros(11));
+        times.observe(Duration::from_secs(60));
+        let (counts, sum) = times.read();
+        assert_eq!((counts[0], counts[1], counts[16], sum), (1, 1, 1, 60_000_021));
+    }
+}

@@ -1,0 +1,52 @@
+//! A small bounded pool for everything that may block on a disk: loads, lists, replays. Never an arbiter (P6).
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    mpsc::{Receiver, SyncSender, sync_channel},
+};
+
+/// Work for the pool.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads behind a bounded queue, or, in the deterministic wiring, the caller itself.
+#[derive(Clone)]
+pub(crate) enum Pool {
+    /// A queue that the pool's threads take from.
+    Threads(SyncSender<Job>),
+    /// At once, on the caller.
+    Inline,
+}
+
+impl Pool {
+    /// Starts `threads` threads behind a queue of `queue_max` jobs. They end when the last clone is dropped.
+    pub(crate) fn start(threads: usize, queue_max: usize) -> std::io::Result<Self> {
+        let (sender, receiver) = sync_channel::<Job>(queue_max);
+        let receiver = Arc::new(Mutex::new(receiver));
+        for n in 0..threads {
+            let receiver = Arc::clone(&receiver);
+            std::thread::Builder::new().name(format!("arus-load-{n}")).spawn(move || work(&receiver))?;
+        }
+        Ok(Self::Threads(sender))
+    }
+
+    /// Queues a job; `false` if the queue is full.
+    pub(crate) fn submit(&self, job: Job) -> bool {
+        match self {
+            Self::Threads(queue) => queue.try_send(job).is_ok(),
+            Self::Inline => {
+                job();
+                true
+            }
+        }
+    }
+}
+
+fn work(receiver: &Mutex<Receiver<Job>>) {
+    loop {
+        let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match job {
+            Ok(job) => job(),
+            Err(_) => return,
+        }
+    }
+}

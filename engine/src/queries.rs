@@ -1,0 +1,260 @@
+//! Reads: what is, from the actors, and what was, from tail and index (P1).
+//!
+//! Every list takes the tail first and the index second and merges them by lsn, so nothing committed is ever missing.
+//! Page tokens are lsn positions: a page holds what lies strictly below one.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::oneshot;
+
+use crate::{
+    Refusal,
+    engine::{Core, Engine, internal, interrupted},
+    index::{AccountKey, HistoryRow, rows::fold_with_history},
+    journal::block::account_hash,
+    ledger::{
+        entry::Committed,
+        fx::{Pair, PairPrice, RateBook},
+        owner::Owner,
+        risk::{Assessment, Verdict},
+        wallet::AccountView,
+    },
+    messages::{FxMessage, RiskMessage},
+    money::{AccountId, Lsn, OpId, OwnerId, TenantId, TxId},
+    prepare::read_view,
+};
+
+/// The longest page of any list.
+pub const PAGE_MAX: usize = 1_000;
+
+/// More lines than one entry ever has on one account, so that a read always gets past an entry.
+const ENTRY_LINES_MAX: usize = 8;
+
+/// Whose payments a list is of.
+#[derive(Debug, Clone)]
+pub enum PaymentsOf {
+    /// All payments made by a customer.
+    Customer(OwnerId),
+    /// All payments that an account paid, was to pay, or received.
+    Account(AccountId),
+}
+
+/// A page of a list, newest first.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page begins, if there may be more: everything below this lsn.
+    pub next_below: Option<Lsn>,
+}
+
+impl Engine {
+    /// An account as it is now.
+    pub async fn account(&self, tenant: TenantId, id: &AccountId) -> Result<AccountView, Refusal> {
+        let unknown = || Refusal::not_found("account", id);
+        let handle = self.0.directory.account(&(tenant, id.clone())).await?.ok_or_else(unknown)?;
+        read_view(&handle).await?.ok_or_else(unknown)
+    }
+
+    /// An owner's record: accounts in order of opening, and the default.
+    pub async fn owner(&self, tenant: TenantId, id: &OwnerId) -> Result<std::sync::Arc<Owner>, Refusal> {
+        let owner = self.0.directory.owner(&(tenant, id.clone())).await?.record();
+        if owner.exists() { Ok(owner) } else { Err(Refusal::not_found("owner", id)) }
+    }
+
+    /// The latest entry of a payment or reservation.
+    pub(crate) async fn object(&self, tenant: TenantId, id: OpId) -> Result<Option<Committed>, Refusal> {
+        if let Some(committed) = self.0.tail.by_object(id) {
+            return Ok((committed.entry.tenant == tenant).then_some(committed));
+        }
+        self.on_pool(move |core| {
+            let lsn = core.index.object(tenant, id).map_err(internal)?;
+            lsn.map(|lsn| core.read_entry(lsn)).transpose()
+        })
+        .await
+    }
+
+    /// A payment as it is now.
+    pub async fn payment(&self, tenant: TenantId, id: OpId) -> Result<Committed, Refusal> {
+        let found = self.object(tenant, id).await?.filter(|committed| committed.entry.payment().is_some());
+        found.ok_or_else(|| Refusal::not_found("payment", id))
+    }
+
+    /// The payment that was made under a key.
+    pub async fn payment_by_key(&self, tenant: TenantId, tx_id: &TxId) -> Result<Committed, Refusal> {
+        let key = self.0.hasher.key(tenant, tx_id);
+        let found = match self.0.tail.by_key(key) {
+            Some(committed) => Some(committed),
+            None => {
+                self.on_pool(move |core| {
+                    let lsn = core.index.key(tenant, key).map_err(internal)?;
+                    lsn.map(|lsn| core.read_entry(lsn)).transpose()
+                })
+                .await?
+            }
+        };
+        let payment = found.filter(|committed| committed.entry.tx_id == *tx_id && committed.entry.payment().is_some());
+        payment.ok_or_else(|| Refusal::not_found("payment with tx_id", tx_id))
+    }
+
+    /// A page of payments.
+    pub async fn payments(
+        &self,
+        tenant: TenantId,
+        of: PaymentsOf,
+        below: Lsn,
+        limit: usize,
+    ) -> Result<Page<Committed>, Refusal> {
+        let limit = limit.clamp(1, PAGE_MAX);
+        let accounts: Vec<AccountKey> = match &of {
+            PaymentsOf::Customer(id) => {
+                let owner = self.owner(tenant, id).await?;
+                owner.accounts.iter().map(|owned| (tenant, owned.account.clone())).collect()
+            }
+            PaymentsOf::Account(id) => {
+                self.account(tenant, id).await?;
+                vec![(tenant, id.clone())]
+            }
+        };
+        self.on_pool(move |core| core.payments_page(&accounts, &of, below, limit)).await
+    }
+
+    /// A page of an account's statement: postings with the balance after each.
+    pub async fn entries(
+        &self,
+        tenant: TenantId,
+        id: &AccountId,
+        below: Lsn,
+        limit: usize,
+    ) -> Result<Page<(HistoryRow, Committed)>, Refusal> {
+        let limit = limit.clamp(1, PAGE_MAX);
+        self.account(tenant, id).await?;
+        let key = (tenant, id.clone());
+        self.on_pool(move |core| {
+            let rows = core.history(&key, below, limit, |row| row.moved.is_some())?;
+            let read = |row: HistoryRow| core.read_entry(row.lsn).map(|committed| (row, committed));
+            let items = rows.items.into_iter().map(read).collect::<Result<_, _>>()?;
+            Ok(Page { items, next_below: rows.next_below })
+        })
+        .await
+    }
+
+    /// All rates.
+    pub fn rates(&self) -> std::sync::Arc<RateBook> {
+        self.0.desk.book()
+    }
+
+    /// A pair's price now; `Ok(Err(_))` says why there is none.
+    pub async fn price(&self, pair: Pair) -> Result<Result<PairPrice, crate::ledger::failure::Failure>, Refusal> {
+        let actor = match self.0.desk.pair(pair) {
+            Ok(actor) => actor,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let (sender, receiver) = oneshot::channel();
+        actor.send(FxMessage::Price(sender));
+        receiver.await.map_err(|_| interrupted())
+    }
+
+    /// What the risk rules would say, without counting it.
+    pub async fn score(&self, tenant: TenantId, ask: Assessment) -> Result<Verdict, Refusal> {
+        let partition = self.0.directory.partition(tenant, &ask.customer, None);
+        let risk = self.0.risk.get(partition).ok_or_else(interrupted)?;
+        let (sender, receiver) = oneshot::channel();
+        risk.send(RiskMessage::Score(Box::new(ask), sender));
+        receiver.await.map_err(|_| interrupted())
+    }
+}
+
+impl Core {
+    fn payments_page(
+        &self,
+        accounts: &[AccountKey],
+        of: &PaymentsOf,
+        below: Lsn,
+        limit: usize,
+    ) -> Result<Page<Committed>, Refusal> {
+        let wanted = |committed: &Committed| match (of, &committed.entry.request) {
+            (PaymentsOf::Customer(id), crate::ledger::request::Request::CreatePayment(request)) => {
+                request.customer == *id
+            }
+            (PaymentsOf::Customer(_), _) => false,
+            (PaymentsOf::Account(_), _) => true,
+        };
+        let (mut items, mut below) = (Vec::new(), below);
+        loop {
+            // The newest lsns of all accounts; a payment between two of them appears in both histories.
+            let mut lsns = BTreeSet::new();
+            let mut floor = Lsn(0);
+            for account in accounts {
+                let page = self.history(account, below, limit, |row| row.payment)?;
+                floor = floor.max(page.next_below.unwrap_or_default());
+                lsns.extend(page.items.iter().map(|row| row.lsn));
+            }
+            for lsn in lsns.into_iter().rev().filter(|lsn| *lsn >= floor) {
+                if items.len() == limit {
+                    return Ok(Page { items, next_below: Some(Lsn(lsn.0 + 1)) });
+                }
+                let committed = self.read_entry(lsn)?;
+                if wanted(&committed) {
+                    items.push(committed);
+                }
+            }
+            if floor == Lsn(0) {
+                return Ok(Page { items, next_below: None });
+            }
+            below = floor;
+        }
+    }
+
+    /// One account's rows below an lsn, newest first: the tail's, folded on the indexed state, then the index's.
+    fn history(
+        &self,
+        key: &AccountKey,
+        below: Lsn,
+        limit: usize,
+        wanted: impl Fn(&HistoryRow) -> bool,
+    ) -> Result<Page<HistoryRow>, Refusal> {
+        let blocks = self.tail.touching(account_hash(key.0, &key.1));
+        let mut account = self.index.account(key).map_err(internal)?;
+        let indexed = account.as_ref().map_or(Lsn(0), |account| account.applied_lsn);
+        let mut rows = Vec::new();
+        for committed in blocks.iter().flat_map(|block| block.committed()) {
+            if committed.entry.tenant == key.0 {
+                fold_with_history(&mut account, &key.1, &committed, &mut rows).map_err(internal)?;
+            }
+        }
+        rows.retain(|row| row.lsn < below && wanted(row));
+        rows.reverse();
+        // The index may show rows of a run whose account states are not visible yet: those are the tail's to tell.
+        let mut from = Lsn(below.0.min(indexed.0 + 1));
+        let read_max = limit + ENTRY_LINES_MAX;
+        while rows.len() <= limit {
+            let older = self.index.history(key, from, read_max).map_err(internal)?;
+            let Some(last) = older.last() else { break };
+            let complete = older.len() < read_max;
+            // An entry's rows stay together: the last entry of a full read may be cut, so it is read again.
+            let cut = if complete { Lsn(0) } else { last.lsn };
+            from = if complete { Lsn(0) } else { Lsn(cut.0 + 1) };
+            rows.extend(older.into_iter().filter(|row| row.lsn > cut && wanted(row)));
+            if complete {
+                break;
+            }
+        }
+        Ok(cut_page(rows, limit))
+    }
+}
+
+/// Cuts a list of rows at a page's end, between two entries: a token is an lsn.
+fn cut_page(mut rows: Vec<HistoryRow>, limit: usize) -> Page<HistoryRow> {
+    let Some(first_left_out) = rows.get(limit).map(|row| row.lsn) else {
+        return Page { items: rows, next_below: None };
+    };
+    let mut end = rows.partition_point(|row| row.lsn > first_left_out);
+    if end == 0 {
+        // One entry with more lines than a page: the page grows to hold it.
+        end = rows.partition_point(|row| row.lsn >= first_left_out);
+    }
+    rows.truncate(end);
+    let next_below = rows.last().map(|row| row.lsn);
+    Page { items: rows, next_below }
+}

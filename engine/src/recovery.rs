@@ -1,0 +1,169 @@
+//! From disk to a state that can serve: journal, index, tail, rates, risk (section 3 of the design).
+//!
+//! The same code path as in service: the tail is filled with the blocks behind the index, and everything that is
+//! loaded later folds them. Start-up time follows the tail, not the number of accounts.
+
+use std::sync::Arc;
+
+use crate::{
+    clock::Clock,
+    config::EngineConfig,
+    idempotency::KeyHasher,
+    index::{
+        Index, IndexError,
+        builder::{Builder, Built},
+    },
+    journal::{Head, JournalError, JournalReader, tail::Tail},
+    ledger::{
+        entry::Outcome,
+        fx::{FxPolicy, RateBook},
+        request::Request,
+        risk::{RiskRules, RiskState, WINDOW},
+    },
+    money::Lsn,
+};
+
+/// How many of the last entries are read at most to rebuild the risk windows.
+const RISK_ENTRIES_MAX: u64 = 200_000;
+
+/// Why the engine does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting is not allowed.
+    #[error("{0}")]
+    Config(#[from] crate::config::ConfigError),
+    /// The data directory is in use, of another format, or not ours to write.
+    #[error("data directory {path}: {why}")]
+    DataDir {
+        /// Which.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// The journal cannot be opened.
+    #[error("{0}")]
+    Journal(#[from] JournalError),
+    /// The index cannot be opened.
+    #[error("{0}")]
+    Index(#[from] IndexError),
+    /// A thread could not be started.
+    #[error("thread {0} could not be started: {1}")]
+    Thread(&'static str, std::io::Error),
+}
+
+/// Whether an index fits a journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fit {
+    /// It is a prefix of the journal.
+    Fits(Lsn),
+    /// It is not; with the reason. Discard it and build it anew.
+    Discard(String),
+}
+
+/// Checks the watermark's block against the journal (P5).
+pub fn fit(index: &dyn Index, reader: &dyn JournalReader, head: &Head) -> Result<Fit, StartError> {
+    let watermark = match index.watermark() {
+        Ok(Some(watermark)) => watermark,
+        Ok(None) => return Ok(Fit::Fits(Lsn(0))),
+        Err(error) => return Ok(Fit::Discard(error.to_string())),
+    };
+    if watermark.lsn > head.lsn {
+        return Ok(Fit::Discard(format!("it reaches lsn {}, the journal ends at {}", watermark.lsn, head.lsn)));
+    }
+    match reader.block(watermark.lsn)? {
+        Some((block, _)) if block.hash == watermark.block_hash => Ok(Fit::Fits(watermark.lsn)),
+        _ => Ok(Fit::Discard(format!("its block at lsn {} is not the journal's", watermark.lsn))),
+    }
+}
+
+/// Fills the tail with everything behind the index, letting the builder work where that is more than memory should
+/// hold, and checks the chain on the way.
+pub fn fill_tail(
+    tail: &Arc<Tail>,
+    reader: &dyn JournalReader,
+    head: &Head,
+    builder: &mut Builder,
+    config: &EngineConfig,
+) -> Result<u64, StartError> {
+    let mut entries = 0;
+    let mut next = Lsn(tail.committed().0 + 1);
+    let mut prev_hash = None;
+    while next <= head.lsn {
+        let Some((block_head, block)) = reader.block(next)? else {
+            return Err(JournalError::NoEntry(next).into());
+        };
+        if prev_hash.is_some_and(|hash| hash != block_head.prev_hash && block_head.first_lsn.0 != next.0) {
+            return Err(JournalError::Poisoned(format!("block at lsn {next} does not chain")).into());
+        }
+        prev_hash = Some(block_head.hash);
+        next = Lsn(block.last_lsn().0 + 1);
+        entries += block.entries.len() as u64;
+        tail.publish(&block);
+        while tail.bytes() > config.tail_bytes_max / 4 {
+            if builder.step()? == Built::Idle {
+                break;
+            }
+        }
+    }
+    Ok(entries)
+}
+
+/// The rates as of the head: the index's rows with the tail's publications on top.
+pub fn rates(index: &dyn Index, tail: &Tail, policy: &FxPolicy) -> Result<RateBook, StartError> {
+    let blocks = tail.all();
+    let mut book = RateBook::default();
+    for row in index.rates()? {
+        book.insert(row);
+    }
+    for committed in blocks.iter().flat_map(|block| block.committed()) {
+        if let (Outcome::Rates, Request::PublishRates(rates)) = (&committed.entry.outcome, &committed.entry.request) {
+            book = book.with(rates, committed.entry.op, committed.at, policy);
+        }
+    }
+    Ok(book)
+}
+
+/// One risk state per arbiter, rebuilt from the journal's last minutes. `partition` says which customer lives where.
+pub fn risk_states(
+    reader: &dyn JournalReader,
+    head: &Head,
+    rules: &RiskRules,
+    clock: &Clock,
+    arbiters: usize,
+    partition: impl Fn(&crate::ledger::entry::Entry, &crate::money::OwnerId) -> usize,
+) -> Result<Vec<RiskState>, StartError> {
+    let mut states: Vec<RiskState> = (0..arbiters).map(|_| RiskState::default()).collect();
+    let since = clock.now().minus(WINDOW);
+    let mut last = head.lsn;
+    let mut blocks = Vec::new();
+    let oldest = Lsn(head.lsn.0.saturating_sub(RISK_ENTRIES_MAX));
+    while last > oldest {
+        let Some((_, block)) = reader.block(last)? else { break };
+        if block.at < since {
+            break;
+        }
+        last = Lsn(block.first_lsn.0.saturating_sub(1));
+        blocks.push(block);
+    }
+    for committed in blocks.iter().rev().flat_map(|block| block.committed()) {
+        let Request::CreatePayment(request) = &committed.entry.request else { continue };
+        let Some(state) = states.get_mut(partition(&committed.entry, &request.customer)) else { continue };
+        state.note_payment(rules, &request.customer, committed.at);
+        if committed.entry.failure().is_some() {
+            state.note_decline(rules, &request.customer, committed.at);
+        }
+    }
+    Ok(states)
+}
+
+/// A tail behind an index, with the builder between them.
+pub fn tail_and_builder(
+    index: &Arc<dyn Index>,
+    indexed: Lsn,
+    hasher: KeyHasher,
+    config: &EngineConfig,
+) -> (Arc<Tail>, Builder) {
+    let tail = Arc::new(Tail::new(hasher, indexed));
+    let builder = Builder::new(Arc::clone(&tail), Arc::clone(index), hasher, config.fx_policy(), config);
+    (tail, builder)
+}

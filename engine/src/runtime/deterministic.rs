@@ -1,0 +1,149 @@
+//! The wiring of the crash tests: everything on one current-thread System, time by hand, messages in seeded order.
+//!
+//! Nothing happens unless [`Deterministic::step`] is called; one seed gives one run. The journal's code is the real
+//! one, over a disk in memory that loses unsynced writes; the index is the one in memory.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::Arbiter;
+
+use super::{Assembled, Parts, assemble};
+use crate::{
+    actors::{
+        handover::{HandOver, OnFatal},
+        mailbox::{Order, Place, Shuffle},
+    },
+    clock::Clock,
+    config::EngineConfig,
+    engine::Engine,
+    idempotency::KeyHasher,
+    index::{Index, builder::Builder, memory::MemoryIndex},
+    journal::{
+        disk::Disk,
+        memory::MemoryDisk,
+        recovery as journal_recovery,
+        segments::Spare,
+        writer::{Stepped, Writer},
+    },
+    messages::Handed,
+    money::Lsn,
+    pool::Pool,
+    recovery::{self, Fit, StartError},
+};
+
+/// See the module. Must live inside an actix System.
+pub struct Deterministic {
+    engine: Engine,
+    writer: Option<Writer<Handed>>,
+    handover: HandOver,
+    builder: Builder,
+    shuffle: Arc<Shuffle>,
+    spare: Arc<Spare>,
+    clock: Clock,
+    steps: u64,
+}
+
+impl Deterministic {
+    /// Recovers an engine from a disk and an index in memory.
+    pub fn start(
+        disk: &MemoryDisk,
+        index: MemoryIndex,
+        config: EngineConfig,
+        clock: Clock,
+        on_fatal: OnFatal,
+    ) -> Result<Self, StartError> {
+        let index: Arc<dyn Index> = Arc::new(index);
+        let indexed = index.watermark()?.map_or(Lsn(0), |watermark| watermark.lsn);
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let opened = journal_recovery::open(disk, config.segment_bytes, indexed)?;
+        let (head, reader) = (opened.segments.head(), Arc::new(opened.segments.reader()));
+        let (index, indexed) = match recovery::fit(&*index, &*reader, &head)? {
+            Fit::Fits(indexed) => (index, indexed),
+            Fit::Discard(_) => (Arc::new(MemoryIndex::new()) as Arc<dyn Index>, Lsn(0)),
+        };
+        let shuffle = Shuffle::new(clock.clone());
+        let place = Place { arbiter: Arbiter::current(), order: Order::Shuffled(Arc::clone(&shuffle)) };
+        let places = vec![place; config.arbiters];
+        let spare = opened.segments.spare();
+        let assembled = assemble(Parts {
+            hasher: KeyHasher(*b"deterministic-ky"),
+            config,
+            clock: clock.clone(),
+            journal: Box::new(opened.segments),
+            head,
+            reader,
+            spare: Arc::clone(&spare),
+            index,
+            indexed,
+            places,
+            pool: Pool::Inline,
+            on_fatal,
+        })?;
+        let Assembled { engine, writer, handover, builder, .. } = assembled;
+        Ok(Self { engine, writer: Some(writer), handover, builder, shuffle, spare, clock, steps: 0 })
+    }
+
+    /// The handle.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Does one thing, chosen by the seed: delivers a message, commits a block, or builds an index run. Lets the
+    /// actors run before and after. Says whether anything was left to do.
+    pub async fn step(&mut self) -> bool {
+        yield_to_actors().await;
+        self.steps += 1;
+        let choice = self.clock.random(self.steps | (1 << 62)) % 16;
+        let did = match choice {
+            0 => self.commit(),
+            1 => self.index(),
+            _ => self.shuffle.deliver_one() || self.commit(),
+        };
+        yield_to_actors().await;
+        did
+    }
+
+    /// Commits what was handed to the journal; `false` if there was nothing.
+    pub fn commit(&mut self) -> bool {
+        // A full memory disk closes admission, as it would in service.
+        let _ = self.spare.prepare();
+        let Some(writer) = &mut self.writer else { return false };
+        match writer.step(Duration::ZERO) {
+            Stepped::Committed(commit) => {
+                self.handover.commit(commit);
+                true
+            }
+            Stepped::Idle => false,
+            Stepped::Ended => {
+                self.writer = None;
+                false
+            }
+            Stepped::Failed(error, lost) => {
+                self.writer = None;
+                self.handover.fail(&error, lost);
+                true
+            }
+        }
+    }
+
+    /// Builds one index run; `false` if there was nothing or it failed.
+    pub fn index(&mut self) -> bool {
+        match self.builder.step() {
+            Ok(built) => {
+                self.engine.0.admission.note_index(false);
+                built != crate::index::builder::Built::Idle
+            }
+            Err(_) => {
+                self.engine.0.admission.note_index(true);
+                false
+            }
+        }
+    }
+}
+
+/// Long enough for every actor that was woken to run dry.
+async fn yield_to_actors() {
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
+}

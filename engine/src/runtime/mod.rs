@@ -1,0 +1,119 @@
+//! The two wirings of one engine (P11): [`threads`] for service, [`deterministic`] for tests that replay by seed.
+//!
+//! Journal writer, index builder and timers are state machines with a `step`; a wiring only decides who calls it.
+
+pub mod data_dir;
+pub mod deterministic;
+pub mod threads;
+pub mod watch;
+
+use std::sync::{Arc, RwLock, mpsc};
+
+use crate::{
+    actors::{
+        directory::Directory,
+        fx::Desk,
+        handover::{HandOver, OnFatal},
+        mailbox::{Mailbox, Place},
+        risk::RiskActor,
+    },
+    admission::Admission,
+    clock::Clock,
+    config::EngineConfig,
+    engine::{Core, Engine},
+    idempotency::{Claims, KeyHasher},
+    index::{Index, builder::Builder},
+    journal::{
+        Head, Journal, JournalReader,
+        segments::Spare,
+        writer::{Bounds, Writer},
+    },
+    messages::Handed,
+    metrics::{ActorKind, EngineCells},
+    pool::Pool,
+    recovery::{self, StartError},
+};
+
+/// What a wiring brings: stores, threads, and how the process ends.
+pub(crate) struct Parts {
+    pub(crate) config: EngineConfig,
+    pub(crate) clock: Clock,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) journal: Box<dyn Journal>,
+    pub(crate) head: Head,
+    pub(crate) reader: Arc<dyn JournalReader>,
+    pub(crate) spare: Arc<Spare>,
+    pub(crate) index: Arc<dyn Index>,
+    pub(crate) indexed: crate::money::Lsn,
+    pub(crate) places: Vec<Place>,
+    pub(crate) pool: Pool,
+    pub(crate) on_fatal: OnFatal,
+}
+
+/// An engine with the machines that a wiring must step.
+pub(crate) struct Assembled {
+    pub(crate) engine: Engine,
+    pub(crate) writer: Writer<Handed>,
+    pub(crate) handover: HandOver,
+    pub(crate) builder: Builder,
+    /// Entries that were behind the index at the start.
+    pub(crate) recovered: u64,
+}
+
+/// Recovers and connects everything; the same for both wirings.
+pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
+    let Parts { config, clock, hasher, journal, head, reader, spare, index, indexed, places, pool, on_fatal } = parts;
+    let rules = Arc::new(config.risk_rules()?);
+    let cells = Arc::new(EngineCells::default());
+    let (tail, mut builder) = recovery::tail_and_builder(&index, indexed, hasher, &config);
+    let recovered = recovery::fill_tail(&tail, &*reader, &head, &mut builder, &config)?;
+    let book = recovery::rates(&*index, &tail, &config.fx_policy())?;
+    let desk = Arc::new(Desk::new(book, config.fx_policy(), clock.clone(), places.clone()));
+    let directory = Arc::new(Directory::new(
+        Arc::clone(&tail),
+        Arc::clone(&index),
+        pool.clone(),
+        places.clone(),
+        (clock.clone(), Arc::clone(&on_fatal)),
+        config.resident_accounts_max,
+    ));
+    let placed = |entry: &crate::ledger::entry::Entry, customer: &_| directory.partition(entry.tenant, customer, None);
+    let states = recovery::risk_states(&*reader, &head, &rules, &clock, places.len(), placed)?;
+    let risk = places.iter().zip(states).map(|(place, state)| {
+        let (rules, clock, cells) = (Arc::clone(&rules), clock.clone(), Arc::clone(&cells));
+        Mailbox::start(place, ActorKind::Risk, move |_| RiskActor::new(rules, state, clock, cells))
+    });
+    let risk = risk.collect();
+    let admission = Arc::new(Admission::new(&config, Arc::clone(&tail), Some(spare), Arc::clone(&cells)));
+    let (appender, queue) = mpsc::channel();
+    let bounds = Bounds {
+        entries_max: config.commit_entries_max,
+        bytes_max: config.commit_bytes_max,
+        collect_max: std::time::Duration::from_micros(config.commit_collect_us_max),
+    };
+    let writer = Writer::new(journal, head, queue, clock.clone(), bounds);
+    let handover = HandOver {
+        tail: Arc::clone(&tail),
+        desk: Arc::clone(&desk),
+        admission: Arc::clone(&admission),
+        cells: Arc::clone(&cells),
+        on_fatal,
+    };
+    let core = Core {
+        config,
+        clock,
+        hasher,
+        claims: Claims::default(),
+        admission,
+        directory,
+        desk,
+        risk,
+        tail,
+        index,
+        reader,
+        pool,
+        cells,
+        appender: RwLock::new(Some(appender)),
+    };
+    Ok(Assembled { engine: Engine(Arc::new(core)), writer, handover, builder, recovered })
+}

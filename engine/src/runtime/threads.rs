@@ -1,0 +1,303 @@
+//! The wiring of service: actors on arbiters, the journal, the index builder, segment preparation and timers on
+//! threads of their own.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use actix::{Arbiter, ArbiterHandle, System};
+
+use super::{Assembled, Parts, assemble, data_dir::DataDir, watch};
+use crate::{
+    actors::{
+        handover::{HandOver, OnFatal},
+        mailbox::{Order, Place},
+    },
+    clock::Clock,
+    config::EngineConfig,
+    engine::Engine,
+    index::{
+        Index,
+        builder::{Builder, Built},
+        fjall::FjallIndex,
+    },
+    journal::{
+        disk::{Access, Disk, RealDisk},
+        recovery as journal_recovery,
+        segments::{Spare, SpareNeed},
+        writer::{Stepped, Writer},
+    },
+    messages::Handed,
+    money::Lsn,
+    pool::Pool,
+    recovery::{self, Fit, StartError},
+    timers::Timers,
+};
+
+/// How long the journal waits for a record before it looks around.
+const JOURNAL_WAIT: Duration = Duration::from_millis(100);
+/// How long the builder sleeps when there is nothing to index.
+const BUILDER_IDLE: Duration = Duration::from_millis(10);
+/// How long the builder waits after an error before it tries again.
+const BUILDER_RETRY: Duration = Duration::from_secs(1);
+/// How often timers are looked at.
+const TIMER_TICK: Duration = Duration::from_millis(250);
+
+/// A running engine with its threads.
+pub struct Running {
+    engine: Engine,
+    stopping: Arc<AtomicBool>,
+    spare: Arc<Spare>,
+    system: System,
+    arbiters: Vec<ArbiterHandle>,
+    threads: Vec<(&'static str, JoinHandle<()>)>,
+    _data_dir: DataDir,
+}
+
+/// What the start found.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// The last committed entry.
+    pub head: Lsn,
+    /// Entries that were behind the index.
+    pub recovered: u64,
+    /// A torn last block that was cut off.
+    pub torn: Option<journal_recovery::Torn>,
+    /// Why the index was discarded, if it was.
+    pub rebuilt: Option<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything admitted was answered and synced.
+    Clean,
+    /// Time ran out with so many commands unanswered; what was appended is durable all the same.
+    TimedOut(usize),
+}
+
+impl Running {
+    /// Recovers the engine in `path` and starts it. `on_fatal` ends the process.
+    pub fn start(path: &Path, config: EngineConfig, on_fatal: OnFatal) -> Result<(Self, Started), StartError> {
+        let began = Instant::now();
+        config.check()?;
+        let data_dir = DataDir::open(path)?;
+        let clock = Clock::system();
+        let (index, discarded) = open_index(&data_dir, &config)?;
+        let watermark = index.watermark().ok().flatten();
+        let disk = RealDisk::open(&data_dir.journal(), Access::Write).map_err(|error| StartError::DataDir {
+            path: data_dir.journal().display().to_string(),
+            why: error.to_string(),
+        })?;
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        let indexed = watermark.map_or(Lsn(0), |watermark| watermark.lsn);
+        let opened = journal_recovery::open(disk, config.segment_bytes, indexed)?;
+        let (head, reader) = (opened.segments.head(), Arc::new(opened.segments.reader()));
+        let (index, indexed, rebuilt) = match recovery::fit(&*index, &*reader, &head)? {
+            Fit::Fits(indexed) => (index, indexed, discarded),
+            Fit::Discard(why) => {
+                drop(index);
+                (new_index(&data_dir, &config)?, Lsn(0), Some(why))
+            }
+        };
+        let spare = opened.segments.spare();
+        let (system, arbiters, system_thread) = start_arbiters(config.arbiters)?;
+        let places = arbiters.iter().map(|arbiter| Place { arbiter: arbiter.clone(), order: Order::Direct }).collect();
+        let pool = Pool::start(config.load_threads, config.load_queue_max);
+        let pool = pool.map_err(|error| StartError::Thread("arus-load", error))?;
+        let assembled = assemble(Parts {
+            hasher: data_dir.hasher(),
+            config,
+            clock,
+            journal: Box::new(opened.segments),
+            head,
+            reader,
+            spare: Arc::clone(&spare),
+            index,
+            indexed,
+            places,
+            pool,
+            on_fatal: Arc::clone(&on_fatal),
+        })?;
+        let recovered = assembled.recovered;
+        let mut running = Self {
+            engine: assembled.engine.clone(),
+            stopping: Arc::new(AtomicBool::new(false)),
+            spare,
+            system,
+            arbiters,
+            threads: vec![("arus-system", system_thread)],
+            _data_dir: data_dir,
+        };
+        running.start_threads(assembled, &on_fatal)?;
+        let started = Started { head: head.lsn, recovered, torn: opened.torn, rebuilt, took: began.elapsed() };
+        Ok((running, started))
+    }
+
+    fn start_threads(&mut self, assembled: Assembled, on_fatal: &OnFatal) -> Result<(), StartError> {
+        let Assembled { writer, handover, builder, engine, .. } = assembled;
+        let spare = Arc::clone(&self.spare);
+        self.spawn("arus-journal", on_fatal, move |_| run_journal(writer, &handover))?;
+        self.spawn("arus-spare", on_fatal, move |_| run_spare(&spare))?;
+        let indexing = engine.clone();
+        self.spawn("arus-index", on_fatal, move |stopping| run_builder(builder, &indexing, stopping))?;
+        self.spawn("arus-timers", on_fatal, move |stopping| run_timers(&engine, stopping))
+    }
+
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        on_fatal: &OnFatal,
+        body: impl FnOnce(&AtomicBool) + Send + 'static,
+    ) -> Result<(), StartError> {
+        let stopping = Arc::clone(&self.stopping);
+        let thread = watch::spawn(name, &self.stopping, on_fatal, move || body(&stopping));
+        self.threads.push((name, thread.map_err(|error| StartError::Thread(name, error))?));
+        Ok(())
+    }
+
+    /// The handle.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Closes admission, waits until nothing is in flight, flushes the journal, brings the index up to date, and
+    /// joins all threads. Blocks.
+    pub fn shut_down(self, drain_max: Duration) -> Drained {
+        let Self { engine, stopping, spare, system, arbiters, threads, _data_dir } = self;
+        engine.close();
+        let until = Instant::now() + drain_max;
+        while engine.in_flight() > 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let left = engine.in_flight();
+        stopping.store(true, Ordering::SeqCst);
+        // Without a sender the journal commits what it has and ends.
+        engine.0.appender.write().unwrap_or_else(PoisonError::into_inner).take();
+        spare.stop();
+        let (system_threads, others): (Vec<_>, Vec<_>) =
+            threads.into_iter().partition(|(name, _)| *name == "arus-system");
+        others.into_iter().for_each(|(_, thread)| drop(thread.join()));
+        for arbiter in arbiters {
+            arbiter.stop();
+        }
+        system.stop();
+        system_threads.into_iter().for_each(|(_, thread)| drop(thread.join()));
+        if left == 0 { Drained::Clean } else { Drained::TimedOut(left) }
+    }
+}
+
+fn open_index(data_dir: &DataDir, config: &EngineConfig) -> Result<(Arc<dyn Index>, Option<String>), StartError> {
+    match FjallIndex::open(&data_dir.index(), config.index_cache_bytes) {
+        Ok(index) => Ok((Arc::new(index), None)),
+        Err(error) => Ok((new_index(data_dir, config)?, Some(error.to_string()))),
+    }
+}
+
+fn new_index(data_dir: &DataDir, config: &EngineConfig) -> Result<Arc<dyn Index>, StartError> {
+    let folder = data_dir.index();
+    std::fs::remove_dir_all(&folder).or_else(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(StartError::DataDir { path: folder.display().to_string(), why: error.to_string() }),
+    })?;
+    Ok(Arc::new(FjallIndex::open(&folder, config.index_cache_bytes)?))
+}
+
+type Arbiters = (System, Vec<ArbiterHandle>, JoinHandle<()>);
+
+/// The actix system on its own thread, with so many arbiters.
+fn start_arbiters(count: usize) -> Result<Arbiters, StartError> {
+    let (sender, receiver) = mpsc::channel();
+    let thread = std::thread::Builder::new().name("arus-system".into()).spawn(move || {
+        let runner = System::new();
+        let arbiters: Vec<_> = runner.block_on(async { (0..count).map(|_| Arbiter::new().handle()).collect() });
+        // The starter waits for this; if it went away there is nothing to run.
+        if sender.send((System::current(), arbiters)).is_ok()
+            && let Err(error) = runner.run()
+        {
+            tracing::error!(%error, "the actor system ended with an error");
+        }
+    });
+    let thread = thread.map_err(|error| StartError::Thread("arus-system", error))?;
+    let gone = |_| StartError::Thread("arus-system", std::io::Error::other("it ended at once"));
+    let (system, arbiters) = receiver.recv().map_err(gone)?;
+    Ok((system, arbiters, thread))
+}
+
+fn run_journal(mut writer: Writer<Handed>, handover: &HandOver) {
+    loop {
+        match writer.step(JOURNAL_WAIT) {
+            Stepped::Committed(commit) => handover.commit(commit),
+            Stepped::Idle => {}
+            Stepped::Ended => return,
+            Stepped::Failed(error, lost) => return handover.fail(&error, lost),
+        }
+    }
+}
+
+fn run_spare(spare: &Spare) {
+    while spare.wait_until_needed() == SpareNeed::Needed {
+        if let Err(error) = spare.prepare() {
+            tracing::warn!(%error, "the next journal segment cannot be prepared; free disk space");
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+}
+
+fn run_builder(mut builder: Builder, engine: &Engine, stopping: &AtomicBool) {
+    let core = &engine.0;
+    let pause = Duration::from_millis(core.config.index_run_interval_ms);
+    let mut failed = false;
+    loop {
+        let began = Instant::now();
+        let last_round = stopping.load(Ordering::SeqCst);
+        match builder.step() {
+            Ok(Built::Idle) if last_round && core.cells.journal_queue.load(Ordering::SeqCst) == 0 => return,
+            Ok(Built::Idle) => std::thread::sleep(BUILDER_IDLE),
+            Ok(Built::Entries(_)) => {
+                core.cells.index_runs.fetch_add(1, Ordering::Relaxed);
+                core.cells.index_run.observe(began.elapsed());
+                let behind = core.tail.bytes() > core.config.tail_bytes_max / 16;
+                if !behind && !last_round {
+                    std::thread::sleep(pause.saturating_sub(began.elapsed()));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the index cannot be built; payments go on until its tail is full");
+                core.admission.note_index(true);
+                failed = true;
+                if last_round {
+                    return;
+                }
+                std::thread::sleep(BUILDER_RETRY);
+                continue;
+            }
+        }
+        if failed {
+            failed = false;
+            core.admission.note_index(false);
+        }
+    }
+}
+
+fn run_timers(engine: &Engine, stopping: &AtomicBool) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return };
+    let mut timers = Timers::default();
+    while !stopping.load(Ordering::SeqCst) {
+        let due = runtime.block_on(timers.due(engine));
+        for command in due {
+            // What is refused now is still due at the next tick.
+            let _ = runtime.block_on(engine.submit(command));
+        }
+        std::thread::sleep(TIMER_TICK);
+    }
+}

@@ -1,0 +1,49 @@
+//! Threads that must not end by themselves, and panics that must not pass unseen (P11).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use crate::actors::handover::OnFatal;
+
+/// Installs the one panic hook: log, then abort, so that no engine goes on without one of its actors.
+pub fn abort_on_panic() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        default(info);
+        tracing::error!(panic = %info, "a thread panicked; the process stops and will recover from its journal");
+        std::process::abort();
+    }));
+}
+
+/// Starts a thread that may only end once `stopping` is set.
+pub(crate) fn spawn(
+    name: &'static str,
+    stopping: &Arc<AtomicBool>,
+    on_fatal: &OnFatal,
+    body: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let guard = Guard { name, stopping: Arc::clone(stopping), on_fatal: Arc::clone(on_fatal) };
+    std::thread::Builder::new().name(name.into()).spawn(move || {
+        let _guard = guard;
+        body();
+    })
+}
+
+struct Guard {
+    name: &'static str,
+    stopping: Arc<AtomicBool>,
+    on_fatal: OnFatal,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.stopping.load(Ordering::SeqCst) {
+            (self.on_fatal)(&format!("thread {} ended though nobody asked it to", self.name));
+        }
+    }
+}
