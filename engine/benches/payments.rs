@@ -23,6 +23,9 @@ use arus_engine::{
 };
 use hdrhistogram::Histogram;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ACCOUNTS: u64 = 10_000;
 const PAYMENTS: u64 = 400_000;
 

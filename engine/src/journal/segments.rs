@@ -286,13 +286,15 @@ impl Spare {
     /// Why admission must close: the open segment is three quarters full and the next one is not ready.
     pub fn shortage(&self) -> Option<String> {
         let state = lock(&self.state);
-        let late = state.ready.is_none() && state.filled.saturating_mul(4) >= self.segment_bytes.saturating_mul(3);
+        let missing = state.ready.is_none() && !state.taken;
+        let late = missing && state.filled.saturating_mul(4) >= self.segment_bytes.saturating_mul(3);
         late.then(|| state.error.clone().unwrap_or_else(|| "the next segment is still being written".into()))
     }
 
     /// The taken file has its own name now; the next one may be prepared.
     pub(super) fn renamed(&self) {
-        lock(&self.state).taken = false;
+        let mut state = lock(&self.state);
+        (state.taken, state.filled) = (false, 0);
         self.changed.notify_all();
     }
 
