@@ -1,1 +1,19 @@
-//! x
+//! The gateway: the only crate that names gRPC and HTTP.
+//!
+//! It turns RPCs into commands of the engine ([`convert`]), entries into answers, refusals into statuses
+//! ([`status`]), and holds no rule about money. [`server`] binds the ports and drains; [`demo`], [`verify`] and
+//! [`inspect`] are the other things the binary does.
+
+pub mod config;
+pub mod convert;
+pub mod demo;
+pub mod feed;
+pub mod grpc;
+pub mod inspect;
+pub mod metrics;
+pub mod observe;
+pub mod server;
+pub mod status;
+pub mod telemetry;
+pub mod verify;
+pub mod world;

@@ -3,6 +3,7 @@
 //! [`record`] is the byte picture, [`segments`] the files, [`recovery`] what opening them checks, [`tail`] what is
 //! committed and not yet indexed. Only [`writer`] writes, on one thread. It never retries a sync and never guesses.
 
+pub mod audit;
 pub mod block;
 pub mod disk;
 pub mod memory;

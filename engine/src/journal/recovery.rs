@@ -91,7 +91,7 @@ pub fn open_read_only(disk: &dyn Disk) -> Result<(SegmentReader, Head), JournalE
 }
 
 /// Reads all headers and checks that every segment follows the seal of the one before.
-fn load(disk: &dyn Disk) -> Result<Vec<Arc<Segment>>, JournalError> {
+pub(super) fn load(disk: &dyn Disk) -> Result<Vec<Arc<Segment>>, JournalError> {
     let mut names = disk.list().map_err(|error| io_error("folder", "list", &error))?;
     names.retain(|name| name.ends_with(".seg"));
     names.sort_unstable();

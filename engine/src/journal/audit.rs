@@ -1,0 +1,76 @@
+//! Walks the whole journal from its first byte, checking everything that can be checked: what `arus verify` does.
+
+use std::sync::Arc;
+
+use super::{
+    Block, Head, JournalError,
+    disk::Disk,
+    record::{ALIGN_BYTES, BlockHead, BlockKind, decode_entries, merkle_root, split_records},
+    recovery::{check_chain, load},
+    segments::Segment,
+};
+use crate::money::Lsn;
+
+/// What a walk went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Walked {
+    /// Segments.
+    pub segments: usize,
+    /// Commit blocks.
+    pub blocks: u64,
+    /// Entries.
+    pub entries: u64,
+    /// Where it ended.
+    pub head: Head,
+}
+
+/// Walks all synced blocks in order: chain, Merkle roots and every entry's decoding are checked, and `visit` sees
+/// each. In the last segment the walk ends at the first block that is not whole, as a running server may be writing it.
+pub fn walk(
+    disk: &dyn Disk,
+    mut visit: impl FnMut(&BlockHead, &Arc<Block>) -> Result<(), String>,
+) -> Result<Walked, JournalError> {
+    let segments = load(disk)?;
+    let mut walked = Walked { segments: segments.len(), blocks: 0, entries: 0, head: Head::EMPTY };
+    for segment in &segments {
+        if segment.head.prev_hash != walked.head.hash || segment.head.first_lsn.0 != walked.head.lsn.0 + 1 {
+            return Err(segment.corrupt(0, "the segment does not chain to the one before"));
+        }
+        walk_segment(segment, &mut walked, &mut visit)?;
+    }
+    Ok(walked)
+}
+
+fn walk_segment(
+    segment: &Segment,
+    walked: &mut Walked,
+    visit: &mut impl FnMut(&BlockHead, &Arc<Block>) -> Result<(), String>,
+) -> Result<(), JournalError> {
+    let mut offset = ALIGN_BYTES as u64;
+    loop {
+        let Some((head, bytes)) = segment.block_at(offset)? else {
+            return match segment.seal_offset {
+                Some(_) => Err(segment.corrupt(offset, "a block of a sealed segment is not readable")),
+                None => Ok(()),
+            };
+        };
+        check_chain(segment, offset, &walked.head, &head)?;
+        if head.kind == BlockKind::Seal {
+            walked.head.hash = head.hash;
+            return Ok(());
+        }
+        let records =
+            split_records(&bytes, &head).ok_or_else(|| segment.corrupt(offset, "record lengths do not add up"))?;
+        let hashes = records.iter().map(|record| *blake3::hash(record).as_bytes()).collect();
+        if merkle_root(hashes) != head.merkle_root {
+            return Err(segment.corrupt(offset, "the Merkle root is not that of the entries"));
+        }
+        let block = decode_entries(&bytes, &head).map_err(|what| segment.corrupt(offset, what))?;
+        visit(&head, &Arc::new(block)).map_err(|what| segment.corrupt(offset, what))?;
+        walked.blocks += 1;
+        walked.entries += u64::from(head.count);
+        let lsn = Lsn(head.first_lsn.0 + u64::from(head.count) - 1);
+        walked.head = Head { lsn, hash: head.hash, at: head.at };
+        offset += head.padded_bytes() as u64;
+    }
+}

@@ -1,0 +1,213 @@
+//! All settings: defaults, then a file, then `ARUS_...` variables, then flags; the later wins.
+//!
+//! Every key with its default and meaning stands in `ops/arus.toml`; a test holds that file against these types.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use arus_engine::config::EngineConfig;
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+};
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where journal and index live.
+    pub data_dir: PathBuf,
+    /// Logs.
+    pub log: LogSettings,
+    /// Ports.
+    pub listen: Listen,
+    /// Limits of the gRPC servers.
+    pub grpc: GrpcLimits,
+    /// How long a drain may take, in seconds.
+    pub drain_max_s: u64,
+    /// The engine.
+    pub engine: EngineConfig,
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// For people or machines.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or per target as in `info,arus=debug`.
+    pub level: String,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Addresses of the services and of their metrics. Port 0 takes any free one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// PaymentsService.
+    pub payments: SocketAddr,
+    /// FxService.
+    pub fx: SocketAddr,
+    /// WalletService.
+    pub wallet: SocketAddr,
+    /// RiskService.
+    pub risk: SocketAddr,
+    /// Metrics of payments, journal, index.
+    pub payments_metrics: SocketAddr,
+    /// Metrics of FX.
+    pub fx_metrics: SocketAddr,
+    /// Metrics of accounts.
+    pub wallet_metrics: SocketAddr,
+    /// Metrics of risk.
+    pub risk_metrics: SocketAddr,
+}
+
+/// Limits of the gRPC servers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GrpcLimits {
+    /// The largest request, in bytes.
+    pub message_bytes_max: usize,
+    /// Requests in flight on one connection.
+    pub streams_per_connection_max: u32,
+    /// All headers of one request, in bytes.
+    pub header_bytes_max: u32,
+    /// Threads that serve requests.
+    pub threads: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: "data".into(),
+            log: LogSettings::default(),
+            listen: Listen::default(),
+            grpc: GrpcLimits::default(),
+            drain_max_s: 30,
+            engine: EngineConfig::default(),
+        }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, level: "info".into() }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            payments: local(9091),
+            fx: local(9092),
+            wallet: local(9093),
+            risk: local(9094),
+            payments_metrics: local(9101),
+            fx_metrics: local(9102),
+            wallet_metrics: local(9103),
+            risk_metrics: local(9104),
+        }
+    }
+}
+
+impl Listen {
+    /// Any free port of the loopback for everything: for tests.
+    pub fn any_port() -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            payments: any,
+            fx: any,
+            wallet: any,
+            risk: any,
+            payments_metrics: any,
+            fx_metrics: any,
+            wallet_metrics: any,
+            risk_metrics: any,
+        }
+    }
+}
+
+impl Default for GrpcLimits {
+    fn default() -> Self {
+        Self { message_bytes_max: 1 << 20, streams_per_connection_max: 4_096, header_bytes_max: 16 << 10, threads: 2 }
+    }
+}
+
+impl Settings {
+    /// Merges all sources. `flags` are `key=value` pairs with dotted keys; a mistake names key, value and rule.
+    pub fn load(file: Option<&PathBuf>, flags: &[String]) -> anyhow::Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = file {
+            anyhow::ensure!(file.is_file(), "config file {} does not exist", file.display());
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        figment = figment.merge(Env::prefixed("ARUS_").split("__"));
+        for flag in flags {
+            let (key, value) = flag
+                .split_once('=')
+                .ok_or_else(|| anyhow::anyhow!("--set {flag} must be KEY=VALUE, such as engine.arbiters=4"))?;
+            // A value is TOML where it reads as TOML (numbers, booleans, arrays), else plain text.
+            let value = value.parse::<figment::value::Value>().unwrap_or_else(|_| value.to_owned().into());
+            figment = figment.merge((key, value));
+        }
+        let settings: Self = figment.extract().map_err(|error| anyhow::anyhow!("configuration: {error}"))?;
+        settings.engine.check()?;
+        anyhow::ensure!(
+            (1..=64).contains(&settings.grpc.threads),
+            "grpc.threads is {}; allowed: 1 to 64",
+            settings.grpc.threads
+        );
+        anyhow::ensure!(
+            (1_024..=64 << 20).contains(&settings.grpc.message_bytes_max),
+            "grpc.message_bytes_max is {}; allowed: 1024 to {}",
+            settings.grpc.message_bytes_max,
+            64 << 20
+        );
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_file_is_the_default_and_has_every_key() {
+        let text = include_str!("../../ops/arus.toml");
+        let from_file: Settings = Figment::from(Toml::string(text)).extract().expect("it is valid");
+        assert_eq!(from_file, Settings::default());
+        let value = figment::value::Value::serialize(Settings::default()).expect("it serialises");
+        for key in leaves(&value, "") {
+            let name = key.rsplit('.').next().unwrap_or(&key);
+            assert!(text.contains(&format!("{name} =")), "ops/arus.toml does not name {key}");
+        }
+    }
+
+    fn leaves(value: &figment::value::Value, path: &str) -> Vec<String> {
+        match value.as_dict() {
+            Some(dict) => dict.iter().flat_map(|(key, value)| leaves(value, &format!("{path}.{key}"))).collect(),
+            None => vec![path.to_owned()],
+        }
+    }
+
+    #[test]
+    fn flags_win_and_mistakes_are_named() {
+        let settings = Settings::load(None, &["engine.arbiters=3".into(), "data_dir=/tmp/x".into()]).expect("valid");
+        assert_eq!((settings.engine.arbiters, settings.data_dir), (3, "/tmp/x".into()));
+        let said = |flag: &str| Settings::load(None, &[flag.to_owned()]).expect_err("a mistake").to_string();
+        assert!(said("engine.arbiters=0").contains("engine.arbiters is 0; allowed: 1 to 64"));
+        assert!(said("engine.arbiters=many").contains("arbiters"));
+        assert!(said("engine.arbitres=2").contains("arbitres"));
+        assert!(said("nonsense").contains("KEY=VALUE"));
+    }
+}

@@ -1,0 +1,258 @@
+//! Between the wire and the domain: well-formedness in, answers out. Nothing here looks at state.
+//!
+//! [`Fields`] collects every bad field of a request, so that a caller learns of all at once (P3).
+
+pub mod fx;
+pub mod payments;
+pub mod risk;
+pub mod wallet;
+
+use std::fmt::Display;
+
+use arus_engine::{
+    Command, FieldError, PAGE_MAX, Refusal,
+    ledger::{
+        entry::Committed,
+        failure::{Failure, FailureCode},
+        request::{Notes, Request},
+        time::Timestamp,
+    },
+    money::{AccountId, Currency, Lsn, Money, OwnerId, TenantId, TxId},
+};
+use arus_proto::common::v1 as wire;
+
+/// The one tenant of this build.
+pub const TENANT: TenantId = TenantId(0);
+/// Page size where none is given.
+const PAGE_DEFAULT: usize = 50;
+/// The longest value that an error repeats, in characters.
+const ECHO_MAX: usize = 80;
+/// The longest description or reference, in bytes.
+pub const TEXT_MAX: usize = 500;
+
+/// All bad fields of one request.
+#[derive(Debug, Default)]
+pub struct Fields(Vec<FieldError>);
+
+impl Fields {
+    /// Notes a bad field.
+    pub fn bad(&mut self, field: &str, value: &str, rule: impl Display) {
+        let shown: String = value.chars().take(ECHO_MAX).collect();
+        let dots = if shown.len() < value.len() { "..." } else { "" };
+        self.0.push(FieldError::new(field, format!("\"{shown}{dots}\" {rule}")));
+    }
+
+    /// Notes a field that is missing.
+    pub fn missing(&mut self, field: &str) {
+        self.0.push(FieldError::new(field, "is required"));
+    }
+
+    /// Takes a parsed field, or notes why it is bad.
+    pub fn take<T, E: Display>(&mut self, field: &str, value: &str, parsed: Result<T, E>) -> Option<T> {
+        match parsed {
+            Ok(parsed) => Some(parsed),
+            Err(_) if value.is_empty() => {
+                self.missing(field);
+                None
+            }
+            Err(rule) => {
+                self.bad(field, value, rule);
+                None
+            }
+        }
+    }
+
+    /// A required key.
+    pub fn tx_id(&mut self, value: &str) -> Option<TxId> {
+        self.take("tx_id", value, TxId::parse(value))
+    }
+
+    /// A required account.
+    pub fn account(&mut self, field: &str, value: &str) -> Option<AccountId> {
+        self.take(field, value, AccountId::parse(value))
+    }
+
+    /// An optional account: `Some(None)` if it is absent.
+    pub fn optional_account(&mut self, field: &str, value: &str) -> Option<Option<AccountId>> {
+        if value.is_empty() { Some(None) } else { self.account(field, value).map(Some) }
+    }
+
+    /// A required owner.
+    pub fn owner(&mut self, field: &str, value: &str) -> Option<OwnerId> {
+        self.take(field, value, OwnerId::parse(value))
+    }
+
+    /// A required currency.
+    pub fn currency(&mut self, field: &str, value: &str) -> Option<Currency> {
+        self.take(field, value, Currency::from_code(value))
+    }
+
+    /// A required amount above zero.
+    pub fn amount(&mut self, field: &str, money: Option<&wire::Money>) -> Option<Money> {
+        self.money(field, money, Money::parse_positive)
+    }
+
+    /// An optional limit, zero or more: `Some(None)` if it is absent.
+    pub fn optional_limit(&mut self, field: &str, money: Option<&wire::Money>) -> Option<Option<Money>> {
+        if money.is_none() {
+            return Some(None);
+        }
+        let limit = self.money(field, money, Money::parse)?;
+        if limit.minor < 0 {
+            self.bad(&format!("{field}.amount"), &limit.decimal(), "must be zero or more");
+            return None;
+        }
+        Some(Some(limit))
+    }
+
+    fn money<E: Display>(
+        &mut self,
+        field: &str,
+        money: Option<&wire::Money>,
+        parse: impl FnOnce(&str, Currency) -> Result<Money, E>,
+    ) -> Option<Money> {
+        let Some(money) = money else {
+            self.missing(field);
+            return None;
+        };
+        let currency = self.currency(&format!("{field}.currency"), &money.currency);
+        if money.amount.is_empty() {
+            self.missing(&format!("{field}.amount"));
+            return None;
+        }
+        let parsed = parse(&money.amount, currency?);
+        self.take(&format!("{field}.amount"), &money.amount, parsed)
+    }
+
+    /// A text of bounded length.
+    pub fn text(&mut self, field: &str, value: &str, bytes_max: usize) -> Option<String> {
+        if value.len() > bytes_max {
+            self.bad(field, value, format_args!("is {} bytes long, at most {bytes_max} are allowed", value.len()));
+            return None;
+        }
+        Some(value.to_owned())
+    }
+
+    /// A page's size and the position it begins below.
+    pub fn page(&mut self, size: i32, token: &str) -> Option<(usize, Lsn)> {
+        let size = match usize::try_from(size) {
+            Ok(0) => PAGE_DEFAULT,
+            Ok(size) => size.min(PAGE_MAX),
+            Err(_) => {
+                self.bad("page_size", &size.to_string(), "must be 0 to 1000");
+                return None;
+            }
+        };
+        let below = if token.is_empty() { Some(Lsn(u64::MAX)) } else { read_token(token) };
+        if below.is_none() {
+            self.bad("page_token", token, "is not a token that this list gave out");
+        }
+        Some((size, below?))
+    }
+
+    /// Whether nothing is bad so far.
+    pub fn is_good(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The refusal that names all bad fields.
+    pub fn refuse(self) -> Refusal {
+        Refusal::Invalid(self.0)
+    }
+}
+
+/// A command of the one tenant; the caller's deadline is added by the handler.
+pub fn command(tx_id: TxId, request: Request, notes: Notes) -> Command {
+    Command { tenant: TENANT, tx_id, request, notes, timeout: None }
+}
+
+/// An opaque page token.
+pub fn token(next: Option<Lsn>) -> String {
+    next.map_or_else(String::new, |lsn| format!("p1{:016x}", lsn.0))
+}
+
+fn read_token(token: &str) -> Option<Lsn> {
+    let hex = token.strip_prefix("p1").filter(|hex| hex.len() == 16)?;
+    u64::from_str_radix(hex, 16).ok().map(Lsn)
+}
+
+/// An amount for the wire.
+pub fn money(money: Money) -> wire::Money {
+    wire::Money { currency: money.currency.code().to_owned(), amount: money.decimal() }
+}
+
+/// A time for the wire.
+pub fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+    let (seconds, micros) = (at.0 / 1_000_000, at.0 % 1_000_000);
+    prost_types::Timestamp {
+        seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
+        nanos: i32::try_from(micros * 1_000).unwrap_or_default(),
+    }
+}
+
+/// The decision of a command, for the wire.
+pub fn operation(committed: &Committed, replayed: bool) -> wire::Operation {
+    let entry = &committed.entry;
+    let status = match entry.failure() {
+        Some(_) => wire::OperationStatus::Failed,
+        None => wire::OperationStatus::Completed,
+    };
+    wire::Operation {
+        operation_id: entry.op.to_string(),
+        tx_id: entry.tx_id.to_string(),
+        status: status.into(),
+        failure: entry.failure().map(failure),
+        lsn: committed.lsn.0,
+        created_at: Some(timestamp(committed.at)),
+        replayed,
+    }
+}
+
+/// A decline for the wire.
+pub fn failure(failure: &Failure) -> wire::Failure {
+    wire::Failure { code: failure_code(failure.code).into(), message: failure.message.clone() }
+}
+
+/// A decline's code for the wire.
+pub fn failure_code(code: FailureCode) -> wire::FailureCode {
+    match code {
+        FailureCode::InsufficientFunds => wire::FailureCode::InsufficientFunds,
+        FailureCode::RiskRejected => wire::FailureCode::RiskRejected,
+        FailureCode::AccountFrozen => wire::FailureCode::AccountFrozen,
+        FailureCode::AccountClosed => wire::FailureCode::AccountClosed,
+        FailureCode::CurrencyMismatch => wire::FailureCode::CurrencyMismatch,
+        FailureCode::DailyLimitExceeded => wire::FailureCode::DailyLimitExceeded,
+        FailureCode::AccountLimitExceeded => wire::FailureCode::AccountLimitExceeded,
+        FailureCode::FxRateUnavailable => wire::FailureCode::FxRateUnavailable,
+        FailureCode::FxRateStale => wire::FailureCode::FxRateStale,
+        FailureCode::AmountTooSmall => wire::FailureCode::AmountTooSmall,
+        FailureCode::AmountTooLarge => wire::FailureCode::AmountTooLarge,
+        FailureCode::SameAccount => wire::FailureCode::SameAccount,
+        FailureCode::SourceNotOwned => wire::FailureCode::SourceNotOwned,
+        FailureCode::AccountExists => wire::FailureCode::AccountExists,
+        FailureCode::AccountNotEmpty => wire::FailureCode::AccountNotEmpty,
+        FailureCode::TooManyAccounts => wire::FailureCode::TooManyAccounts,
+        FailureCode::ReservationNotActive => wire::FailureCode::ReservationNotActive,
+        FailureCode::AmountExceedsReservation => wire::FailureCode::AmountExceedsReservation,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_round_trip_and_others_are_refused() {
+        assert_eq!(read_token(&token(Some(Lsn(77)))), Some(Lsn(77)));
+        for bad in ["", "p1", "p1zz", "x", "p1000000000000004", "p100000000000000411"] {
+            assert_eq!(read_token(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn codes_have_one_name_on_both_sides() {
+        for code in FailureCode::ALL {
+            assert_eq!(failure_code(code).as_str_name(), format!("FAILURE_CODE_{}", code.name()));
+        }
+    }
+}

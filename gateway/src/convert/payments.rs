@@ -1,0 +1,258 @@
+//! Payments between the wire and the domain.
+
+use std::collections::HashMap;
+
+use arus_engine::{
+    Command, PaymentsOf, Refusal,
+    ledger::{
+        entry::{Committed, Entry},
+        fx::{FxLeg, LegSide},
+        payment::{Payment, PaymentStatus},
+        request::{CreatePayment, Notes, Request},
+        risk::RiskContext,
+    },
+    money::{Lsn, Money, OpId, TxId},
+};
+use arus_proto::payments::v1 as wire;
+use tonic::Status;
+
+use super::{Fields, TEXT_MAX, failure, failure_code, money, timestamp};
+use crate::status::{status, unimplemented};
+
+/// How many metadata pairs a payment may have.
+const METADATA_MAX: usize = 50;
+/// The longest metadata key, in bytes.
+const METADATA_KEY_MAX: usize = 40;
+/// The longest metadata value, in bytes.
+const METADATA_VALUE_MAX: usize = 500;
+/// All metadata of one payment, keys and values, in bytes.
+const METADATA_BYTES_MAX: usize = 8 * 1024;
+/// The longest text of the context, in bytes.
+const CONTEXT_TEXT_MAX: usize = 64;
+
+/// A well-formed command, or all bad fields, or the field that this build does not have.
+pub fn create(request: wire::CreatePaymentRequest) -> Result<Command, Status> {
+    let mut fields = Fields::default();
+    let tx_id = fields.tx_id(&request.tx_id);
+    let customer = fields.owner("customer_id", &request.customer_id);
+    let amount = fields.amount("amount", request.amount.as_ref());
+    let source = fields.optional_account("source_account", &request.source_account);
+    let destination = fields.optional_account("destination_account", &request.destination_account);
+    if let (Some(Some(source)), Some(Some(destination))) = (&source, &destination)
+        && source == destination
+    {
+        fields.bad("destination_account", destination, "must not be the source_account");
+    }
+    let method = wire::CaptureMethod::try_from(request.capture_method);
+    if method.is_err() {
+        fields.bad("capture_method", &request.capture_method.to_string(), "is not a known CaptureMethod");
+    }
+    let context = context(&mut fields, request.context);
+    let metadata = metadata(&mut fields, request.metadata);
+    let description = fields.text("description", &request.description, TEXT_MAX);
+    match (tx_id, customer, amount, source, destination) {
+        (Some(tx_id), Some(customer), Some(amount), Some(source), Some(destination)) if fields.is_good() => {
+            if method == Ok(wire::CaptureMethod::Manual) {
+                return Err(unimplemented("CreatePaymentRequest.capture_method MANUAL"));
+            }
+            if !request.quote_id.is_empty() {
+                return Err(unimplemented("CreatePaymentRequest.quote_id"));
+            }
+            let request = Request::CreatePayment(CreatePayment { customer, amount, source, destination });
+            let notes = Notes { context, metadata, description: description.unwrap_or_default() };
+            Ok(super::command(tx_id, request, notes))
+        }
+        _ => Err(status(&fields.refuse())),
+    }
+}
+
+fn context(fields: &mut Fields, context: Option<wire::PaymentContext>) -> RiskContext {
+    let context = context.unwrap_or_default();
+    let mut text = |name: &str, value: String| {
+        fields.text(&format!("context.{name}"), &value, CONTEXT_TEXT_MAX).unwrap_or_default()
+    };
+    let context = RiskContext {
+        ip: text("ip", context.ip),
+        device_id: text("device_id", context.device_id),
+        country: text("country", context.country),
+        billing_country: text("billing_country", context.billing_country),
+        channel: text("channel", context.channel),
+        mcc: text("mcc", context.mcc),
+    };
+    country(fields, "context.country", &context.country);
+    country(fields, "context.billing_country", &context.billing_country);
+    context
+}
+
+/// An optional ISO 3166-1 alpha-2 code.
+pub(super) fn country(fields: &mut Fields, field: &str, value: &str) {
+    let shaped = value.len() == 2 && value.bytes().all(|b| b.is_ascii_uppercase());
+    if !value.is_empty() && !shaped {
+        fields.bad(field, value, "must be an ISO 3166-1 alpha-2 code of two capital letters, such as ID");
+    }
+}
+
+fn metadata(fields: &mut Fields, metadata: HashMap<String, String>) -> Vec<(String, String)> {
+    if metadata.len() > METADATA_MAX {
+        let count = metadata.len().to_string();
+        fields.bad("metadata", &count, format_args!("pairs are too many, at most {METADATA_MAX} are allowed"));
+    }
+    let mut pairs: Vec<_> = metadata.into_iter().collect();
+    // A map has no order on the wire; the entry's bytes need one.
+    pairs.sort_unstable();
+    let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > METADATA_BYTES_MAX {
+        let shown = bytes.to_string();
+        fields.bad("metadata", &shown, format_args!("bytes are too many, at most {METADATA_BYTES_MAX} are allowed"));
+    }
+    for (key, value) in &pairs {
+        if key.is_empty() || key.len() > METADATA_KEY_MAX {
+            fields.bad("metadata", key, format_args!("is not a key of 1 to {METADATA_KEY_MAX} bytes"));
+        }
+        if value.len() > METADATA_VALUE_MAX {
+            fields.bad(&format!("metadata.{key}"), value, format_args!("is over {METADATA_VALUE_MAX} bytes long"));
+        }
+    }
+    pairs
+}
+
+/// How a payment is looked up.
+pub enum By {
+    /// By its id.
+    Id(OpId),
+    /// By the key it was sent under.
+    TxId(TxId),
+}
+
+/// Which payment to read.
+pub fn get(request: wire::GetPaymentRequest) -> Result<By, Refusal> {
+    use wire::get_payment_request::By as Wire;
+    let mut fields = Fields::default();
+    let by = match request.by {
+        Some(Wire::PaymentId(id)) => {
+            let rule = "must be a payment id: a UUID";
+            fields.take("payment_id", &id, OpId::parse(&id).map_err(|_| rule)).map(By::Id)
+        }
+        Some(Wire::TxId(tx_id)) => fields.tx_id(&tx_id).map(By::TxId),
+        None => {
+            fields.missing("payment_id");
+            None
+        }
+    };
+    by.ok_or_else(|| fields.refuse())
+}
+
+/// Which payments to list, how many, and from where.
+pub fn list(request: wire::ListPaymentsRequest) -> Result<(PaymentsOf, usize, Lsn), Refusal> {
+    use wire::list_payments_request::Of as Wire;
+    let mut fields = Fields::default();
+    let of = match request.of {
+        Some(Wire::CustomerId(id)) => fields.owner("customer_id", &id).map(PaymentsOf::Customer),
+        Some(Wire::AccountId(id)) => fields.account("account_id", &id).map(PaymentsOf::Account),
+        None => {
+            fields.missing("customer_id");
+            None
+        }
+    };
+    let page = fields.page(request.page_size, &request.page_token);
+    match (of, page) {
+        (Some(of), Some((size, below))) => Ok((of, size, below)),
+        _ => Err(fields.refuse()),
+    }
+}
+
+/// A payment for the wire; `None` for an entry of another kind.
+pub fn payment(committed: &Committed, replayed: bool) -> Option<wire::Payment> {
+    let entry: &Entry = &committed.entry;
+    let (Some(payment), Request::CreatePayment(request)) = (entry.payment(), &entry.request) else { return None };
+    let moved = match payment.status {
+        PaymentStatus::Captured => request.amount,
+        PaymentStatus::Failed => Money::zero(request.amount.currency),
+    };
+    let none = money(Money::zero(request.amount.currency));
+    Some(wire::Payment {
+        payment_id: payment.id.to_string(),
+        tx_id: entry.tx_id.to_string(),
+        status: payment_status(payment.status).into(),
+        customer_id: request.customer.to_string(),
+        amount: Some(money(request.amount)),
+        source_account: payment.payer.to_string(),
+        destination_account: payment.payee.to_string(),
+        debited: payment.debited.map(money),
+        credited: payment.credited.map(money),
+        fx: payment.fx.iter().map(leg).collect(),
+        risk: Some(wire::RiskVerdict {
+            decision: payment.risk.decision.name().to_owned(),
+            score: payment.risk.score.into(),
+            reasons: payment.risk.reasons.iter().map(|reason| reason.name().to_owned()).collect(),
+        }),
+        failure: payment.failure.as_ref().map(failure),
+        tried: tried(payment),
+        lsn: committed.lsn.0,
+        created_at: Some(timestamp(committed.at)),
+        replayed,
+        amount_authorized: Some(money(moved)),
+        amount_captured: Some(money(moved)),
+        amount_capturable: Some(none.clone()),
+        amount_refunded: Some(none),
+        version: 1,
+        capture_method: wire::CaptureMethod::Automatic.into(),
+        context: wire_context(&entry.notes.context),
+        metadata: entry.notes.metadata.iter().cloned().collect(),
+        description: entry.notes.description.clone(),
+    })
+}
+
+fn tried(payment: &Payment) -> Vec<wire::TriedAccount> {
+    let tried = payment.tried.iter();
+    tried
+        .map(|tried| wire::TriedAccount {
+            account_id: tried.account.to_string(),
+            code: failure_code(tried.code).into(),
+        })
+        .collect()
+}
+
+fn payment_status(status: PaymentStatus) -> wire::PaymentStatus {
+    match status {
+        PaymentStatus::Captured => wire::PaymentStatus::Captured,
+        PaymentStatus::Failed => wire::PaymentStatus::Failed,
+    }
+}
+
+fn wire_context(context: &RiskContext) -> Option<wire::PaymentContext> {
+    (*context != RiskContext::default()).then(|| wire::PaymentContext {
+        ip: context.ip.clone(),
+        device_id: context.device_id.clone(),
+        country: context.country.clone(),
+        billing_country: context.billing_country.clone(),
+        channel: context.channel.clone(),
+        mcc: context.mcc.clone(),
+    })
+}
+
+fn leg(leg: &FxLeg) -> wire::FxLeg {
+    let side = match leg.side {
+        LegSide::Payer => wire::FxSide::Payer,
+        LegSide::Payee => wire::FxSide::Payee,
+        LegSide::Both => wire::FxSide::Both,
+    };
+    wire::FxLeg {
+        side: side.into(),
+        from: Some(money(leg.from)),
+        to: Some(money(leg.to)),
+        mid: leg.mid.to_string(),
+        rate: leg.rate.to_string(),
+        spread_bps: leg.spread_bps.into(),
+        via: leg.via.map_or_else(String::new, |via| via.code().to_owned()),
+        rate_id: leg.rate_id.to_string(),
+        source: leg.source.name().to_owned(),
+        rounding: millionths(leg.rounding_micro),
+    }
+}
+
+/// Millionths as a decimal.
+fn millionths(micro: i64) -> String {
+    let sign = if micro < 0 { "-" } else { "" };
+    format!("{sign}{}.{:06}", micro.unsigned_abs() / 1_000_000, micro.unsigned_abs() % 1_000_000)
+}

@@ -1,0 +1,51 @@
+//! Risk questions between the wire and the domain.
+
+use arus_engine::{
+    Refusal,
+    ledger::risk::{Assessment, Decision, RiskContext, Verdict},
+};
+use arus_proto::risk::v1 as wire;
+
+use super::{Fields, payments::country};
+
+/// A payment to judge.
+pub fn score(request: wire::ScoreRequest) -> Result<Assessment, Refusal> {
+    let mut fields = Fields::default();
+    let customer = fields.owner("customer_id", &request.customer_id);
+    let amount = fields.amount("amount", request.amount.as_ref());
+    let source = fields.optional_account("source_account", &request.source_account);
+    let destination = fields.optional_account("destination_account", &request.destination_account);
+    let context = request.context.unwrap_or_default();
+    country(&mut fields, "context.country", &context.country);
+    country(&mut fields, "context.billing_country", &context.billing_country);
+    match (customer, amount, source, destination) {
+        (Some(customer), Some(amount), Some(source), Some(destination)) if fields.is_good() => Ok(Assessment {
+            customer,
+            amount,
+            accounts: source.into_iter().chain(destination).collect(),
+            context: RiskContext {
+                ip: context.ip,
+                device_id: context.device_id,
+                country: context.country,
+                billing_country: context.billing_country,
+                channel: context.channel,
+                mcc: context.mcc,
+            },
+        }),
+        _ => Err(fields.refuse()),
+    }
+}
+
+/// A verdict for the wire.
+pub fn verdict(verdict: &Verdict) -> wire::ScoreResponse {
+    let decision = match verdict.decision {
+        Decision::Accept => wire::Decision::Accept,
+        Decision::Review => wire::Decision::Review,
+        Decision::Reject => wire::Decision::Reject,
+    };
+    wire::ScoreResponse {
+        decision: decision.into(),
+        score: verdict.score.into(),
+        reasons: verdict.reasons.iter().map(|reason| reason.name().to_owned()).collect(),
+    }
+}

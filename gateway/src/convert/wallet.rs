@@ -1,0 +1,300 @@
+//! Accounts, transfers and reservations between the wire and the domain.
+
+use std::time::Duration;
+
+use arus_engine::{
+    Command, Refusal,
+    config::EngineConfig,
+    index::HistoryRow,
+    ledger::{
+        account::{Account, AccountStatus},
+        entry::{Committed, Outcome},
+        request::{
+            Capture, DailyLimit, Finality, Notes, OpenAccount, Release, Request, Reserve, Transfer, UpdateAccount,
+        },
+        reservation::{Reservation, ReservationStatus},
+        wallet::{AccountView, Wallet},
+    },
+    money::{AccountId, Currency, Lsn, Money, OpId, OwnerId, PostingKind},
+};
+use arus_proto::{common::v1 as common, wallet::v1 as wire};
+
+use super::{Fields, TEXT_MAX, command, money, timestamp};
+
+/// An account to open.
+pub fn open(request: &wire::OpenAccountRequest) -> Result<Command, Refusal> {
+    let mut fields = Fields::default();
+    let tx_id = fields.tx_id(&request.tx_id);
+    let account = fields.optional_account("account_id", &request.account_id);
+    let owner = fields.owner("owner_id", &request.owner_id);
+    let currency = fields.currency("currency", &request.currency);
+    let overdraft = fields.optional_limit("overdraft_limit", request.overdraft_limit.as_ref());
+    let daily = fields.optional_limit("daily_debit_limit", request.daily_debit_limit.as_ref());
+    if let Some(currency) = currency {
+        for (field, limit) in [("overdraft_limit", overdraft), ("daily_debit_limit", daily)] {
+            check_currency(&mut fields, field, limit.flatten(), currency);
+        }
+    }
+    match (tx_id, account, owner, currency) {
+        (Some(tx_id), Some(account), Some(owner), Some(currency)) if fields.is_good() => {
+            let open = OpenAccount {
+                account,
+                owner,
+                currency,
+                overdraft_limit: overdraft.flatten().map_or(0, |limit| limit.minor),
+                daily_debit_limit: daily.flatten().map(|limit| limit.minor),
+            };
+            Ok(command(tx_id, Request::OpenAccount(open), Notes::default()))
+        }
+        _ => Err(fields.refuse()),
+    }
+}
+
+fn check_currency(fields: &mut Fields, field: &str, limit: Option<Money>, currency: Currency) {
+    if let Some(limit) = limit.filter(|limit| limit.currency != currency) {
+        let rule = format!("must be the account's currency {currency}");
+        fields.bad(&format!("{field}.currency"), limit.currency.code(), rule);
+    }
+}
+
+/// Settings to change.
+pub fn update(request: &wire::UpdateAccountRequest) -> Result<Command, Refusal> {
+    let mut fields = Fields::default();
+    let tx_id = fields.tx_id(&request.tx_id);
+    let account = fields.account("account_id", &request.account_id);
+    let overdraft = fields.optional_limit("overdraft_limit", request.overdraft_limit.as_ref());
+    let daily = fields.optional_limit("daily_debit_limit", request.daily_debit_limit.as_ref());
+    if request.clear_daily_debit_limit && request.daily_debit_limit.is_some() {
+        fields.bad("clear_daily_debit_limit", "true", "does not go together with daily_debit_limit");
+    }
+    let status = match wire::AccountStatus::try_from(request.status) {
+        Ok(wire::AccountStatus::Unspecified) => None,
+        Ok(wire::AccountStatus::Active) => Some(AccountStatus::Active),
+        Ok(wire::AccountStatus::Frozen) => Some(AccountStatus::Frozen),
+        Ok(wire::AccountStatus::Closed) => Some(AccountStatus::Closed),
+        Err(_) => {
+            fields.bad("status", &request.status.to_string(), "is not a known AccountStatus");
+            None
+        }
+    };
+    match (tx_id, account, overdraft, daily) {
+        (Some(tx_id), Some(account), Some(overdraft_limit), Some(daily)) if fields.is_good() => {
+            let cleared = request.clear_daily_debit_limit.then_some(DailyLimit::Unlimited);
+            let update = UpdateAccount {
+                account,
+                status,
+                overdraft_limit,
+                daily_debit_limit: daily.map(DailyLimit::AtMost).or(cleared),
+                make_default: request.make_default,
+            };
+            Ok(command(tx_id, Request::UpdateAccount(update), Notes::default()))
+        }
+        _ => Err(fields.refuse()),
+    }
+}
+
+/// The parts of a deposit or a withdrawal.
+pub fn transfer(
+    tx_id: &str,
+    account: &str,
+    amount: Option<&common::Money>,
+    reference: &str,
+    make: impl FnOnce(Transfer) -> Request,
+) -> Result<Command, Refusal> {
+    let mut fields = Fields::default();
+    let tx_id = fields.tx_id(tx_id);
+    let account = fields.account("account_id", account);
+    let amount = fields.amount("amount", amount);
+    let reference = fields.text("reference", reference, TEXT_MAX);
+    match (tx_id, account, amount, reference) {
+        (Some(tx_id), Some(account), Some(amount), Some(description)) => {
+            let notes = Notes { description, ..Notes::default() };
+            Ok(command(tx_id, make(Transfer { account, amount }), notes))
+        }
+        _ => Err(fields.refuse()),
+    }
+}
+
+/// Money to set aside.
+pub fn reserve(request: &wire::ReserveRequest, config: &EngineConfig) -> Result<Command, Refusal> {
+    let mut fields = Fields::default();
+    let tx_id = fields.tx_id(&request.tx_id);
+    let account = fields.account("account_id", &request.account_id);
+    let amount = fields.amount("amount", request.amount.as_ref());
+    let destination = fields.optional_account("destination_account", &request.destination_account);
+    if let (Some(account), Some(Some(destination))) = (&account, &destination)
+        && account == destination
+    {
+        fields.bad("destination_account", destination, "must not be the account_id");
+    }
+    let expires_in = expires_in(&mut fields, request.expires_in.as_ref(), config);
+    match (tx_id, account, amount, destination, expires_in) {
+        (Some(tx_id), Some(account), Some(amount), Some(destination), Some(expires_in)) if fields.is_good() => {
+            let reserve = Reserve { account, amount, destination, expires_in };
+            Ok(command(tx_id, Request::Reserve(reserve), Notes::default()))
+        }
+        _ => Err(fields.refuse()),
+    }
+}
+
+fn expires_in(
+    fields: &mut Fields,
+    duration: Option<&prost_types::Duration>,
+    config: &EngineConfig,
+) -> Option<Duration> {
+    let Some(duration) = duration else { return Some(Duration::from_secs(config.reservation_default_s)) };
+    let seconds = u64::try_from(duration.seconds).unwrap_or_default();
+    if duration.nanos == 0 && (1..=config.reservation_max_s).contains(&seconds) {
+        return Some(Duration::from_secs(seconds));
+    }
+    let value = format!("{}.{:09}s", duration.seconds, duration.nanos);
+    fields.bad("expires_in", &value, format_args!("must be 1 to {} whole seconds", config.reservation_max_s));
+    None
+}
+
+/// Money to take.
+pub fn capture(request: &wire::CaptureRequest) -> Result<Command, Refusal> {
+    let mut fields = Fields::default();
+    let tx_id = fields.tx_id(&request.tx_id);
+    let reservation = reservation_id(&mut fields, &request.reservation_id);
+    let amount = match &request.amount {
+        None => Some(None),
+        given => fields.amount("amount", given.as_ref()).map(Some),
+    };
+    let destination = fields.optional_account("destination_account", &request.destination_account);
+    match (tx_id, reservation, amount, destination) {
+        (Some(tx_id), Some(reservation), Some(amount), Some(destination)) => {
+            let finality = if request.r#final { Finality::Final } else { Finality::Partial };
+            let capture = Capture { reservation, amount, destination, finality };
+            Ok(command(tx_id, Request::Capture(capture), Notes::default()))
+        }
+        _ => Err(fields.refuse()),
+    }
+}
+
+/// Money to free.
+pub fn release(request: &wire::ReleaseRequest) -> Result<Command, Refusal> {
+    let mut fields = Fields::default();
+    let tx_id = fields.tx_id(&request.tx_id);
+    let reservation = reservation_id(&mut fields, &request.reservation_id);
+    match (tx_id, reservation) {
+        (Some(tx_id), Some(reservation)) => {
+            Ok(command(tx_id, Request::Release(Release { reservation }), Notes::default()))
+        }
+        _ => Err(fields.refuse()),
+    }
+}
+
+fn reservation_id(fields: &mut Fields, value: &str) -> Option<OpId> {
+    fields.take("reservation_id", value, OpId::parse(value).map_err(|_| "must be a reservation id: a UUID"))
+}
+
+/// Which account to read; the house's own too.
+pub fn readable_account(value: &str) -> Result<AccountId, Refusal> {
+    let mut fields = Fields::default();
+    let account = fields.take("account_id", value, AccountId::parse_any(value));
+    account.ok_or_else(|| fields.refuse())
+}
+
+/// Whose accounts to list, how many, and behind which opening.
+pub fn list_accounts(request: &wire::ListAccountsRequest) -> Result<(OwnerId, usize, Lsn), Refusal> {
+    let mut fields = Fields::default();
+    let owner = fields.owner("owner_id", &request.owner_id);
+    match (owner, fields.page(request.page_size, &request.page_token)) {
+        (Some(owner), Some((size, from))) => Ok((owner, size, from)),
+        _ => Err(fields.refuse()),
+    }
+}
+
+/// Whose statement to read, how much, and from where.
+pub fn list_entries(request: &wire::ListEntriesRequest) -> Result<(AccountId, usize, Lsn), Refusal> {
+    let mut fields = Fields::default();
+    let account = fields.take("account_id", &request.account_id, AccountId::parse_any(&request.account_id));
+    match (account, fields.page(request.page_size, &request.page_token)) {
+        (Some(account), Some((size, below))) => Ok((account, size, below)),
+        _ => Err(fields.refuse()),
+    }
+}
+
+/// An account for the wire.
+pub fn account(view: &AccountView) -> wire::Account {
+    let account = &view.account;
+    let of = |minor| money(Money::new(minor, account.currency));
+    let status = match account.status {
+        AccountStatus::Active => wire::AccountStatus::Active,
+        AccountStatus::Frozen => wire::AccountStatus::Frozen,
+        AccountStatus::Closed => wire::AccountStatus::Closed,
+    };
+    wire::Account {
+        account_id: account.id.to_string(),
+        owner_id: account.owner.to_string(),
+        currency: account.currency.code().to_owned(),
+        status: status.into(),
+        balance: Some(money(account.balance())),
+        available: Some(money(view.available)),
+        pending_debits: Some(money(view.pending_debits)),
+        pending_credits: Some(money(view.pending_credits)),
+        overdraft_limit: Some(of(account.overdraft_limit)),
+        daily_debit_limit: account.daily_debit_limit.map(of),
+        lsn: account.applied_lsn.0,
+    }
+}
+
+/// The account an entry opened or changed, as the entry knows it; `None` if it was declined.
+pub fn decided_account(committed: &Committed) -> Option<wire::Account> {
+    match &committed.entry.outcome {
+        Outcome::Account { account: decided, failure: None, .. } => {
+            let decided = Account { applied_lsn: decided.applied_lsn.max(decided.opened_lsn), ..decided.clone() };
+            Some(account(&Wallet::new(decided).view()))
+        }
+        _ => None,
+    }
+}
+
+/// The reservation an entry left behind.
+pub fn reservation(committed: &Committed) -> Option<wire::Reservation> {
+    let Outcome::Reservation { reservation, .. } = &committed.entry.outcome else { return None };
+    Some(wire::Reservation {
+        reservation_id: reservation.id.to_string(),
+        status: reservation_status(reservation).into(),
+        account_id: reservation.account.to_string(),
+        destination_account: reservation.destination.as_ref().map_or_else(String::new, ToString::to_string),
+        amount: Some(money(reservation.amount)),
+        captured: Some(money(reservation.captured)),
+        remaining: Some(money(reservation.remaining)),
+        expires_at: Some(timestamp(reservation.expires_at)),
+        lsn: committed.lsn.0,
+    })
+}
+
+fn reservation_status(reservation: &Reservation) -> wire::ReservationStatus {
+    match reservation.status {
+        ReservationStatus::Active => wire::ReservationStatus::Active,
+        ReservationStatus::Captured => wire::ReservationStatus::Captured,
+        ReservationStatus::Released => wire::ReservationStatus::Released,
+        ReservationStatus::Expired => wire::ReservationStatus::Expired,
+        ReservationStatus::Failed => wire::ReservationStatus::Failed,
+    }
+}
+
+/// One line of a statement; `None` for a row on which nothing moved.
+pub fn line(row: &HistoryRow, committed: &Committed, currency: Currency) -> Option<wire::StatementLine> {
+    let moved = row.moved?;
+    let kind = match moved.kind {
+        PostingKind::Debit => wire::LineKind::Debit,
+        PostingKind::Credit => wire::LineKind::Credit,
+        PostingKind::Authorize => wire::LineKind::Authorize,
+        PostingKind::Settle => wire::LineKind::Settle,
+        PostingKind::Void { .. } => wire::LineKind::Void,
+    };
+    Some(wire::StatementLine {
+        lsn: row.lsn.0,
+        at: Some(timestamp(row.at)),
+        kind: kind.into(),
+        amount: Some(money(Money::new(moved.amount_minor, currency))),
+        balance_after: Some(money(Money::new(moved.balance_minor, currency))),
+        operation_id: committed.entry.object().unwrap_or(committed.entry.op).to_string(),
+        tx_id: committed.entry.tx_id.to_string(),
+        method: committed.entry.request.method().to_owned(),
+    })
+}

@@ -1,0 +1,22 @@
+//! The tonic services: one file each, every method of the same parts: convert, ask the engine, convert.
+
+pub mod fx;
+pub mod payments;
+pub mod risk;
+pub mod wallet;
+
+use std::time::Duration;
+
+use arus_engine::{Command, Engine, Refusal, Reply};
+use tonic::{Status, metadata::MetadataMap};
+
+use crate::{observe, status::status};
+
+/// Submits a command with the caller's deadline. Dropping this future gives up waiting, not the command.
+pub(crate) async fn decide(engine: &Engine, mut command: Command, metadata: &MetadataMap) -> Result<Reply, Status> {
+    let default = Duration::from_millis(engine.config().deadline_default_ms);
+    let timeout = observe::timeout(metadata).unwrap_or(default).min(default);
+    command.timeout = Some(timeout);
+    let decided = tokio::time::timeout(timeout, engine.submit(command)).await;
+    decided.unwrap_or(Err(Refusal::DeadlineExceeded)).map_err(|refusal| status(&refusal))
+}

@@ -1,0 +1,185 @@
+//! `wallet.v1.WalletService`: accounts, transfers, reservations, statements.
+
+use std::sync::Arc;
+
+use arus_engine::{Command, Engine, Refusal, Reply, ledger::request::Request as Asked, money::Lsn};
+use arus_proto::wallet::v1::{self as wire, wallet_service_server::WalletService};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+
+use super::decide;
+use crate::{
+    convert::{TENANT, operation, token, wallet as convert},
+    observe::{ServiceCells, rpc},
+    status::status,
+};
+
+/// The methods, as metrics name them.
+pub const METHODS: [&str; 10] = [
+    "OpenAccount",
+    "GetAccount",
+    "ListAccounts",
+    "Deposit",
+    "Withdraw",
+    "Reserve",
+    "Capture",
+    "Release",
+    "UpdateAccount",
+    "ListEntries",
+];
+
+/// The service.
+#[derive(Clone)]
+pub struct Wallets {
+    /// What decides.
+    pub engine: Engine,
+    /// What is counted.
+    pub cells: Arc<ServiceCells>,
+}
+
+impl Wallets {
+    /// Decides a command and turns its entry into the method's answer.
+    async fn change<T>(
+        &self,
+        method: &'static str,
+        (metadata, tx_id): (&MetadataMap, &str),
+        command: Result<Command, Refusal>,
+        answer: impl FnOnce(Reply) -> T,
+    ) -> Result<Response<T>, Status> {
+        rpc(&self.engine, &self.cells, method, (metadata, tx_id), async {
+            let command = command.map_err(|refusal| status(&refusal))?;
+            Ok(answer(decide(&self.engine, command, metadata).await?))
+        })
+        .await
+    }
+}
+
+#[tonic::async_trait]
+impl WalletService for Wallets {
+    async fn open_account(
+        &self,
+        request: Request<wire::OpenAccountRequest>,
+    ) -> Result<Response<wire::OpenAccountResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let answer = |reply: Reply| wire::OpenAccountResponse {
+            operation: Some(operation(&reply.committed, reply.replayed)),
+            account: convert::decided_account(&reply.committed),
+        };
+        self.change("OpenAccount", (&metadata, &request.tx_id), convert::open(&request), answer).await
+    }
+
+    async fn get_account(
+        &self,
+        request: Request<wire::GetAccountRequest>,
+    ) -> Result<Response<wire::GetAccountResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        rpc(&self.engine, &self.cells, "GetAccount", (&metadata, ""), async {
+            let id = convert::readable_account(&request.account_id).map_err(|refusal| status(&refusal))?;
+            let view = self.engine.account(TENANT, &id).await.map_err(|refusal| status(&refusal))?;
+            Ok(wire::GetAccountResponse { account: Some(convert::account(&view)) })
+        })
+        .await
+    }
+
+    async fn list_accounts(
+        &self,
+        request: Request<wire::ListAccountsRequest>,
+    ) -> Result<Response<wire::ListAccountsResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        rpc(&self.engine, &self.cells, "ListAccounts", (&metadata, ""), async {
+            let (id, size, from) = convert::list_accounts(&request).map_err(|refusal| status(&refusal))?;
+            let owner = self.engine.owner(TENANT, &id).await.map_err(|refusal| status(&refusal))?;
+            // In order of opening: a token is the last account's opening.
+            let after = if request.page_token.is_empty() { Lsn(0) } else { from };
+            let rest: Vec<_> = owner.accounts.iter().filter(|owned| owned.opened_lsn > after).collect();
+            let mut accounts = Vec::with_capacity(rest.len().min(size));
+            for owned in rest.iter().take(size) {
+                let view = self.engine.account(TENANT, &owned.account).await.map_err(|refusal| status(&refusal))?;
+                accounts.push(convert::account(&view));
+            }
+            let last = rest.get(size.saturating_sub(1)).filter(|_| rest.len() > size);
+            Ok(wire::ListAccountsResponse {
+                accounts,
+                next_page_token: token(last.map(|owned| owned.opened_lsn)),
+                default_account_id: owner.default_account().map_or_else(String::new, |o| o.account.to_string()),
+            })
+        })
+        .await
+    }
+
+    async fn deposit(&self, request: Request<wire::DepositRequest>) -> Result<Response<wire::DepositResponse>, Status> {
+        let (metadata, _, r) = request.into_parts();
+        let command = convert::transfer(&r.tx_id, &r.account_id, r.amount.as_ref(), &r.reference, Asked::Deposit);
+        let answer =
+            |reply: Reply| wire::DepositResponse { operation: Some(operation(&reply.committed, reply.replayed)) };
+        self.change("Deposit", (&metadata, &r.tx_id), command, answer).await
+    }
+
+    async fn withdraw(
+        &self,
+        request: Request<wire::WithdrawRequest>,
+    ) -> Result<Response<wire::WithdrawResponse>, Status> {
+        let (metadata, _, r) = request.into_parts();
+        let command = convert::transfer(&r.tx_id, &r.account_id, r.amount.as_ref(), &r.reference, Asked::Withdraw);
+        let answer =
+            |reply: Reply| wire::WithdrawResponse { operation: Some(operation(&reply.committed, reply.replayed)) };
+        self.change("Withdraw", (&metadata, &r.tx_id), command, answer).await
+    }
+
+    async fn reserve(&self, request: Request<wire::ReserveRequest>) -> Result<Response<wire::ReserveResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let answer = |reply: Reply| wire::ReserveResponse {
+            operation: Some(operation(&reply.committed, reply.replayed)),
+            reservation: convert::reservation(&reply.committed),
+        };
+        let command = convert::reserve(&request, self.engine.config());
+        self.change("Reserve", (&metadata, &request.tx_id), command, answer).await
+    }
+
+    async fn capture(&self, request: Request<wire::CaptureRequest>) -> Result<Response<wire::CaptureResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let answer = |reply: Reply| wire::CaptureResponse {
+            operation: Some(operation(&reply.committed, reply.replayed)),
+            reservation: convert::reservation(&reply.committed),
+        };
+        self.change("Capture", (&metadata, &request.tx_id), convert::capture(&request), answer).await
+    }
+
+    async fn release(&self, request: Request<wire::ReleaseRequest>) -> Result<Response<wire::ReleaseResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let answer = |reply: Reply| wire::ReleaseResponse {
+            operation: Some(operation(&reply.committed, reply.replayed)),
+            reservation: convert::reservation(&reply.committed),
+        };
+        self.change("Release", (&metadata, &request.tx_id), convert::release(&request), answer).await
+    }
+
+    async fn update_account(
+        &self,
+        request: Request<wire::UpdateAccountRequest>,
+    ) -> Result<Response<wire::UpdateAccountResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let answer = |reply: Reply| wire::UpdateAccountResponse {
+            operation: Some(operation(&reply.committed, reply.replayed)),
+            account: convert::decided_account(&reply.committed),
+        };
+        self.change("UpdateAccount", (&metadata, &request.tx_id), convert::update(&request), answer).await
+    }
+
+    async fn list_entries(
+        &self,
+        request: Request<wire::ListEntriesRequest>,
+    ) -> Result<Response<wire::ListEntriesResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        rpc(&self.engine, &self.cells, "ListEntries", (&metadata, ""), async {
+            let (id, size, below) = convert::list_entries(&request).map_err(|refusal| status(&refusal))?;
+            let view = self.engine.account(TENANT, &id).await.map_err(|refusal| status(&refusal))?;
+            let page = self.engine.entries(TENANT, &id, below, size).await.map_err(|refusal| status(&refusal))?;
+            let line = |(row, committed): &_| convert::line(row, committed, view.account.currency);
+            Ok(wire::ListEntriesResponse {
+                entries: page.items.iter().filter_map(line).collect(),
+                next_page_token: token(page.next_below),
+            })
+        })
+        .await
+    }
+}

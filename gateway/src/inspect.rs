@@ -1,0 +1,115 @@
+//! `arus inspect LSN|PAYMENT_ID`: one entry whole: its block, itself, its postings, its index rows. Read-only.
+
+use std::{fmt::Write, path::Path, sync::Arc};
+
+use anyhow::{Context, bail};
+use arus_engine::{
+    index::{Index, fjall::FjallIndex},
+    journal::{
+        Block, BlockHead, JournalReader, audit,
+        block::for_each_account,
+        disk::{Access, RealDisk},
+        recovery,
+    },
+    ledger::entry::Committed,
+    money::{Lsn, OpId},
+    runtime::data_dir::DataDir,
+};
+
+/// Memory for the index while its rows are read, in bytes.
+const INDEX_CACHE_BYTES: u64 = 16 << 20;
+
+/// The text about one entry.
+pub fn run(data_dir: &Path, what: &str) -> anyhow::Result<String> {
+    // With the lock nobody else writes, so the index can be opened; without it a server is running.
+    let locked = DataDir::open(data_dir).ok();
+    let read_only = if locked.is_some() { None } else { Some(DataDir::open_read_only(data_dir)?) };
+    let dir = locked.as_ref().or(read_only.as_ref()).context("no data directory")?;
+    let disk = RealDisk::open(&dir.journal(), Access::ReadOnly)?;
+    let (head, block, lsn) = match (what.parse::<u64>(), OpId::parse(what)) {
+        (Ok(lsn), _) => {
+            let (reader, _) = recovery::open_read_only(&disk)?;
+            let found = reader.block(Lsn(lsn))?.with_context(|| format!("there is no entry at lsn {lsn}"))?;
+            (found.0, found.1, Lsn(lsn))
+        }
+        (_, Ok(id)) => search(&disk, id)?.with_context(|| format!("there is no payment {id}"))?,
+        _ => bail!("\"{what}\" is neither an lsn nor a payment id (a UUID)"),
+    };
+    let committed = block.get(lsn).context("the block does not hold the entry")?;
+    let mut text = String::new();
+    describe(&mut text, &head, &committed)?;
+    match &locked {
+        Some(dir) => index_rows(&mut text, &FjallIndex::open(&dir.index(), INDEX_CACHE_BYTES)?, dir, &committed)?,
+        None => writeln!(text, "index     not read: a running server holds it (stop it to see the rows)")?,
+    }
+    Ok(text)
+}
+
+type Found = (BlockHead, Arc<Block>, Lsn);
+
+/// The latest entry of a payment, by walking the journal: needs no index.
+fn search(disk: &RealDisk, id: OpId) -> anyhow::Result<Option<Found>> {
+    let mut found = None;
+    audit::walk(disk, |head, block| {
+        for committed in block.committed() {
+            if committed.entry.object() == Some(id) || committed.entry.op == id {
+                found = Some((*head, Arc::clone(block), committed.lsn));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn describe(text: &mut String, head: &BlockHead, committed: &Committed) -> anyhow::Result<()> {
+    let hex = |hash: &[u8; 32]| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let entry = &committed.entry;
+    writeln!(
+        text,
+        "entry     lsn {} at {} us ({} of tenant {})",
+        committed.lsn,
+        committed.at,
+        entry.request.method(),
+        entry.tenant.0
+    )?;
+    writeln!(text, "block     first lsn {}, {} entries, {} bytes", head.first_lsn, head.count, head.records_bytes)?;
+    writeln!(text, "          hash     {}", hex(&head.hash))?;
+    writeln!(text, "          previous {}", hex(&head.prev_hash))?;
+    writeln!(text, "          merkle   {}", hex(&head.merkle_root))?;
+    writeln!(text, "key       tx_id {}", entry.tx_id)?;
+    writeln!(text, "id        {}", entry.op)?;
+    writeln!(text, "request   {:#?}", entry.request)?;
+    writeln!(text, "outcome   {:#?}", entry.outcome)?;
+    if entry.postings.is_empty() {
+        writeln!(text, "postings  none: nothing moved")?;
+    }
+    for (n, posting) in entry.postings.iter().enumerate() {
+        writeln!(text, "posting {n} {:<32} {:<10} {}", posting.account, format!("{:?}", posting.kind), posting.amount)?;
+    }
+    Ok(())
+}
+
+fn index_rows(text: &mut String, index: &dyn Index, dir: &DataDir, committed: &Committed) -> anyhow::Result<()> {
+    let entry = &committed.entry;
+    let at = |lsn: Option<Lsn>| lsn.map_or("no row".to_owned(), |lsn| format!("lsn {lsn}"));
+    let watermark = index.watermark()?.map_or(Lsn(0), |watermark| watermark.lsn);
+    writeln!(text, "index     up to lsn {watermark}")?;
+    let key = dir.hasher().key(entry.tenant, &entry.tx_id);
+    writeln!(text, "  keys     {key:032x} -> {}", at(index.key(entry.tenant, key)?))?;
+    if let Some(object) = entry.object() {
+        writeln!(text, "  objects  {object} -> {}", at(index.object(entry.tenant, object)?))?;
+    }
+    let mut accounts = Vec::new();
+    for_each_account(entry, |account| accounts.push((entry.tenant, account.clone())));
+    accounts.sort();
+    accounts.dedup();
+    for key in &accounts {
+        for row in index.history(key, Lsn(committed.lsn.0 + 1), 8)?.iter().filter(|row| row.lsn == committed.lsn) {
+            writeln!(text, "  history  {} line {} -> {:?}", key.1, row.line, row.moved)?;
+        }
+        if let Some(account) = index.account(key)? {
+            writeln!(text, "  accounts {} -> balance {} at lsn {}", key.1, account.balance(), account.applied_lsn)?;
+        }
+    }
+    Ok(())
+}

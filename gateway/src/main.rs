@@ -1,0 +1,182 @@
+//! The `arus` binary: `demo`, `serve`, `verify`, `inspect`.
+//!
+//! Main runs in this order: settings, logs, engine (recovery), servers, signal, drain with a timeout.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use arus::{config::Settings, demo, inspect, server::Servers, telemetry, verify};
+use arus_engine::runtime::{
+    threads::{Drained, Running},
+    watch::abort_on_panic,
+};
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Most allocations of a payment are freed on another thread, which mimalloc is made for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// An actor-based, real-time, multi-currency payment engine.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Cmd,
+}
+
+#[derive(Subcommand)]
+enum Cmd {
+    /// Seed a small world in ./data, make sample payments, and serve.
+    Demo(Options),
+    /// Serve.
+    Serve(Options),
+    /// Check the whole data directory against its journal; read-only.
+    Verify {
+        /// The data directory.
+        #[arg(long, default_value = "data")]
+        data_dir: PathBuf,
+    },
+    /// Print one entry whole: block, entry, postings, index rows; read-only.
+    Inspect {
+        /// A journal position, or a payment id.
+        what: String,
+        /// The data directory.
+        #[arg(long, default_value = "data")]
+        data_dir: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct Options {
+    /// A TOML file; see ops/arus.toml for every key.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The data directory; the same as --set data_dir=DIR.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Any setting, such as --set engine.arbiters=4. May be given often.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Demo,
+    Serve,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Cmd::Demo(options) => serve(&options, Mode::Demo),
+        Cmd::Serve(options) => serve(&options, Mode::Serve),
+        Cmd::Verify { data_dir } => print_checks(&data_dir),
+        Cmd::Inspect { what, data_dir } => inspect::run(&data_dir, &what).map(|text| {
+            say(text.trim_end());
+            ExitCode::SUCCESS
+        }),
+    };
+    result.unwrap_or_else(|error| {
+        complain(&format!("arus: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn serve(options: &Options, mode: Mode) -> anyhow::Result<ExitCode> {
+    let mut flags = options.set.clone();
+    flags.extend(options.data_dir.iter().map(|dir| format!("data_dir={}", dir.display())));
+    let settings = Settings::load(options.config.as_ref(), &flags)?;
+    telemetry::install(&settings.log);
+    abort_on_panic();
+    let on_fatal = Arc::new(|why: &str| {
+        tracing::error!(why, "the engine cannot go on; restart it: it recovers from its journal");
+        std::process::abort();
+    });
+    let (running, started) = Running::start(&settings.data_dir, settings.engine.clone(), on_fatal)?;
+    if let Some(why) = &started.rebuilt {
+        tracing::warn!(why, "the index did not fit the journal and was rebuilt");
+    }
+    if let Some(torn) = &started.torn {
+        tracing::warn!(segment = torn.segment, offset = torn.offset, "cut a torn block that nobody was told about");
+    }
+    tracing::info!(
+        head_lsn = started.head.0,
+        behind_index = started.recovered,
+        took_ms = u64::try_from(started.took.as_millis()).unwrap_or(u64::MAX),
+        "recovered"
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings.grpc.threads)
+        .thread_name("arus-grpc")
+        .enable_all()
+        .build()
+        .context("the gRPC threads cannot be started")?;
+    let drain_max = Duration::from_secs(settings.drain_max_s);
+    let served = runtime.block_on(serve_until_signal(&running, &settings, mode));
+    let drained = running.shut_down(drain_max);
+    served?;
+    match drained {
+        Drained::Clean => {
+            tracing::info!("drained; everything answered is durable");
+            Ok(ExitCode::SUCCESS)
+        }
+        Drained::TimedOut(left) => {
+            tracing::error!(left, "the drain ran out of time; what was appended is durable");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+async fn serve_until_signal(running: &Running, settings: &Settings, mode: Mode) -> anyhow::Result<()> {
+    // Before the ports: a signal that comes early must drain, not kill.
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let servers = Servers::start(running.engine().clone(), settings).await?;
+    tracing::info!(
+        payments = %servers.addresses.payments,
+        fx = %servers.addresses.fx,
+        wallet = %servers.addresses.wallet,
+        risk = %servers.addresses.risk,
+        payments_metrics = %servers.addresses.metrics[0],
+        "serving"
+    );
+    if mode == Mode::Demo {
+        demo::run(running.engine(), &servers.addresses).await?;
+    }
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("draining");
+    servers.drain(Duration::from_secs(settings.drain_max_s)).await;
+    Ok(())
+}
+
+fn print_checks(data_dir: &Path) -> anyhow::Result<ExitCode> {
+    let checks = verify::run(data_dir)?;
+    let mut code = ExitCode::SUCCESS;
+    for check in checks {
+        match check.outcome {
+            Ok(found) => say(&format!("ok      {:<28} {found}", check.name)),
+            Err(wrong) => {
+                say(&format!("FAILED  {:<28} {wrong}", check.name));
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}
+
+#[allow(clippy::print_stdout, reason = "commands print their result")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[allow(clippy::print_stderr, reason = "a command that fails says why")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,0 +1,258 @@
+//! What the engine and the services count, as Prometheus text: one registry per service, no series twice.
+//!
+//! Cells are read when somebody scrapes; nothing is copied on a payment's path (P11).
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arus_engine::{
+    Engine, OverloadReason,
+    ledger::{failure::FailureCode, risk::Reason},
+    metrics::{ActorKind, BUCKETS_US, Times, kind},
+};
+use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, NoLabelSet, text},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+use tokio::net::TcpListener;
+
+use crate::observe::ServiceCells;
+
+/// How many accounts the hot list names at most.
+const HOT_ACCOUNTS_MAX: usize = 10;
+
+/// Whose series a registry holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Payments, journal, index, admission.
+    Payments,
+    /// FX actors and rates.
+    Fx,
+    /// Accounts.
+    Wallet,
+    /// Risk.
+    Risk,
+}
+
+/// A registry of one service's series.
+pub fn registry(part: Part, engine: Engine, service: Arc<ServiceCells>) -> Registry {
+    let mut registry = Registry::with_prefix("arus");
+    registry.register_collector(Box::new(Cells { part, engine, service }));
+    registry
+}
+
+/// Serves `/metrics` until the listener's task is dropped.
+pub async fn serve(listener: TcpListener, registry: Registry) -> std::io::Result<()> {
+    let app = Router::new().route("/metrics", get(scrape)).with_state(Arc::new(registry));
+    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
+}
+
+async fn scrape(State(registry): State<Arc<Registry>>) -> impl IntoResponse {
+    let mut body = String::new();
+    // Writing into a string does not fail.
+    let _ = text::encode(&mut body, &registry);
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], body)
+}
+
+struct Cells {
+    part: Part,
+    engine: Engine,
+    service: Arc<ServiceCells>,
+}
+
+impl fmt::Debug for Cells {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cells({:?})", self.part)
+    }
+}
+
+type Encoded = Result<(), fmt::Error>;
+
+impl Collector for Cells {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Encoded {
+        let e = &mut encoder;
+        self.rpcs(e)?;
+        match self.part {
+            Part::Payments => {
+                actors(e, ActorKind::Payment)?;
+                self.payments(e)?;
+                self.journal(e)?;
+                self.index(e)
+            }
+            Part::Fx => {
+                actors(e, ActorKind::Fx)?;
+                self.rates(e)
+            }
+            Part::Wallet => {
+                actors(e, ActorKind::Wallet)?;
+                self.accounts(e)
+            }
+            Part::Risk => {
+                actors(e, ActorKind::Risk)?;
+                self.risk(e)
+            }
+        }
+    }
+}
+
+impl Cells {
+    fn rpcs(&self, e: &mut DescriptorEncoder<'_>) -> Encoded {
+        let mut family = e.encode_descriptor("rpc_requests", "RPCs by method and code", None, MetricType::Counter)?;
+        for method in self.service.methods() {
+            for (code, count) in method.codes() {
+                let labels = [("method", method.name.to_owned()), ("code", format!("{code:?}"))];
+                let labels = labels.as_slice();
+                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
+        }
+        let help = "Time of an RPC inside the server";
+        let mut family = e.encode_descriptor("rpc", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for method in self.service.methods() {
+            let labels = [("method", method.name)];
+            times(family.encode_family(&labels.as_slice())?, &method.times)?;
+        }
+        Ok(())
+    }
+
+    fn payments(&self, e: &mut DescriptorEncoder<'_>) -> Encoded {
+        let cells = self.engine.cells();
+        let captured = read(&cells.captured);
+        labelled(e, "payments", "Payments by status", "status", [("CAPTURED", captured)])?;
+        let declined = FailureCode::ALL.iter().zip(&cells.declined).map(|(code, cell)| (code.name(), read(cell)));
+        labelled(e, "declined", "Declined commands by failure code", "code", declined)?;
+        counter(e, "replayed", "Answers given again under their tx_id", read(&cells.replayed))?;
+        let rejected = OverloadReason::ALL.iter().zip(&cells.rejected).map(|(r, cell)| (r.name(), read(cell)));
+        labelled(e, "rejected", "Commands refused for overload by reason", "reason", rejected)?;
+        gauge(e, "in_flight", "Commands admitted and not yet answered", self.engine.in_flight() as u64)
+    }
+
+    fn journal(&self, e: &mut DescriptorEncoder<'_>) -> Encoded {
+        let cells = self.engine.cells();
+        counter(e, "journal_blocks", "Commit blocks, each synced once", read(&cells.blocks))?;
+        counter(e, "journal_entries", "Entries committed", read(&cells.entries))?;
+        counter(e, "journal_entry_bytes", "Bytes of entries committed", read(&cells.bytes))?;
+        gauge(e, "journal_queue_depth", "Records handed over and not yet committed", read(&cells.journal_queue))?;
+        gauge(e, "journal_head_lsn", "The last committed entry", self.engine.progress().0.0)?;
+        histogram(e, "journal_sync", "Write and sync of a commit block", &cells.sync)
+    }
+
+    fn index(&self, e: &mut DescriptorEncoder<'_>) -> Encoded {
+        let cells = self.engine.cells();
+        let (committed, indexed) = self.engine.progress();
+        gauge(e, "index_lag_entries", "Entries committed and not yet indexed", committed.0.saturating_sub(indexed.0))?;
+        gauge(e, "index_tail_bytes", "Memory of what is not yet indexed", self.engine.tail_bytes() as u64)?;
+        gauge(e, "index_unmerged_runs", "Sorted runs waiting to be merged", self.engine.index_runs() as u64)?;
+        counter(e, "index_runs", "Index runs", read(&cells.index_runs))?;
+        histogram(e, "index_run", "Time of an index run", &cells.index_run)
+    }
+
+    fn accounts(&self, e: &mut DescriptorEncoder<'_>) -> Encoded {
+        let resident = self.engine.resident_accounts() as u64;
+        gauge(e, "resident_accounts", "Accounts with an actor in memory", resident)?;
+        let help = "Messages in the mailboxes of the hottest accounts";
+        let mut family = e.encode_descriptor("hot_account_mailbox_depth", help, None, MetricType::Gauge)?;
+        for (account, depth) in self.engine.hottest_accounts(HOT_ACCOUNTS_MAX) {
+            let labels = [("account", account.to_string())];
+            family.encode_family(&labels.as_slice())?.encode_gauge(&u64::from(depth))?;
+        }
+        Ok(())
+    }
+
+    fn rates(&self, e: &mut DescriptorEncoder<'_>) -> Encoded {
+        let (book, now) = (self.engine.rates(), self.engine.clock().now());
+        gauge(e, "fx_pairs", "Published pairs", book.rows().count() as u64)?;
+        let help = "Age of the oldest rate by source";
+        let mut family = e.encode_descriptor("fx_rate_age", help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        let mut oldest = std::collections::BTreeMap::new();
+        for row in book.rows() {
+            let age = now.since(row.at).as_secs();
+            oldest.entry(row.source.name()).and_modify(|old: &mut u64| *old = age.max(*old)).or_insert(age);
+        }
+        for (source, age) in oldest {
+            let labels = [("source", source)];
+            family.encode_family(&labels.as_slice())?.encode_gauge(&age)?;
+        }
+        Ok(())
+    }
+
+    fn risk(&self, e: &mut DescriptorEncoder<'_>) -> Encoded {
+        let cells = self.engine.cells();
+        let decisions = ["ACCEPT", "REVIEW", "REJECT"].into_iter().zip(cells.decisions.iter().map(read));
+        labelled(e, "risk_decisions", "Verdicts by decision", "decision", decisions)?;
+        let rules = Reason::ALL.iter().zip(&cells.reasons).map(|(reason, cell)| (reason.name(), read(cell)));
+        labelled(e, "risk_rules_fired", "Rules that fired", "rule", rules)
+    }
+}
+
+fn actors(e: &mut DescriptorEncoder<'_>, of: ActorKind) -> Encoded {
+    let cells = kind(of);
+    let labels = [("kind", of.name())];
+    let labels = &labels.as_slice();
+    let mut one = |name, help, value: u64| {
+        let mut family = e.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        family.encode_family(labels)?.encode_gauge(&value)
+    };
+    one("actor_mailbox_depth", "Messages sent and not yet handled", cells.depth())?;
+    one("actor_live", "Actors alive", cells.live())?;
+    let mut family = e.encode_descriptor("actor_messages", "Messages sent", None, MetricType::Counter)?;
+    family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&cells.sent(), None)?;
+    for (name, help, of) in [
+        ("actor_mailbox_wait", "Time from send to handler (sampled)", &cells.wait),
+        ("actor_handler", "Time in the handler (sampled)", &cells.handle),
+    ] {
+        let mut family = e.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        times(family.encode_family(labels)?, of)?;
+    }
+    Ok(())
+}
+
+fn read(cell: &AtomicU64) -> u64 {
+    cell.load(Ordering::Relaxed)
+}
+
+fn counter(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Encoded {
+    use prometheus_client::encoding::EncodeMetric;
+    let counter = ConstCounter::new(value);
+    counter.encode(e.encode_descriptor(name, help, None, MetricType::Counter)?)
+}
+
+fn gauge(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Encoded {
+    use prometheus_client::encoding::EncodeMetric;
+    let gauge = ConstGauge::new(value);
+    gauge.encode(e.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+fn histogram(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, of: &Times) -> Encoded {
+    times(e.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?, of)
+}
+
+fn labelled<'a>(
+    e: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    rows: impl IntoIterator<Item = (&'a str, u64)>,
+) -> Encoded {
+    let mut family = e.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (value, count) in rows {
+        let labels = [(label, value)];
+        family.encode_family(&labels.as_slice())?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+    }
+    Ok(())
+}
+
+fn times(mut encoder: prometheus_client::encoding::MetricEncoder<'_>, of: &Times) -> Encoded {
+    let (counts, sum_us) = of.read();
+    let bounds = BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+    let buckets: Vec<_> = bounds.zip(counts).collect();
+    encoder.encode_histogram::<NoLabelSet>(sum_us as f64 / 1e6, counts.iter().sum(), &buckets, None)
+}

@@ -1,0 +1,150 @@
+//! Around every RPC: a request id, a span, a count by code, a time.
+
+use std::{
+    future::Future,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use arus_engine::{Engine, metrics::Times};
+use tonic::{Code, Response, Status, metadata::MetadataMap};
+use tracing::Instrument;
+
+/// The header a request id is taken from and given back in.
+pub const REQUEST_ID: &str = "x-request-id";
+/// The longest request id that is taken over, in bytes.
+const REQUEST_ID_MAX: usize = 64;
+/// gRPC has codes 0 to 16.
+const CODES: usize = 17;
+
+/// What is counted of one method.
+#[derive(Debug)]
+pub struct MethodCells {
+    /// Its name.
+    pub name: &'static str,
+    /// How long it took.
+    pub times: Times,
+    codes: [AtomicU64; CODES],
+}
+
+impl MethodCells {
+    /// Calls that ended so, by code; codes that never came are left out.
+    pub fn codes(&self) -> impl Iterator<Item = (Code, u64)> {
+        let counts = self.codes.iter().map(|cell| cell.load(Ordering::Relaxed));
+        (0..).zip(counts).filter(|(_, count)| *count > 0).map(|(code, count)| (Code::from_i32(code), count))
+    }
+}
+
+/// What is counted of one service's methods.
+#[derive(Debug)]
+pub struct ServiceCells(Vec<MethodCells>);
+
+impl ServiceCells {
+    /// Cells for these methods.
+    pub fn new(methods: &[&'static str]) -> Self {
+        let cells = |name: &&'static str| MethodCells {
+            name,
+            times: Times::default(),
+            codes: std::array::from_fn(|_| AtomicU64::new(0)),
+        };
+        Self(methods.iter().map(cells).collect())
+    }
+
+    /// All methods.
+    pub fn methods(&self) -> &[MethodCells] {
+        &self.0
+    }
+
+    fn count(&self, method: &str, code: Code, took: Duration) {
+        if let Some(cells) = self.0.iter().find(|cells| cells.name == method) {
+            cells.times.observe(took);
+            if let Some(cell) = usize::try_from(i32::from(code)).ok().and_then(|code| cells.codes.get(code)) {
+                cell.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Runs one RPC inside a span with its ids, counts it, and gives the request id back.
+pub async fn rpc<T>(
+    engine: &Engine,
+    cells: &ServiceCells,
+    method: &'static str,
+    (metadata, tx_id): (&MetadataMap, &str),
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<Response<T>, Status> {
+    let started = Instant::now();
+    let request_id = request_id(metadata).unwrap_or_else(|| engine.clock().new_id().to_string());
+    let span = tracing::info_span!("rpc", method, request_id, tx_id = shown(tx_id));
+    let result = async {
+        let result = call.await;
+        if let Err(status) = &result
+            && matches!(status.code(), Code::Internal | Code::Unknown | Code::DataLoss)
+        {
+            tracing::error!(code = %status.code(), error = status.message(), "an rpc failed inside the server");
+        }
+        result
+    }
+    .instrument(span)
+    .await;
+    let code = result.as_ref().err().map_or(Code::Ok, Status::code);
+    cells.count(method, code, started.elapsed());
+    let id = request_id.parse().ok();
+    match result {
+        Ok(answer) => {
+            let mut response = Response::new(answer);
+            id.and_then(|id| response.metadata_mut().insert(REQUEST_ID, id));
+            Ok(response)
+        }
+        Err(mut status) => {
+            id.and_then(|id| status.metadata_mut().insert(REQUEST_ID, id));
+            Err(status)
+        }
+    }
+}
+
+/// A tx_id fit for a log line: malformed ones are not repeated there.
+fn shown(tx_id: &str) -> &str {
+    if arus_engine::money::TxId::parse(tx_id).is_ok() { tx_id } else { "" }
+}
+
+fn request_id(metadata: &MetadataMap) -> Option<String> {
+    let id = metadata.get(REQUEST_ID)?.to_str().ok()?;
+    let plain = !id.is_empty() && id.len() <= REQUEST_ID_MAX && id.bytes().all(|b| b.is_ascii_graphic());
+    plain.then(|| id.to_owned())
+}
+
+/// The caller's deadline: `grpc-timeout`, up to eight digits and a unit (gRPC over HTTP/2).
+pub fn timeout(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount.saturating_mul(3_600))),
+        "M" => Some(Duration::from_secs(amount.saturating_mul(60))),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_deadlines_as_grpc_writes_them() {
+        let read = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().expect("ascii"));
+            timeout(&metadata)
+        };
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("2S"), Some(Duration::from_secs(2)));
+        for bad in ["", "S", "123456789S", "-1S", "1s", "1.5S"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The gRPC servers and their metrics: bind, serve, drain.
+//!
+//! Every port has standard health and reflection, so grpcurl, buf curl, k6 and Postman need no files. The drain order
+//! is health, admission, in-flight, journal, arbiters.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use arus_engine::Engine;
+use arus_proto::{
+    DESCRIPTORS, fx::v1::fx_service_server::FxServiceServer,
+    payments::v1::payments_service_server::PaymentsServiceServer, risk::v1::risk_service_server::RiskServiceServer,
+    wallet::v1::wallet_service_server::WalletServiceServer,
+};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{server::NamedService, service::Routes, transport::Server};
+use tonic_health::server::HealthReporter;
+
+use crate::{
+    config::{GrpcLimits, Settings},
+    grpc::{self, fx::Fx, payments::Payments, risk::Risk, wallet::Wallets},
+    metrics::{self, Part},
+    observe::ServiceCells,
+};
+
+/// How often health follows the engine.
+const HEALTH_TICK: Duration = Duration::from_millis(500);
+
+/// Where everything listens, with the ports that were really taken.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// PaymentsService.
+    pub payments: SocketAddr,
+    /// FxService.
+    pub fx: SocketAddr,
+    /// WalletService.
+    pub wallet: SocketAddr,
+    /// RiskService.
+    pub risk: SocketAddr,
+    /// Metrics in the same order.
+    pub metrics: [SocketAddr; 4],
+}
+
+/// Running servers.
+pub struct Servers {
+    /// Where they listen.
+    pub addresses: Addresses,
+    engine: Engine,
+    reporters: Vec<(HealthReporter, &'static str)>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<anyhow::Result<()>>,
+}
+
+impl Servers {
+    /// Binds all ports and serves.
+    pub async fn start(engine: Engine, settings: &Settings) -> anyhow::Result<Self> {
+        let (stop, _) = watch::channel(false);
+        let (listen, limits) = (&settings.listen, &settings.grpc);
+        let cells = |methods: &[&'static str]| Arc::new(ServiceCells::new(methods));
+        let mut tasks = JoinSet::new();
+        let mut reporters = Vec::new();
+
+        let of = cells(&grpc::payments::METHODS);
+        let service = Payments { engine: engine.clone(), cells: Arc::clone(&of) };
+        let service = PaymentsServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
+        let payments = serve(&mut tasks, &mut reporters, &stop, listen.payments, limits, service).await?;
+        let m1 = scrape(&mut tasks, listen.payments_metrics, Part::Payments, &engine, of).await?;
+
+        let of = cells(&grpc::fx::METHODS);
+        let service = Fx { engine: engine.clone(), cells: Arc::clone(&of) };
+        let service = FxServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
+        let fx = serve(&mut tasks, &mut reporters, &stop, listen.fx, limits, service).await?;
+        let m2 = scrape(&mut tasks, listen.fx_metrics, Part::Fx, &engine, of).await?;
+
+        let of = cells(&grpc::wallet::METHODS);
+        let service = Wallets { engine: engine.clone(), cells: Arc::clone(&of) };
+        let service = WalletServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
+        let wallet = serve(&mut tasks, &mut reporters, &stop, listen.wallet, limits, service).await?;
+        let m3 = scrape(&mut tasks, listen.wallet_metrics, Part::Wallet, &engine, of).await?;
+
+        let of = cells(&grpc::risk::METHODS);
+        let service = Risk { engine: engine.clone(), cells: Arc::clone(&of) };
+        let service = RiskServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
+        let risk = serve(&mut tasks, &mut reporters, &stop, listen.risk, limits, service).await?;
+        let m4 = scrape(&mut tasks, listen.risk_metrics, Part::Risk, &engine, of).await?;
+
+        tasks.spawn(follow_health(engine.clone(), reporters.clone(), stop.subscribe()));
+        let addresses = Addresses { payments, fx, wallet, risk, metrics: [m1, m2, m3, m4] };
+        Ok(Self { addresses, engine, reporters, stop, tasks })
+    }
+
+    /// Health says NOT_SERVING, admission closes, what is in flight is answered, then the ports close.
+    pub async fn drain(mut self, drain_max: Duration) {
+        set_health(&self.reporters, Health::NotServing).await;
+        self.engine.close();
+        let until = tokio::time::Instant::now() + drain_max;
+        while self.engine.in_flight() > 0 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Only this struct holds the sender, so there are receivers as long as servers run.
+        let _ = self.stop.send(true);
+        let closing = async { while self.tasks.join_next().await.is_some() {} };
+        // Idle connections may stay open as long as their clients like; they are cut.
+        let _ = tokio::time::timeout(Duration::from_secs(1), closing).await;
+        self.tasks.abort_all();
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; stop what uses the port or set another (listen.*)"))?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+async fn serve<S>(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    reporters: &mut Vec<(HealthReporter, &'static str)>,
+    stop: &watch::Sender<bool>,
+    address: SocketAddr,
+    limits: &GrpcLimits,
+    service: S,
+) -> anyhow::Result<SocketAddr>
+where
+    S: tower::Service<
+            axum::http::Request<tonic::body::Body>,
+            Response = axum::http::Response<tonic::body::Body>,
+            Error = std::convert::Infallible,
+        > + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+{
+    let (listener, bound) = bind(address).await?;
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporters.push((reporter, S::NAME));
+    let reflection =
+        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+    let routes = Routes::new(service)
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    let mut stopped = stop.subscribe();
+    let mut server = Server::builder()
+        .max_concurrent_streams(limits.streams_per_connection_max)
+        .http2_max_header_list_size(limits.header_bytes_max)
+        .http2_keepalive_interval(Some(Duration::from_secs(60)))
+        .http2_max_pending_accept_reset_streams(Some(1_024))
+        .tcp_nodelay(true);
+    tasks.spawn(async move {
+        let incoming = TcpListenerStream::new(listener);
+        let signal = async move {
+            // The sender going away is a stop as well.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        server.add_routes(routes).serve_with_incoming_shutdown(incoming, signal).await?;
+        Ok(())
+    });
+    Ok(bound)
+}
+
+async fn scrape(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    address: SocketAddr,
+    part: Part,
+    engine: &Engine,
+    cells: Arc<ServiceCells>,
+) -> anyhow::Result<SocketAddr> {
+    let (listener, bound) = bind(address).await?;
+    let registry = metrics::registry(part, engine.clone(), cells);
+    tasks.spawn(async move { Ok(metrics::serve(listener, registry).await?) });
+    Ok(bound)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Serving,
+    NotServing,
+}
+
+async fn set_health(reporters: &[(HealthReporter, &'static str)], health: Health) {
+    let status = match health {
+        Health::Serving => tonic_health::ServingStatus::Serving,
+        Health::NotServing => tonic_health::ServingStatus::NotServing,
+    };
+    for (reporter, service) in reporters {
+        reporter.set_service_status("", status).await;
+        reporter.set_service_status(*service, status).await;
+    }
+}
+
+/// Health says what admission says.
+async fn follow_health(
+    engine: Engine,
+    reporters: Vec<(HealthReporter, &'static str)>,
+    mut stopped: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let mut said = None;
+    loop {
+        let health = if engine.unavailable().is_none() { Health::Serving } else { Health::NotServing };
+        if said != Some(health) {
+            set_health(&reporters, health).await;
+            said = Some(health);
+        }
+        let tick = tokio::time::timeout(HEALTH_TICK, stopped.changed());
+        if tick.await.is_ok() {
+            return Ok(());
+        }
+    }
+}

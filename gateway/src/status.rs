@@ -1,0 +1,49 @@
+//! Refusals as gRPC statuses with `google.rpc` details: the one mapping (P3).
+
+use std::collections::HashMap;
+
+use arus_engine::Refusal;
+use arus_proto::codec::ERROR_DOMAIN;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Code, `ErrorInfo` and what else helps: field violations, a pause, the thing that is missing.
+pub fn status(refusal: &Refusal) -> Status {
+    let mut details = ErrorDetails::new();
+    let mut metadata = HashMap::new();
+    let (code, reason) = match refusal {
+        Refusal::Invalid(fields) => {
+            for field in fields {
+                details.add_bad_request_violation(&field.field, &field.rule);
+            }
+            (Code::InvalidArgument, "INVALID_REQUEST")
+        }
+        Refusal::NotFound { what, id } => {
+            details.set_resource_info(*what, id, "", "does not exist");
+            (Code::NotFound, "NOT_FOUND")
+        }
+        Refusal::KeyReused { field } => {
+            metadata.insert("field".to_owned(), (*field).to_owned());
+            (Code::AlreadyExists, "TX_ID_REUSED")
+        }
+        Refusal::Overloaded { reason, retry_after } => {
+            details.set_retry_info(Some(*retry_after));
+            (Code::ResourceExhausted, reason.name())
+        }
+        Refusal::Unavailable { reason } => {
+            details.set_retry_info(Some(std::time::Duration::from_secs(1)));
+            (Code::Unavailable, reason.name())
+        }
+        Refusal::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+        Refusal::Internal(_) => (Code::Internal, "INTERNAL"),
+    };
+    details.set_error_info(reason, ERROR_DOMAIN, metadata);
+    Status::with_error_details(code, refusal.to_string(), details)
+}
+
+/// What a later build fills in: UNIMPLEMENTED naming the method or field, never a made-up result (P9).
+pub fn unimplemented(what: &str) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info("UNIMPLEMENTED", ERROR_DOMAIN, HashMap::from([("name".to_owned(), what.to_owned())]));
+    Status::with_error_details(Code::Unimplemented, format!("{what} is not available in this build"), details)
+}

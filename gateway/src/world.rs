@@ -1,0 +1,145 @@
+//! The small world of the demo, made once: customers with accounts and money, merchants, and a first set of rates.
+//!
+//! Every command has a fixed tx_id, so seeding a data directory twice changes nothing.
+
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use arus_engine::{
+    Command, Engine,
+    ledger::request::{Notes, OpenAccount, PublishRates, PublishedRate, RateSource, Request, Transfer},
+    money::{AccountId, Currency, Money, OwnerId, Rate, TxId},
+};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use crate::convert::{TENANT, command};
+
+/// One day of European Central Bank reference rates, the newest first.
+const ECB_SAMPLE: &str = include_str!("../data/ecb-sample.csv");
+/// Customers besides `CUST-1`.
+const CUSTOMERS: u32 = 1_000;
+/// Merchants; the first is the house.
+const MERCHANTS: u32 = 20;
+/// Currencies with what a new account holds, in major units.
+const CURRENCIES: [(&str, &str); 5] =
+    [("IDR", "150000000"), ("SGD", "12000"), ("USD", "9000"), ("EUR", "8500"), ("JPY", "1400000")];
+/// The currencies that the demo's feed keeps moving against the euro.
+const FEED: [&str; 9] = ["USD", "JPY", "GBP", "CHF", "AUD", "IDR", "SGD", "INR", "MYR"];
+/// Commands in flight while seeding.
+const SEEDING: usize = 256;
+
+/// Makes the world unless it is there; says whether it was made.
+pub async fn seed(engine: &Engine) -> anyhow::Result<bool> {
+    let last = OwnerId::parse(&format!("CUST-{CUSTOMERS:04}"))?;
+    if engine.owner(TENANT, &last).await.is_ok() {
+        return Ok(false);
+    }
+    let mut tasks = JoinSet::new();
+    let limit = Arc::new(Semaphore::new(SEEDING));
+    for (owner, currencies) in owners() {
+        let (engine, limit) = (engine.clone(), Arc::clone(&limit));
+        tasks.spawn(async move {
+            let _permit = limit.acquire_owned().await?;
+            for (code, amount) in currencies {
+                open_and_fund(&engine, &owner, code, amount).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(true)
+}
+
+type Funded = (&'static str, &'static str);
+
+/// Everybody, with the currencies of their accounts; the first is the default.
+fn owners() -> impl Iterator<Item = (String, Vec<Funded>)> {
+    let [idr, sgd, usd, eur, jpy] = CURRENCIES;
+    let first = ("CUST-1".to_owned(), vec![idr, sgd]);
+    let customers = (1..=CUSTOMERS).map(move |n| {
+        let mine = match n % 5 {
+            0 => vec![idr, sgd, usd],
+            1 => vec![idr, usd],
+            2 => vec![usd, eur],
+            3 => vec![sgd, jpy],
+            _ => vec![jpy, idr, eur],
+        };
+        (format!("CUST-{n:04}"), mine)
+    });
+    let none = |(code, _): Funded| (code, "0");
+    let merchants = (1..=MERCHANTS).map(move |n| {
+        let mine = if n == 1 { vec![usd, idr, sgd, eur, jpy] } else { vec![usd, if n % 2 == 0 { idr } else { sgd }] };
+        (format!("MERCH-{n:03}"), mine.into_iter().map(none).collect())
+    });
+    [first].into_iter().chain(customers).chain(merchants)
+}
+
+/// The id of an owner's account in a currency: `acct-CUST-1-IDR`.
+pub fn account_id(owner: &str, code: &str) -> anyhow::Result<AccountId> {
+    Ok(AccountId::parse(&format!("acct-{owner}-{code}"))?)
+}
+
+async fn open_and_fund(engine: &Engine, owner: &str, code: &str, amount: &str) -> anyhow::Result<()> {
+    let (id, currency) = (account_id(owner, code)?, Currency::from_code(code)?);
+    let open = OpenAccount {
+        account: Some(id.clone()),
+        owner: OwnerId::parse(owner)?,
+        currency,
+        overdraft_limit: 0,
+        daily_debit_limit: None,
+    };
+    submit(engine, &format!("demo-open-{owner}-{code}"), Request::OpenAccount(open)).await?;
+    let amount = Money::parse(amount, currency)?;
+    if amount.minor > 0 {
+        let deposit = Request::Deposit(Transfer { account: id, amount });
+        submit(engine, &format!("demo-fund-{owner}-{code}"), deposit).await?;
+    }
+    Ok(())
+}
+
+async fn submit(engine: &Engine, tx_id: &str, request: Request) -> anyhow::Result<()> {
+    let command: Command = command(TxId::parse(tx_id)?, request, Notes::default());
+    let reply = engine.submit(command).await.with_context(|| format!("seeding {tx_id}"))?;
+    let failure = reply.committed.entry.failure();
+    ensure!(failure.is_none(), "seeding {tx_id} was declined: {failure:?}");
+    Ok(())
+}
+
+/// The sample's newest rates against the euro, of the currencies the feed moves.
+pub fn sample_rates() -> anyhow::Result<Vec<PublishedRate>> {
+    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).flexible(true).from_reader(ECB_SAMPLE.as_bytes());
+    let codes = reader.headers()?.clone();
+    let newest = reader.records().next().context("the sample has no rates")??;
+    let mut rates = Vec::with_capacity(FEED.len());
+    for (code, mid) in codes.iter().zip(newest.iter()).filter(|(code, _)| FEED.contains(code)) {
+        let mid = Rate::parse(mid).with_context(|| format!("sample rate of {code}"))?;
+        rates.push(PublishedRate {
+            base: Currency::from_code("EUR")?,
+            quote: Currency::from_code(code)?,
+            mid,
+            spread_bps: None,
+        });
+    }
+    Ok(rates)
+}
+
+/// Publishes rates as the demo's own.
+pub async fn publish(engine: &Engine, rates: Vec<PublishedRate>) -> anyhow::Result<()> {
+    let publish = PublishRates { source: RateSource::Demo, as_of: None, rates };
+    let tx_id = format!("demo-rates-{}", engine.clock().new_id());
+    submit(engine, &tx_id, Request::PublishRates(publish)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_has_all_currencies_of_the_feed() {
+        let rates = sample_rates().expect("the sample reads");
+        assert_eq!(rates.len(), FEED.len());
+        assert!(rates.iter().any(|rate| rate.quote.code() == "IDR" && rate.mid.to_string() == "20275.17"));
+    }
+}
