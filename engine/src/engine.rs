@@ -103,12 +103,16 @@ impl Engine {
         let timeout = command.timeout.unwrap_or(Duration::from_millis(core.config.deadline_default_ms));
         let deadline = core.clock.now().plus(timeout);
         let key = core.hasher.key(command.tenant, &command.tx_id);
-        let claim = match core.claims.claim(key) {
-            Claimed::Mine(claim) => claim,
-            Claimed::Crowded => return Err(self.overloaded(OverloadReason::Waiters)),
-            Claimed::Theirs(end) => {
-                let committed = end.await.unwrap_or_else(|_| Err(interrupted()))?;
-                return self.replay(committed, &command.request);
+        let claim = loop {
+            match core.claims.claim(key) {
+                Claimed::Mine(claim) => break claim,
+                Claimed::Crowded => return Err(self.overloaded(OverloadReason::Waiters)),
+                Claimed::Theirs(end) => match end.await.unwrap_or_else(|_| Err(interrupted())) {
+                    Ok(committed) => return self.replay(committed, &command.request),
+                    // That was about the other caller's body, and bound nothing.
+                    Err(Refusal::Invalid(_) | Refusal::NotFound { .. }) => {}
+                    Err(refusal) => return Err(refusal),
+                },
             }
         };
         // Direction of travel: the key is claimed, now the tail, then the index.

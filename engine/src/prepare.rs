@@ -15,8 +15,9 @@ use crate::{
         entry::{DefaultMark, Outcome},
         failure::{Failure, FailureCode},
         flow::{Flow, Party},
+        fx::{BOOK_PAIRS_MAX, RateBook},
         payment::{PaymentFlow, PaymentOrder},
-        request::{Capture, CreatePayment, OpenAccount, Request, Reserve, UpdateAccount},
+        request::{Capture, CreatePayment, OpenAccount, PublishRates, Request, Reserve, UpdateAccount},
         reservation::Reservation,
         time::Timestamp,
         wallet::AccountView,
@@ -75,7 +76,10 @@ impl Engine {
                 let subject = Subject::Reservation(reservation, None);
                 Found { claims: smallvec![claim], ..Found::new(subject, party.owner, smallvec![account]) }
             }
-            Request::PublishRates(_) => Found::new(Subject::Request, OwnerId::system(), SmallVec::new()),
+            Request::PublishRates(rates) => {
+                check_book(&self.rates(), rates)?;
+                Found::new(Subject::Request, OwnerId::system(), SmallVec::new())
+            }
         };
         let partition = self.0.directory.partition(tenant, &found.owner_id, None);
         let order = CommandOrder {
@@ -119,7 +123,10 @@ impl Engine {
             cast.push(self.0.directory.system(tenant, "fx", currency).await?);
         }
         let partition = self.0.directory.partition(tenant, &request.customer, None);
-        let order = PaymentOrder { tenant, op, tx_id: command.tx_id, request, notes: command.notes, payee, candidates };
+        let home = customer.default_account().or(customer.accounts.first()).map(|owned| owned.account.clone());
+        let home = home.ok_or_else(|| Refusal::not_found("customer", &request.customer))?;
+        let (tx_id, notes) = (command.tx_id, command.notes);
+        let order = PaymentOrder { tenant, op, tx_id, request, notes, payee, candidates, home };
         let flow = Flow::Payment(Box::new(PaymentFlow::new(order)));
         Ok(Prepared { flow, op, partition, cast, owner: None, claims: SmallVec::new() })
     }
@@ -243,6 +250,16 @@ pub(crate) async fn read_view(handle: &AccountRef) -> Result<Option<AccountView>
     let (sender, receiver) = tokio::sync::oneshot::channel();
     handle.send(WalletMessage::Read(sender));
     receiver.await.map_err(|_| interrupted())
+}
+
+/// The book is bounded: a publication with new pairs beyond that is refused whole.
+fn check_book(book: &RateBook, publication: &PublishRates) -> Result<(), Refusal> {
+    let pairs = book.pairs_with(publication);
+    if pairs <= BOOK_PAIRS_MAX {
+        return Ok(());
+    }
+    let rule = format!("would make {pairs} published pairs, at most {BOOK_PAIRS_MAX} are kept");
+    Err(Refusal::Invalid(vec![FieldError::new("rates", rule)]))
 }
 
 /// The currencies whose desk accounts the payment may post to.

@@ -27,6 +27,9 @@ use crate::{
 /// The longest page of any list.
 pub const PAGE_MAX: usize = 1_000;
 
+/// How many entries one page may read in search of payments; beyond it the page is short and says where to go on.
+const SCAN_MAX: usize = 2_000;
+
 /// More lines than one entry ever has on one account, so that a read always gets past an entry.
 const ENTRY_LINES_MAX: usize = 8;
 
@@ -180,7 +183,9 @@ impl Core {
             (PaymentsOf::Customer(_), _) => false,
             (PaymentsOf::Account(_), _) => true,
         };
-        let (mut items, mut below) = (Vec::new(), below);
+        // What commits meanwhile is for the next reader: every account is read up to the same entry.
+        let mut below = below.min(Lsn(self.tail.committed().0 + 1));
+        let (mut items, mut scanned) = (Vec::new(), 0);
         loop {
             // The newest lsns of all accounts; a payment between two of them appears in both histories.
             let mut lsns = BTreeSet::new();
@@ -194,6 +199,7 @@ impl Core {
                 if items.len() == limit {
                     return Ok(Page { items, next_below: Some(Lsn(lsn.0 + 1)) });
                 }
+                scanned += 1;
                 let committed = self.read_entry(lsn)?;
                 if wanted(&committed) {
                     items.push(committed);
@@ -201,6 +207,9 @@ impl Core {
             }
             if floor == Lsn(0) {
                 return Ok(Page { items, next_below: None });
+            }
+            if scanned >= SCAN_MAX {
+                return Ok(Page { items, next_below: Some(floor) });
             }
             below = floor;
         }

@@ -16,7 +16,7 @@ use crate::{
     journal::{Head, JournalError, JournalReader, tail::Tail},
     ledger::{
         entry::Outcome,
-        fx::{FxPolicy, RateBook},
+        fx::RateBook,
         request::Request,
         risk::{RiskRules, RiskState, WINDOW},
     },
@@ -85,15 +85,17 @@ pub fn fill_tail(
     builder: &mut Builder,
     config: &EngineConfig,
 ) -> Result<u64, StartError> {
+    let before = reader.block(tail.committed())?.map(|(head, _)| head.hash);
     let mut entries = 0;
     let mut next = Lsn(tail.committed().0 + 1);
-    let mut prev_hash = None;
+    let mut prev_hash = before;
     while next <= head.lsn {
         let Some((block_head, block)) = reader.block(next)? else {
             return Err(JournalError::NoEntry(next).into());
         };
-        if prev_hash.is_some_and(|hash| hash != block_head.prev_hash && block_head.first_lsn.0 != next.0) {
-            return Err(JournalError::Poisoned(format!("block at lsn {next} does not chain")).into());
+        if block_head.first_lsn != next || prev_hash.is_some_and(|hash| hash != block_head.prev_hash) {
+            let what = format!("the block at lsn {next} does not chain to the one before");
+            return Err(JournalError::Corrupt { segment: "journal".into(), offset: 0, what }.into());
         }
         prev_hash = Some(block_head.hash);
         next = Lsn(block.last_lsn().0 + 1);
@@ -109,7 +111,7 @@ pub fn fill_tail(
 }
 
 /// The rates as of the head: the index's rows with the tail's publications on top.
-pub fn rates(index: &dyn Index, tail: &Tail, policy: &FxPolicy) -> Result<RateBook, StartError> {
+pub fn rates(index: &dyn Index, tail: &Tail) -> Result<RateBook, StartError> {
     let blocks = tail.all();
     let mut book = RateBook::default();
     for row in index.rates()? {
@@ -117,7 +119,7 @@ pub fn rates(index: &dyn Index, tail: &Tail, policy: &FxPolicy) -> Result<RateBo
     }
     for committed in blocks.iter().flat_map(|block| block.committed()) {
         if let (Outcome::Rates, Request::PublishRates(rates)) = (&committed.entry.outcome, &committed.entry.request) {
-            book = book.with(rates, committed.entry.op, committed.at, policy);
+            book = book.with(rates, committed.entry.op, committed.at);
         }
     }
     Ok(book)
@@ -164,6 +166,6 @@ pub fn tail_and_builder(
     config: &EngineConfig,
 ) -> (Arc<Tail>, Builder) {
     let tail = Arc::new(Tail::new(hasher, indexed));
-    let builder = Builder::new(Arc::clone(&tail), Arc::clone(index), hasher, config.fx_policy(), config);
+    let builder = Builder::new(Arc::clone(&tail), Arc::clone(index), hasher, config);
     (tail, builder)
 }

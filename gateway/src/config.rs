@@ -100,7 +100,7 @@ impl Default for Settings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { format: LogFormat::Human, level: "info".into() }
+        Self { format: LogFormat::Human, level: "info,fjall=warn,lsm_tree=warn".into() }
     }
 }
 

@@ -116,7 +116,7 @@ impl Cells {
         }
         let help = "Time of an RPC inside the server";
         let mut family = e.encode_descriptor("rpc", help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        for method in self.service.methods() {
+        for method in self.service.methods().iter().filter(|method| method.codes().next().is_some()) {
             let labels = [("method", method.name)];
             times(family.encode_family(&labels.as_slice())?, &method.times)?;
         }
@@ -252,7 +252,7 @@ fn labelled<'a>(
 
 fn times(mut encoder: prometheus_client::encoding::MetricEncoder<'_>, of: &Times) -> Encoded {
     let (counts, sum_us) = of.read();
-    let bounds = BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+    let bounds = BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
     let buckets: Vec<_> = bounds.zip(counts).collect();
     encoder.encode_histogram::<NoLabelSet>(sum_us as f64 / 1e6, counts.iter().sum(), &buckets, None)
 }

@@ -1,1 +1,1 @@
-//! x
+//! Black-box load on a running Arus, over the wire contract only.

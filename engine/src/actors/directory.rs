@@ -13,13 +13,9 @@ use std::{
     },
 };
 
-use arc_swap::ArcSwap;
-use dashmap::{DashMap, mapref::entry::Entry as Slot};
-use foldhash::fast::{FixedState, RandomState};
-use tokio::sync::oneshot;
-
 use super::{
     handover::OnFatal,
+    loads::{Join, Loads},
     mailbox::{Mailbox, Place},
     wallet::WalletActor,
 };
@@ -39,9 +35,9 @@ use crate::{
     money::{AccountId, Currency, Lsn, OwnerId, TenantId},
     pool::Pool,
 };
-
-/// How many callers may wait for one load.
-const LOAD_WAITERS_MAX: usize = 1_024;
+use arc_swap::ArcSwap;
+use dashmap::{DashMap, mapref::entry::Entry as Slot};
+use foldhash::fast::{FixedState, RandomState};
 
 /// A pinned account.
 pub type AccountRef = Arc<AccountHandle>;
@@ -121,19 +117,12 @@ impl OwnerHandle {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Join {
-    First,
-    Second,
-}
-
-type Loaded = Result<Option<AccountRef>, Refusal>;
-
 /// See the module.
 pub struct Directory {
     accounts: DashMap<AccountKey, AccountRef, RandomState>,
     owners: DashMap<OwnerKey, OwnerRef, RandomState>,
-    loads: DashMap<AccountKey, Vec<oneshot::Sender<Loaded>>, RandomState>,
+    account_loads: Loads<AccountKey, Option<AccountRef>>,
+    owner_loads: Loads<OwnerKey, OwnerRef>,
     tail: Arc<Tail>,
     index: Arc<dyn Index>,
     pool: Pool,
@@ -156,7 +145,8 @@ impl Directory {
         Self {
             accounts: DashMap::default(),
             owners: DashMap::default(),
-            loads: DashMap::default(),
+            account_loads: Loads::new(),
+            owner_loads: Loads::new(),
             tail,
             index,
             pool,
@@ -201,14 +191,17 @@ impl Directory {
     }
 
     /// An account, loaded if need be; `None` if there is none.
-    pub async fn account(self: &Arc<Self>, key: &AccountKey) -> Loaded {
+    pub async fn account(self: &Arc<Self>, key: &AccountKey) -> Result<Option<AccountRef>, Refusal> {
         if let Some(handle) = self.accounts.get(key) {
             handle.used.store(true, Ordering::Relaxed);
             return Ok(handle.facts.get().is_some().then(|| Arc::clone(&handle)));
         }
-        let (receiver, join) = self.join_load(key)?;
+        let (receiver, join) = self.account_loads.join(key)?;
         if join == Join::First {
-            self.begin_load(key);
+            let (directory, wanted) = (Arc::clone(self), key.clone());
+            if !self.pool.submit(Box::new(move || directory.load_account(&wanted))) {
+                self.account_loads.end(key, &Err(Refusal::overloaded(OverloadReason::Loads)));
+            }
         }
         receiver.await.unwrap_or_else(|_| Err(Refusal::Internal("a load was dropped".into())))
     }
@@ -277,49 +270,17 @@ impl Directory {
         Arc::new(AccountHandle { key, facts: known, intended: Some(facts), mailbox, queued, used })
     }
 
-    /// Joins the load of an account; says whether it is yet to be started.
-    fn join_load(&self, key: &AccountKey) -> Result<(oneshot::Receiver<Loaded>, Join), Refusal> {
-        let (sender, receiver) = oneshot::channel();
-        let join = match self.loads.entry(key.clone()) {
-            Slot::Occupied(mut slot) => {
-                if slot.get().len() >= LOAD_WAITERS_MAX {
-                    return Err(Refusal::overloaded(OverloadReason::Loads));
-                }
-                slot.get_mut().push(sender);
-                Join::Second
-            }
-            Slot::Vacant(slot) => {
-                slot.insert(vec![sender]);
-                Join::First
-            }
-        };
-        Ok((receiver, join))
-    }
-
-    /// Starts the load that [`Directory::join_load`] made necessary.
-    fn begin_load(self: &Arc<Self>, key: &AccountKey) {
-        let (directory, wanted) = (Arc::clone(self), key.clone());
-        if !self.pool.submit(Box::new(move || directory.finish_load(&wanted))) {
-            self.tell_waiters(key, &Err(Refusal::overloaded(OverloadReason::Loads)));
-        }
-    }
-
-    fn tell_waiters(&self, key: &AccountKey, loaded: &Loaded) {
-        if let Some((_, waiters)) = self.loads.remove(key) {
-            for waiter in waiters {
-                // A waiter that went away needs no answer.
-                let _ = waiter.send(loaded.clone());
-            }
-        }
-    }
-
     /// On the pool: loads, makes resident, tells all who wait.
-    fn finish_load(&self, key: &AccountKey) {
-        let loaded = self
-            .read_account(key)
-            .map(|account| account.map(|account| self.make_resident(key, account)))
-            .map_err(|error| Refusal::Internal(error.to_string()));
-        self.tell_waiters(key, &loaded);
+    fn load_account(&self, key: &AccountKey) {
+        let resident = self.accounts.get(key).map(|handle| Arc::clone(&handle));
+        let loaded = match resident {
+            Some(handle) => Ok(handle.facts.get().is_some().then_some(handle)),
+            None => match self.read_account(key) {
+                Ok(account) => Ok(account.map(|account| self.make_resident(key, account))),
+                Err(error) => Err(Refusal::Internal(error.to_string())),
+            },
+        };
+        self.account_loads.end(key, &loaded);
         self.sweep();
     }
 
@@ -351,11 +312,17 @@ impl Directory {
     /// once there are too many. The guard of the map is held while that is decided.
     pub fn sweep(&self) {
         if self.accounts.len() > self.resident_max {
-            self.accounts
-                .retain(|_, handle| handle.used.swap(false, Ordering::Relaxed) || !is_idle(handle, &handle.queued));
+            self.accounts.retain(|key, handle| {
+                let used = handle.used.swap(false, Ordering::Relaxed);
+                // The house's accounts are few, and so hot that they are never let go.
+                used || key.1.is_system() || self.account_loads.has(key) || !is_idle(handle, &handle.queued)
+            });
         }
         if self.owners.len() > self.resident_max {
-            self.owners.retain(|_, handle| handle.used.swap(false, Ordering::Relaxed) || Arc::strong_count(handle) > 1);
+            self.owners.retain(|key, handle| {
+                let used = handle.used.swap(false, Ordering::Relaxed);
+                used || self.owner_loads.has(key) || Arc::strong_count(handle) > 1
+            });
         }
     }
 
@@ -365,22 +332,26 @@ impl Directory {
             handle.used.store(true, Ordering::Relaxed);
             return Ok(Arc::clone(&handle));
         }
-        let (sender, receiver) = oneshot::channel();
-        let (directory, key) = (Arc::clone(self), key.clone());
-        let job = move || {
-            let loaded = directory.load_owner(&key).map_err(|error| Refusal::Internal(error.to_string()));
-            // A caller that went away needs no answer.
-            let _ = sender.send(loaded);
-            directory.sweep();
-        };
-        if !self.pool.submit(Box::new(job)) {
-            return Err(Refusal::overloaded(OverloadReason::Loads));
+        let (receiver, join) = self.owner_loads.join(key)?;
+        if join == Join::First {
+            let (directory, wanted) = (Arc::clone(self), key.clone());
+            let job = move || {
+                let loaded = directory.load_owner(&wanted).map_err(|error| Refusal::Internal(error.to_string()));
+                directory.owner_loads.end(&wanted, &loaded);
+                directory.sweep();
+            };
+            if !self.pool.submit(Box::new(job)) {
+                self.owner_loads.end(key, &Err(Refusal::overloaded(OverloadReason::Loads)));
+            }
         }
         receiver.await.unwrap_or_else(|_| Err(Refusal::Internal("a load was dropped".into())))
     }
 
-    /// The load rule of P1. Only an owner with accounts stays resident, unless somebody is about to open one.
+    /// The load rule of P1, on the pool.
     fn load_owner(&self, key: &OwnerKey) -> Result<OwnerRef, IndexError> {
+        if let Some(handle) = self.owners.get(key) {
+            return Ok(Arc::clone(&handle));
+        }
         let blocks = self.tail.all();
         let mut owner = Owner::default();
         for row in self.index.owner(key)? {

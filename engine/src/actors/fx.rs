@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     ledger::{
         failure::{Failure, FailureCode},
-        fx::{FxPolicy, Pair, PairPrice, RateBook},
+        fx::{FxPolicy, Pair, PairPrice, RateBook, unavailable},
     },
     messages::{FxMessage, PaymentMessage},
     metrics::{ActorKind, Live},
@@ -43,11 +43,6 @@ impl Desk {
         self.book.load_full()
     }
 
-    /// How rates age.
-    pub fn policy(&self) -> &FxPolicy {
-        &self.policy
-    }
-
     /// All pairs switch to `book`. Called by the hand-over only, so publications follow one another.
     pub fn publish(&self, book: RateBook) {
         let book = Arc::new(book);
@@ -61,6 +56,10 @@ impl Desk {
     pub fn pair(&self, pair: Pair) -> Result<Arc<Mailbox<FxRateActor>>, Failure> {
         if let Some(mailbox) = self.pairs.get(&pair) {
             return Ok(Arc::clone(&mailbox));
+        }
+        // An actor is started only for what can be priced, so asking for all pairs there are fills nothing.
+        if !self.book.load().knows(pair) {
+            return Err(unavailable(pair));
         }
         let place = usize::from(pair.base.numeric() ^ pair.quote.numeric()).checked_rem(self.places.len());
         let place = place.and_then(|i| self.places.get(i));

@@ -7,12 +7,15 @@ use std::sync::{Arc, atomic::Ordering};
 
 use smallvec::SmallVec;
 
-use super::{directory::AccountRef, fx::Desk};
+use super::{
+    directory::{AccountRef, OwnerRef},
+    fx::Desk,
+};
 use crate::{
     admission::Admission,
     journal::{JournalError, tail::Tail, writer::Commit},
     ledger::{
-        entry::{Entry, Outcome},
+        entry::{Committed, Outcome},
         request::Request,
     },
     messages::{Apply, Handed, PaymentMessage, WalletMessage},
@@ -43,18 +46,27 @@ impl HandOver {
         self.tail.publish(&block);
         let mut touches: Vec<(AccountRef, u32)> = Vec::with_capacity(commit.with.len() * 2);
         let mut waiting = Vec::with_capacity(commit.with.len());
+        let mut shared = Vec::new();
         for ((position, handed), entry) in (0_u32..).zip(commit.with).zip(&block.entries) {
             touches.extend(handed.accounts.into_iter().map(|account| (account, position)));
-            self.settle_shared(entry, &handed.owner, block.first_lsn.0 + u64::from(position), block.at);
             waiting.push(handed.payment);
+            if handed.owner.is_some() || matches!(entry.outcome, Outcome::Rates) {
+                shared.push((position, handed.owner));
+            }
         }
         // Stable by account: positions of one account stay in order.
         touches.sort_by_key(|(account, _)| Arc::as_ptr(account).addr());
         for group in touches.chunk_by(|(a, _), (b, _)| Arc::ptr_eq(a, b)) {
             let entries: SmallVec<[u32; 4]> = group.iter().map(|(_, position)| *position).collect();
             if let Some((account, _)) = group.first() {
-                account.mark_open();
+                // First the apply: whoever finds the account open finds it behind this message.
                 account.send(WalletMessage::Apply(Apply { block: Arc::clone(&block), entries }));
+                account.mark_open();
+            }
+        }
+        for (position, owner) in shared {
+            if let Some(committed) = block.get_at(position) {
+                self.settle_shared(&committed, owner.as_ref());
             }
         }
         let captured = block.entries.iter().filter(|entry| entry.payment().is_some() && entry.failure().is_none());
@@ -65,18 +77,13 @@ impl HandOver {
     }
 
     /// What is shared between actors switches here: owners' records and rates.
-    fn settle_shared(
-        &self,
-        entry: &Entry,
-        owner: &Option<super::directory::OwnerRef>,
-        lsn: u64,
-        at: crate::ledger::time::Timestamp,
-    ) {
+    fn settle_shared(&self, committed: &Committed, owner: Option<&OwnerRef>) {
+        let entry = &committed.entry;
         if let Some(owner) = owner {
-            owner.apply(entry, crate::money::Lsn(lsn));
+            owner.apply(entry, committed.lsn);
         }
         if let (Outcome::Rates, Request::PublishRates(rates)) = (&entry.outcome, &entry.request) {
-            self.desk.publish(self.desk.book().with(rates, entry.op, at, self.desk.policy()));
+            self.desk.publish(self.desk.book().with(rates, entry.op, committed.at));
         }
     }
 
@@ -93,6 +100,7 @@ impl HandOver {
     /// The journal is poisoned: nothing is let in, whoever waits hears that the outcome is unknown, the process ends.
     pub fn fail(&self, error: &JournalError, lost: Vec<Handed>) {
         self.admission.note_journal_failed();
+        self.cells.journal_queue.fetch_sub(lost.len() as u64, Ordering::Relaxed);
         for handed in lost {
             handed.payment.send(PaymentMessage::Lost);
         }

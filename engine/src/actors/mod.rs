@@ -5,6 +5,7 @@
 pub mod directory;
 pub mod fx;
 pub mod handover;
+mod loads;
 pub mod mailbox;
 pub mod payment;
 pub mod risk;

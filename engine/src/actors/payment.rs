@@ -92,7 +92,8 @@ impl PaymentActor {
     }
 
     fn feed(&mut self, event: Event, context: &mut Context<Self>) {
-        let Some(launch) = &mut self.launch else { return };
+        // Behind the append only the commit counts.
+        let (Some(launch), None) = (&mut self.launch, &self.entry) else { return };
         let effect = launch.flow.on(event);
         self.carry_out(effect, context);
     }
@@ -156,8 +157,10 @@ impl PaymentActor {
     }
 
     fn priced(&mut self, n: usize, price: Result<PairPrice, Failure>, context: &mut Context<Self>) {
-        if let Some(place) = self.prices.get_mut(n) {
-            *place = Some(price);
+        match self.prices.get_mut(n) {
+            Some(place @ None) => *place = Some(price),
+            // Not asked, or answered already.
+            Some(Some(_)) | None => return,
         }
         if self.prices.iter().all(Option::is_some) {
             let prices = std::mem::take(&mut self.prices).into_iter().flatten().collect();

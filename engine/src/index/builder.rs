@@ -14,7 +14,7 @@ use crate::{
     ledger::{
         account::Account,
         entry::{Committed, DefaultMark, Outcome},
-        fx::{FxPolicy, RateBook},
+        fx::RateBook,
         owner::Owned,
         request::Request,
     },
@@ -26,7 +26,6 @@ pub struct Builder {
     tail: Arc<Tail>,
     index: Arc<dyn Index>,
     hasher: KeyHasher,
-    fx: FxPolicy,
     accounts_cached_max: usize,
     run_entries_max: usize,
     accounts: HashMap<AccountKey, Option<Account>, RandomState>,
@@ -47,14 +46,12 @@ impl Builder {
         tail: Arc<Tail>,
         index: Arc<dyn Index>,
         hasher: KeyHasher,
-        fx: FxPolicy,
         config: &crate::config::EngineConfig,
     ) -> Self {
         Self {
             tail,
             index,
             hasher,
-            fx,
             accounts_cached_max: config.index_accounts_cached_max,
             run_entries_max: config.index_run_entries_max,
             accounts: HashMap::default(),
@@ -63,6 +60,11 @@ impl Builder {
 
     /// Builds one run from the oldest blocks, makes it visible, and lets the tail drop them.
     pub fn step(&mut self) -> Result<Built, IndexError> {
+        // After a failure the remembered states may be ahead of the rows: they are read again.
+        self.build_run().inspect_err(|_| self.accounts.clear())
+    }
+
+    fn build_run(&mut self) -> Result<Built, IndexError> {
         let blocks = self.tail.oldest_entries(self.run_entries_max);
         let Some(last) = blocks.last() else { return Ok(Built::Idle) };
         let (upto, block_hash) = (last.last_lsn(), last.hash);
@@ -132,7 +134,7 @@ impl Builder {
             }
             Outcome::Rates => {
                 if let Request::PublishRates(rates) = &committed.entry.request {
-                    run.rates.extend(RateBook::rows_of(rates, committed.entry.op, committed.at, &self.fx));
+                    run.rates.extend(RateBook::rows_of(rates, committed.entry.op, committed.at));
                 }
             }
             Outcome::Payment(_) | Outcome::Transfer { .. } | Outcome::Reservation { .. } | Outcome::Account { .. } => {}

@@ -6,7 +6,7 @@ use super::{
     Block, Head, JournalError,
     disk::Disk,
     record::{ALIGN_BYTES, BlockHead, BlockKind, decode_entries, merkle_root, split_records},
-    recovery::{check_chain, load},
+    recovery::{block_behind, check_chain, load},
     segments::Segment,
 };
 use crate::money::Lsn;
@@ -48,12 +48,20 @@ fn walk_segment(
 ) -> Result<(), JournalError> {
     let mut offset = ALIGN_BYTES as u64;
     loop {
-        let Some((head, bytes)) = segment.block_at(offset)? else {
-            return match segment.seal_offset {
-                Some(_) => Err(segment.corrupt(offset, "a block of a sealed segment is not readable")),
-                None => Ok(()),
-            };
+        let found = match segment.block_at(offset)? {
+            Some(found) => Some(found),
+            None if segment.seal_offset.is_some() => {
+                return Err(segment.corrupt(offset, "a block of a sealed segment is not readable"));
+            }
+            // A running server may have finished the block since: it is read once more before it is blamed.
+            None => match block_behind(segment, offset)? {
+                None => None,
+                Some(behind) => Some(segment.block_at(offset)?.ok_or_else(|| {
+                    segment.corrupt(offset, format!("a bad block, but a valid one follows at offset {behind}"))
+                })?),
+            },
         };
+        let Some((head, bytes)) = found else { return Ok(()) };
         check_chain(segment, offset, &walked.head, &head)?;
         if head.kind == BlockKind::Seal {
             walked.head.hash = head.hash;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    Head, JournalError,
+    Hash, Head, JournalError,
     disk::Disk,
     record::{ALIGN_BYTES, BlockHead, BlockKind, SegmentHead, decode_head, decode_segment_head},
     segments::{Segment, SegmentReader, Segments, Shared, Spare, begin_segment, io_error, segment_name},
@@ -54,7 +54,7 @@ pub fn open(disk: Arc<dyn Disk>, segment_bytes: u64, indexed: Lsn) -> Result<Ope
     let spare = Spare::new(Arc::clone(&disk), segment_bytes);
     let mut segments = load(&*disk)?;
     if segments.is_empty() {
-        segments.push(begin_segment(&*disk, &spare, FIRST_SEGMENT)?);
+        segments.push(begin_segment(&*disk, &spare, FIRST_SEGMENT, FIRST_SEGMENT.prev_hash)?);
     }
     let (scan, last) = scan_last(&segments)?;
     let covered = if scan.head.lsn < indexed { Covered::ByIndex(indexed) } else { Covered::No };
@@ -63,16 +63,15 @@ pub fn open(disk: Arc<dyn Disk>, segment_bytes: u64, indexed: Lsn) -> Result<Ope
     if let Some(seal) = scan.seal {
         // The stop came between seal and rename: begin the next segment now.
         let seal_offset = offset - seal.padded_bytes() as u64;
-        let sealed = Segment { head: current.head, file: Arc::clone(&current.file), seal_offset: Some(seal_offset) };
         segments.pop();
-        segments.push(Arc::new(sealed));
+        segments.push(Arc::new(current.sealed_at(seal_offset)));
         let next = SegmentHead {
             seq: current.head.seq + 1,
             first_lsn: Lsn(head.lsn.0 + 1),
             prev_seal_offset: seal_offset,
             prev_hash: seal.hash,
         };
-        current = begin_segment(&*disk, &spare, next)?;
+        current = begin_segment(&*disk, &spare, next, seal.prev_hash)?;
         segments.push(Arc::clone(&current));
         (head.hash, offset, table) = (seal.hash, ALIGN_BYTES as u64, Vec::new());
     }
@@ -108,20 +107,24 @@ pub(super) fn load(disk: &dyn Disk) -> Result<Vec<Arc<Segment>>, JournalError> {
         if head.seq != seq {
             return Err(corrupt(format!("the header says segment {}", head.seq)));
         }
+        let mut prev_block_hash = head.prev_hash;
         if let Some(before) = segments.pop() {
-            segments.push(Arc::new(sealed_by(&before, &head)?));
+            let (sealed, last_hash) = sealed_by(&before, &head)?;
+            segments.push(Arc::new(sealed));
+            prev_block_hash = last_hash;
         }
-        segments.push(Arc::new(Segment { head, file, seal_offset: None }));
+        segments.push(Arc::new(Segment { head, file, seal_offset: None, prev_block_hash }));
     }
     Ok(segments)
 }
 
-fn sealed_by(segment: &Segment, next: &SegmentHead) -> Result<Segment, JournalError> {
+/// The segment, sealed, and the hash of its last block of entries.
+fn sealed_by(segment: &Segment, next: &SegmentHead) -> Result<(Segment, Hash), JournalError> {
     let offset = next.prev_seal_offset;
     let seal = segment.block_at(offset)?.map(|(head, _)| head).filter(|head| head.kind == BlockKind::Seal);
     match seal {
         Some(seal) if seal.hash == next.prev_hash && seal.first_lsn == next.first_lsn => {
-            Ok(Segment { head: segment.head, file: Arc::clone(&segment.file), seal_offset: Some(offset) })
+            Ok((segment.sealed_at(offset), seal.prev_hash))
         }
         Some(_) => Err(segment.corrupt(offset, "the next segment does not chain to this seal")),
         None => Err(segment.corrupt(offset, "the seal is not readable")),
@@ -173,6 +176,22 @@ pub(super) fn check_chain(
     Ok(())
 }
 
+/// Whether a block begins anywhere behind `offset`.
+pub(super) fn block_behind(segment: &Segment, offset: u64) -> Result<Option<u64>, JournalError> {
+    let read = |error| io_error(&segment.name(), "read", &error);
+    let len = segment.file.length().map_err(read)?;
+    let mut page = vec![0; ALIGN_BYTES];
+    let mut at = offset + ALIGN_BYTES as u64;
+    while at + ALIGN_BYTES as u64 <= len {
+        segment.file.read_at(&mut page, at).map_err(read)?;
+        if decode_head(&page).is_some() {
+            return Ok(Some(at));
+        }
+        at += ALIGN_BYTES as u64;
+    }
+    Ok(None)
+}
+
 /// Zeroes what was written behind the last valid block, unless a valid block stands behind it.
 fn cut_torn_tail(segment: &Segment, from: u64, covered: Covered) -> Result<Option<Torn>, JournalError> {
     let name = segment.name();
@@ -180,13 +199,20 @@ fn cut_torn_tail(segment: &Segment, from: u64, covered: Covered) -> Result<Optio
     let mut page = vec![0; ALIGN_BYTES];
     let mut dirty = Vec::new();
     let mut offset = from;
+    let mut torn_end = len;
     while offset + ALIGN_BYTES as u64 <= len {
         segment.file.read_at(&mut page, offset).map_err(|error| io_error(&name, "read", &error))?;
-        if page.iter().any(|byte| *byte != 0) {
-            dirty.push(offset);
-        }
-        if offset > from && decode_head(&page).is_some() && segment.block_at(offset)?.is_some() {
+        let head = decode_head(&page);
+        if offset == from {
+            torn_end = head.map_or(len, |head| from + head.padded_bytes() as u64);
+        } else if head.is_some() {
             return Err(segment.corrupt(from, format!("a bad block, but a valid one follows at offset {offset}")));
+        }
+        if page.iter().any(|byte| *byte != 0) {
+            if offset >= torn_end {
+                return Err(segment.corrupt(from, format!("a bad block, but offset {offset} behind it is written")));
+            }
+            dirty.push(offset);
         }
         offset += ALIGN_BYTES as u64;
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Block, Head, Journal, JournalError, JournalReader, Record,
+    Block, Hash, Head, Journal, JournalError, JournalReader, Record,
     disk::{Disk, DiskFile},
     record::{
         ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, SegmentHead, crc_is_right, decode_entries, decode_head,
@@ -40,11 +40,18 @@ pub(super) struct Segment {
     pub(super) file: Arc<dyn DiskFile>,
     /// Where it is sealed; `None` for the open one.
     pub(super) seal_offset: Option<u64>,
+    /// The last block of entries before this segment: what its first block chains to, through the seal.
+    pub(super) prev_block_hash: Hash,
 }
 
 impl Segment {
     pub(super) fn name(&self) -> String {
         segment_name(self.head.seq)
+    }
+
+    pub(super) fn sealed_at(&self, offset: u64) -> Self {
+        let file = Arc::clone(&self.file);
+        Self { head: self.head, file, seal_offset: Some(offset), prev_block_hash: self.prev_block_hash }
     }
 
     pub(super) fn corrupt(&self, offset: u64, what: impl Into<String>) -> JournalError {
@@ -167,12 +174,8 @@ impl Segments {
             prev_seal_offset: self.offset,
             prev_hash: seal.hash,
         };
-        let sealed = Arc::new(Segment {
-            head: self.current.head,
-            file: Arc::clone(&self.current.file),
-            seal_offset: Some(self.offset),
-        });
-        self.current = begin_segment(&*self.disk, &self.spare, head)?;
+        let sealed = Arc::new(self.current.sealed_at(self.offset));
+        self.current = begin_segment(&*self.disk, &self.spare, head, self.head.hash)?;
         let mut segments = write_lock(&self.shared.segments);
         segments.pop();
         segments.extend([sealed, Arc::clone(&self.current)]);
@@ -185,14 +188,19 @@ impl Segments {
 }
 
 /// Writes a header into the spare file and gives it its name, durably.
-pub(super) fn begin_segment(disk: &dyn Disk, spare: &Spare, head: SegmentHead) -> Result<Arc<Segment>, JournalError> {
-    let file = spare.take();
+pub(super) fn begin_segment(
+    disk: &dyn Disk,
+    spare: &Spare,
+    head: SegmentHead,
+    prev_block_hash: Hash,
+) -> Result<Arc<Segment>, JournalError> {
+    let file = spare.take()?;
     let name = segment_name(head.seq);
     file.write_at(&encode_segment_head(&head), 0).map_err(|error| io_error(&name, "write", &error))?;
     file.sync().map_err(|error| io_error(&name, "sync", &error))?;
     disk.rename(SPARE_NAME, &name).map_err(|error| io_error(&name, "rename", &error))?;
     spare.renamed();
-    Ok(Arc::new(Segment { head, file, seal_offset: None }))
+    Ok(Arc::new(Segment { head, file, seal_offset: None, prev_block_hash }))
 }
 
 impl Journal for Segments {
@@ -302,16 +310,20 @@ impl Spare {
         lock(&self.state).filled = offset;
     }
 
-    /// Takes the spare, waiting for it if need be: only the journal thread waits here.
-    pub(super) fn take(&self) -> Arc<dyn DiskFile> {
+    /// Takes the spare, waiting for it if need be, unless the engine stops: only the journal thread waits here.
+    pub(super) fn take(&self) -> Result<Arc<dyn DiskFile>, JournalError> {
         loop {
             let mut state = lock(&self.state);
             if let Some(file) = state.ready.take() {
                 state.taken = true;
-                return file;
+                return Ok(file);
             }
+            let stopped = state.stopped;
             drop(state);
-            if self.prepare().is_err() {
+            if let Err(error) = self.prepare() {
+                if stopped {
+                    return Err(io_error(SPARE_NAME, "create", &error));
+                }
                 std::thread::sleep(std::time::Duration::from_millis(100));
             }
         }
@@ -381,11 +393,18 @@ impl JournalReader for SegmentReader {
             let Some(segment) = self.segment_of(lsn) else { return Ok(None) };
             let Some(offset) = self.offset_of(&segment, lsn)? else { continue };
             let found = segment.block_at(offset)?.filter(|(head, _)| head.kind == BlockKind::Entries);
-            let Some((head, bytes)) = found else {
+            let Some((mut head, bytes)) = found else {
                 return Err(segment.corrupt(offset, "a block that was durable is not readable"));
             };
             if lsn < head.first_lsn || lsn.0 >= head.first_lsn.0 + u64::from(head.count) {
                 return Ok(None);
+            }
+            if offset == ALIGN_BYTES as u64 {
+                if head.prev_hash != segment.head.prev_hash {
+                    return Err(segment.corrupt(offset, "the first block does not chain to the segment's header"));
+                }
+                // A reader sees the chain of entries; seals are the files' own.
+                head.prev_hash = segment.prev_block_hash;
             }
             let block = decode_entries(&bytes, &head).map_err(|what| segment.corrupt(offset, what))?;
             return Ok(Some((head, Arc::new(block))));

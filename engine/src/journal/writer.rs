@@ -98,7 +98,7 @@ impl<T> Writer<T> {
         let bytes = records.iter().map(|record| record.bytes.len() + 4).sum();
         let started = Instant::now();
         match self.journal.append(&self.head, &records, self.clock.now()) {
-            Err(error) => Stepped::Failed(error, with),
+            Err(error) => Stepped::Failed(error, self.drain(with)),
             Ok(head) => {
                 let sync_time = started.elapsed();
                 let first_lsn = Lsn(self.head.lsn.0 + 1);
@@ -112,6 +112,13 @@ impl<T> Writer<T> {
                 })
             }
         }
+    }
+
+    /// Everything that will never be committed: this block's, and all that is queued behind it.
+    fn drain(&mut self, mut lost: Vec<T>) -> Vec<T> {
+        lost.extend(self.carried.take().map(|append| append.with));
+        lost.extend(self.queue.try_iter().map(|append| append.with));
+        lost
     }
 
     fn first(&self, wait: Duration) -> Result<Append<T>, RecvTimeoutError> {

@@ -139,9 +139,11 @@ impl Account {
                 self.credits_posted = self.credits_posted.checked_add(minor)?;
                 Some(())
             }
-            PostingKind::Authorize => {
+            PostingKind::Authorize { held_on } => {
                 self.authorized = self.authorized.checked_add(minor)?;
-                self.day_debits = self.day_debits.checked_add(minor)?;
+                if held_on == self.day {
+                    self.day_debits = self.day_debits.checked_add(minor)?;
+                }
                 Some(())
             }
             PostingKind::Settle => {

@@ -159,7 +159,8 @@ fn reserved(granted: Result<(), Failure>, op: OpId, request: &Reserve, now: Time
             (Outcome::Reservation { reservation: reservation.failed(), failure: Some(failure) }, Vec::new())
         }
         Ok(()) => {
-            let line = Posting::new(request.account.clone(), PostingKind::Authorize, request.amount);
+            let kind = PostingKind::Authorize { held_on: reservation.held_on };
+            let line = Posting::new(request.account.clone(), kind, request.amount);
             (Outcome::Reservation { reservation, failure: None }, vec![line])
         }
     }

@@ -38,8 +38,8 @@ pub struct BookRow {
     pub quote: Currency,
     /// Quote units per base unit.
     pub mid: Rate,
-    /// Basis points added to an ask and taken off a bid.
-    pub spread_bps: u16,
+    /// Basis points added to an ask and taken off a bid; the configured default if none were published.
+    pub spread_bps: Option<u16>,
     /// Who said so.
     pub source: RateSource,
     /// When it was true.
@@ -143,39 +143,44 @@ pub struct FxLeg {
 impl RateBook {
     /// The next version: the publication's pairs replace theirs, all others stay.
     #[must_use]
-    pub fn with(&self, rates: &PublishRates, rate_id: OpId, committed_at: Timestamp, policy: &FxPolicy) -> Self {
+    pub fn with(&self, rates: &PublishRates, rate_id: OpId, committed_at: Timestamp) -> Self {
         let mut next = self.clone();
         next.version = self.version.saturating_add(1);
-        for row in Self::rows_of(rates, rate_id, committed_at, policy) {
+        for row in Self::rows_of(rates, rate_id, committed_at) {
             next.insert(row);
         }
         next
     }
 
     /// The rows one publication makes.
-    pub fn rows_of(
-        rates: &PublishRates,
-        rate_id: OpId,
-        committed_at: Timestamp,
-        policy: &FxPolicy,
-    ) -> impl Iterator<Item = BookRow> {
+    pub fn rows_of(rates: &PublishRates, rate_id: OpId, committed_at: Timestamp) -> impl Iterator<Item = BookRow> {
         rates.rates.iter().map(move |rate| BookRow {
             base: rate.base,
             quote: rate.quote,
             mid: rate.mid,
-            spread_bps: rate.spread_bps.unwrap_or(policy.spread_bps_default),
+            spread_bps: rate.spread_bps,
             source: rates.source,
             at: rates.as_of.unwrap_or(committed_at),
             rate_id,
         })
     }
 
-    /// Puts one row in. A book that is full keeps the pairs it has.
+    /// Puts one row in. What is accepted is bounded by [`BOOK_PAIRS_MAX`] before it is committed.
     pub fn insert(&mut self, row: BookRow) {
-        let key = (row.base.numeric(), row.quote.numeric());
-        if self.rows.len() < BOOK_PAIRS_MAX || self.rows.contains_key(&key) {
-            self.rows.insert(key, row);
-        }
+        self.rows.insert((row.base.numeric(), row.quote.numeric()), row);
+    }
+
+    /// How many pairs the book would hold after a publication.
+    pub fn pairs_with(&self, rates: &PublishRates) -> usize {
+        let new = |rate: &&super::request::PublishedRate| {
+            !self.rows.contains_key(&(rate.base.numeric(), rate.quote.numeric()))
+        };
+        self.rows.len().saturating_add(rates.rates.iter().filter(new).count())
+    }
+
+    /// Whether the pair can be priced at all, were its rates fresh.
+    pub fn knows(&self, pair: Pair) -> bool {
+        pair.base != pair.quote && self.path(pair).is_some()
     }
 
     /// All published rows.
@@ -207,7 +212,8 @@ impl RateBook {
                 ));
             }
         }
-        let spread_bps = path.first.row.spread_bps.saturating_add(path.second.map_or(0, |hop| hop.row.spread_bps));
+        let spread = |hop: Hop<'_>| hop.row.spread_bps.unwrap_or(policy.spread_bps_default);
+        let spread_bps = spread(path.first).saturating_add(path.second.map_or(0, spread));
         let build = || -> Result<PairPrice, RateError> {
             let mid = path.mid()?;
             Ok(PairPrice {
@@ -289,7 +295,8 @@ impl Path<'_> {
     }
 }
 
-fn unavailable(pair: Pair) -> Failure {
+/// Why a pair has no price.
+pub fn unavailable(pair: Pair) -> Failure {
     Failure::new(
         FailureCode::FxRateUnavailable,
         format!("there is no rate {}/{}, directly or through USD or EUR; publish one", pair.base, pair.quote),
@@ -357,7 +364,7 @@ mod tests {
             })
             .collect();
         let set = PublishRates { source, as_of: None, rates };
-        RateBook::default().with(&set, OpId(7), Timestamp(1_000_000), &policy())
+        RateBook::default().with(&set, OpId(7), Timestamp(1_000_000))
     }
 
     fn pair(base: &str, quote: &str) -> Pair {
@@ -399,7 +406,7 @@ mod tests {
                 spread_bps: Some(0),
             }],
         };
-        let second = first.with(&set, OpId(8), Timestamp(2_000_000), &policy());
+        let second = first.with(&set, OpId(8), Timestamp(2_000_000));
         assert_eq!(second.rows().count(), 2);
         let now = Timestamp(2_000_000);
         let jpy = second.price(pair("EUR", "JPY"), now, &policy()).expect("kept");

@@ -79,6 +79,8 @@ pub struct PaymentOrder {
     pub payee: Party,
     /// Who may pay, in this order (P7); never empty.
     pub candidates: SmallVec<[Party; 2]>,
+    /// The customer's default account: where a payment is filed that named somebody else's.
+    pub home: AccountId,
 }
 
 /// What one candidate would be debited, the payee credited, and the conversions between.
@@ -183,6 +185,10 @@ impl PaymentFlow {
             return self.failed(failure);
         };
         let (wanted, payer, payee) = (self.order.request.amount.currency, party.currency, self.order.payee.currency);
+        if party.owner != self.order.request.customer {
+            let message = format!("account {} is not {}'s", party.account, self.order.request.customer);
+            return self.next_candidate(Failure::new(FailureCode::SourceNotOwned, message));
+        }
         if party.account == self.order.payee.account {
             let message = format!("account {} cannot pay itself", party.account);
             return self.next_candidate(Failure::new(FailureCode::SameAccount, message));
@@ -236,16 +242,17 @@ impl PaymentFlow {
         let amount = self.order.request.amount;
         let payer = self.order.candidates.get(self.candidate).map_or(amount.currency, |party| party.currency);
         let payee = self.order.payee.currency;
-        let price = |quote| prices.iter().find(|price| price.pair.quote == quote);
+        let price = |quote| {
+            let unpriced = || Failure::new(FailureCode::FxRateUnavailable, format!("{quote} was not priced"));
+            prices.iter().find(|price| price.pair.quote == quote).ok_or_else(unpriced)
+        };
         let mut legs = SmallVec::new();
         if payer == payee {
-            if let Some(price) = price(payer) {
-                legs.push(price.convert(amount, LegSide::Both)?);
-            }
+            legs.push(price(payer)?.convert(amount, LegSide::Both)?);
         } else {
             for (quote, side) in [(payer, LegSide::Payer), (payee, LegSide::Payee)] {
-                if let Some(price) = price(quote) {
-                    legs.push(price.convert(amount, side)?);
+                if quote != amount.currency {
+                    legs.push(price(quote)?.convert(amount, side)?);
                 }
             }
         }
@@ -305,7 +312,9 @@ impl PaymentFlow {
 
     fn failed(&mut self, failure: Failure) -> Effect {
         let last = self.candidate.min(self.order.candidates.len().saturating_sub(1));
-        let payer = self.order.candidates.get(last).unwrap_or(&self.order.payee).account.clone();
+        let owned = |party: &&Party| party.owner == self.order.request.customer;
+        let payer = self.order.candidates.get(last).filter(owned).map_or(&self.order.home, |party| &party.account);
+        let payer = payer.clone();
         let payment = Payment {
             id: self.order.op,
             status: PaymentStatus::Failed,

@@ -98,7 +98,8 @@ impl Wallet {
                 ),
             ));
         }
-        let day = now.utc_day();
+        // The journal's day never goes back, whatever the clock does.
+        let day = now.utc_day().max(self.account.day);
         let spent = self.account.debits_on(day).saturating_add(self.held);
         if let Some(limit) = self.account.daily_debit_limit
             && spent.saturating_add(amount.minor) > limit

@@ -14,8 +14,11 @@ pub enum PostingKind {
     Debit,
     /// Puts money in.
     Credit,
-    /// Sets money aside for a client who was told so: a durable hold.
-    Authorize,
+    /// Sets money aside for a client who was told so: a durable hold, made on this UTC day (days since 1970-01-01).
+    Authorize {
+        /// The day of the hold.
+        held_on: u32,
+    },
     /// Takes out money that was set aside.
     Settle,
     /// Frees money that was set aside on this UTC day (days since 1970-01-01), so that its daily limit is given back.
@@ -48,7 +51,7 @@ impl Posting {
             PostingKind::Credit => self.amount.minor,
             // An amount is at most POSTING_MINOR_MAX, so its negation always exists.
             PostingKind::Debit | PostingKind::Settle => self.amount.minor.saturating_neg(),
-            PostingKind::Authorize | PostingKind::Void { .. } => 0,
+            PostingKind::Authorize { .. } | PostingKind::Void { .. } => 0,
         }
     }
 }

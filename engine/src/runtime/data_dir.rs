@@ -39,7 +39,13 @@ impl DataDir {
             Err(TryLockError::Error(e)) => return Err(error(format!("cannot be locked: {e}"))),
         }
         let format = path.join("FORMAT");
-        if !format.exists() {
+        let exists = format.try_exists().map_err(|e| error(format!("cannot be read: {e}")))?;
+        if !exists && (path.join("journal").exists() || path.join("index").exists()) {
+            return Err(error(
+                "has a journal or an index but no FORMAT file; restore it: keys are hashed with it".into(),
+            ));
+        }
+        if !exists {
             create_format(path, &format).map_err(|e| error(format!("cannot be initialised: {e}")))?;
         }
         Self::read(path, Some(lock))

@@ -67,7 +67,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let cells = Arc::new(EngineCells::default());
     let (tail, mut builder) = recovery::tail_and_builder(&index, indexed, hasher, &config);
     let recovered = recovery::fill_tail(&tail, &*reader, &head, &mut builder, &config)?;
-    let book = recovery::rates(&*index, &tail, &config.fx_policy())?;
+    let book = recovery::rates(&*index, &tail)?;
     let desk = Arc::new(Desk::new(book, config.fx_policy(), clock.clone(), places.clone()));
     let directory = Arc::new(Directory::new(
         Arc::clone(&tail),

@@ -283,7 +283,7 @@ pub fn line(row: &HistoryRow, committed: &Committed, currency: Currency) -> Opti
     let kind = match moved.kind {
         PostingKind::Debit => wire::LineKind::Debit,
         PostingKind::Credit => wire::LineKind::Credit,
-        PostingKind::Authorize => wire::LineKind::Authorize,
+        PostingKind::Authorize { .. } => wire::LineKind::Authorize,
         PostingKind::Settle => wire::LineKind::Settle,
         PostingKind::Void { .. } => wire::LineKind::Void,
     };

@@ -1,0 +1,248 @@
+//! What the deterministic tests share: an engine on a disk in memory, driven by seed, and a simple reference ledger.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arus_engine::{
+    Command, Engine, Refusal, Reply,
+    clock::Clock,
+    config::EngineConfig,
+    index::memory::MemoryIndex,
+    journal::memory::MemoryDisk,
+    ledger::{
+        entry::{Committed, Outcome},
+        request::{
+            Capture, CreatePayment, Finality, Notes, OpenAccount, PublishRates, PublishedRate, RateSource, Release,
+            Request, Reserve, Transfer,
+        },
+        time::Timestamp,
+    },
+    money::{AccountId, Currency, Money, OpId, OwnerId, PostingKind, Rate, TenantId, TxId},
+    runtime::deterministic::Deterministic,
+};
+
+pub const TENANT: TenantId = TenantId(0);
+const START: Timestamp = Timestamp(1_800_000_000_000_000);
+
+pub fn config() -> EngineConfig {
+    let mut config = EngineConfig { segment_bytes: 1 << 20, commit_entries_max: 8, ..EngineConfig::default() };
+    config.commit_bytes_max = 1 << 14;
+    config.risk.velocity_per_minute_max = u32::MAX;
+    config.risk.recent_declines_max = u32::MAX;
+    config.house_owner = "A".into();
+    config
+}
+
+/// A world of one seed: disk, index, clock and a running engine.
+pub struct World {
+    pub engine: Deterministic,
+    pub disk: MemoryDisk,
+    pub clock: Clock,
+    pub failed: Arc<AtomicBool>,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let clock = Clock::manual(START, seed);
+        Self::on(MemoryDisk::new(), MemoryIndex::new(), clock)
+    }
+
+    pub fn on(disk: MemoryDisk, index: MemoryIndex, clock: Clock) -> Self {
+        let failed = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&failed);
+        let on_fatal = Arc::new(move |_: &str| flag.store(true, Ordering::SeqCst));
+        let engine = Deterministic::start(&disk, index, config(), clock.clone(), on_fatal).expect("it recovers");
+        Self { engine, disk, clock, failed }
+    }
+
+    /// Steps the engine until a future is done; a bound stands in for a timeout.
+    pub async fn run<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> T {
+        let task = tokio::task::spawn_local(future);
+        for _ in 0..200_000 {
+            if task.is_finished() {
+                return task.await.expect("no panic");
+            }
+            self.engine.step().await;
+        }
+        panic!("the engine did not answer within 200,000 steps");
+    }
+
+    pub async fn submit(&mut self, tx_id: &str, request: Request) -> Result<Reply, Refusal> {
+        let (engine, command) = (self.engine.engine().clone(), command(tx_id, request));
+        self.run(async move { engine.submit(command).await }).await
+    }
+
+    /// Commits and indexes all there is.
+    pub async fn settle(&mut self) {
+        for _ in 0..50 {
+            while self.engine.step().await {}
+        }
+    }
+
+    /// Three customers with USD and EUR accounts, rates, and money.
+    pub async fn seed(&mut self) {
+        let rates = vec![PublishedRate {
+            base: currency("EUR"),
+            quote: currency("USD"),
+            mid: Rate::parse("1.25").expect("a rate"),
+            spread_bps: Some(100),
+        }];
+        let rates = PublishRates { source: RateSource::Ecb, as_of: None, rates };
+        self.submit("rates", Request::PublishRates(rates)).await.expect("published");
+        for owner in ["A", "B", "C"] {
+            for code in ["USD", "EUR"] {
+                let id = account(owner, code);
+                let open = OpenAccount {
+                    account: Some(id.clone()),
+                    owner: OwnerId::parse(owner).expect("an id"),
+                    currency: currency(code),
+                    overdraft_limit: 0,
+                    daily_debit_limit: None,
+                };
+                self.submit(&format!("open-{id}"), Request::OpenAccount(open)).await.expect("opened");
+                let deposit = Transfer { account: id.clone(), amount: money(100_000, code) };
+                self.submit(&format!("fund-{id}"), Request::Deposit(deposit)).await.expect("funded");
+            }
+        }
+    }
+}
+
+pub fn command(tx_id: &str, request: Request) -> Command {
+    let tx_id = TxId::parse(tx_id).expect("a key");
+    let timeout = Some(Duration::from_secs(3_600));
+    Command { tenant: TENANT, tx_id, request, notes: Notes::default(), timeout }
+}
+
+pub fn currency(code: &str) -> Currency {
+    Currency::from_code(code).expect("a currency")
+}
+
+pub fn money(minor: i128, code: &str) -> Money {
+    Money::new(minor, currency(code))
+}
+
+pub fn account(owner: &str, code: &str) -> AccountId {
+    AccountId::parse(&format!("{owner}-{code}")).expect("an id")
+}
+
+/// The `n`th random request of a seed.
+pub fn request(clock: &Clock, n: u64, reservations: &[OpId]) -> Request {
+    let roll = |salt: u64, sides: u64| clock.random(n.wrapping_mul(31) ^ (salt << 40)) % sides;
+    let owner = |salt| ["A", "B", "C"][roll(salt, 3) as usize];
+    let code = |salt| ["USD", "EUR"][roll(salt, 2) as usize];
+    let amount = |code: &str| money(1 + i128::from(roll(9, 60_000)), code);
+    let (payer, payee) = (owner(1), owner(2));
+    match roll(0, 12) {
+        0 => {
+            let code = code(3);
+            Request::Deposit(Transfer { account: account(payer, code), amount: amount(code) })
+        }
+        1 => {
+            let code = code(3);
+            Request::Withdraw(Transfer { account: account(payer, code), amount: amount(code) })
+        }
+        2 => {
+            let code = code(3);
+            Request::Reserve(Reserve {
+                account: account(payer, code),
+                amount: amount(code),
+                destination: Some(account(payee, code)).filter(|to| *to != account(payer, code)),
+                expires_in: Duration::from_secs(60),
+            })
+        }
+        3 if !reservations.is_empty() => Request::Capture(Capture {
+            reservation: reservations[roll(4, reservations.len() as u64) as usize],
+            amount: None,
+            destination: Some(account("C", code(3))),
+            finality: Finality::Partial,
+        }),
+        4 if !reservations.is_empty() => {
+            Request::Release(Release { reservation: reservations[roll(4, reservations.len() as u64) as usize] })
+        }
+        _ => Request::CreatePayment(CreatePayment {
+            customer: OwnerId::parse(payer).expect("an id"),
+            amount: amount(code(3)),
+            source: None,
+            destination: Some(account(payee, code(5))),
+        }),
+    }
+}
+
+/// Balances by a few lines of plain arithmetic: what every entry's postings say, nothing else.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reference {
+    /// Posted balance and what is set aside, per account, in minor units.
+    pub accounts: BTreeMap<String, (i128, i128)>,
+}
+
+impl Reference {
+    pub fn apply(&mut self, committed: &Committed) {
+        if committed.entry.failure().is_some() {
+            assert!(committed.entry.postings.is_empty());
+        }
+        for posting in &committed.entry.postings {
+            let (balance, aside) = self.accounts.entry(posting.account.to_string()).or_default();
+            let minor = posting.amount.minor;
+            match posting.kind {
+                PostingKind::Debit => *balance -= minor,
+                PostingKind::Credit => *balance += minor,
+                PostingKind::Authorize { .. } => *aside += minor,
+                PostingKind::Settle => {
+                    *balance -= minor;
+                    *aside -= minor;
+                }
+                PostingKind::Void { .. } => *aside -= minor,
+            }
+            let own = !posting.account.is_system();
+            assert!(!own || *balance - *aside >= 0, "{} is overdrawn", posting.account);
+        }
+    }
+
+    /// Per currency everything sums to zero; the currency is the id's last part.
+    pub fn assert_zero_sums(&self) {
+        for code in ["USD", "EUR"] {
+            let of = |id: &str| id.ends_with(code);
+            let sum: i128 = self.accounts.iter().filter(|(id, _)| of(id)).map(|(_, (balance, _))| balance).sum();
+            assert_eq!(sum, 0, "{code}");
+        }
+    }
+
+    pub async fn assert_equals(&self, world: &mut World) {
+        for (id, (balance, aside)) in &self.accounts {
+            let (engine, key) = (world.engine.engine().clone(), AccountId::parse_any(id).expect("an id"));
+            let view = world.run(async move { engine.account(TENANT, &key).await }).await.expect("it exists");
+            assert_eq!((view.account.balance().minor, view.account.authorized), (*balance, *aside), "{id}");
+            let pending = (view.pending_debits.minor, view.pending_credits.minor);
+            assert_eq!(pending, (*aside, 0), "{id} has nothing in flight");
+        }
+    }
+}
+
+/// What clients were told: by key, the request and the entry.
+pub type Acknowledged = Arc<Mutex<BTreeMap<String, (Request, Committed)>>>;
+
+/// A client that sends `count` random requests one after another until the engine fails under it.
+pub async fn client(engine: Engine, clock: Clock, name: u64, count: u64, told: Acknowledged) {
+    let mut reservations = Vec::new();
+    for n in 0..count {
+        let (tx_id, request) = (format!("c{name}-{n}"), request(&clock, name * 1_000 + n, &reservations));
+        match engine.submit(command(&tx_id, request.clone())).await {
+            Ok(reply) => {
+                if let Outcome::Reservation { reservation, .. } = &reply.committed.entry.outcome {
+                    reservations.push(reservation.id);
+                }
+                told.lock().expect("no panic").insert(tx_id, (request, reply.committed));
+            }
+            Err(Refusal::Unavailable { .. }) => return,
+            Err(other) => panic!("{tx_id}: {other}"),
+        }
+    }
+}
