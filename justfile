@@ -28,7 +28,7 @@ bench:
 
 # Unary gRPC beside an empty echo of the same size, in one run.
 bench-grpc:
-    cargo run --release -p arus-loadtest
+    bash loadtest/bench-grpc.sh
 
 # What CI runs.
 ci:

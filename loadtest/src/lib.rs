@@ -1,1 +1,0 @@
-//! Black-box load on a running Arus, over the wire contract only.
