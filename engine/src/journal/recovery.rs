@@ -17,6 +17,7 @@ use crate::{ledger::time::Timestamp, money::Lsn};
 const FIRST_SEGMENT: SegmentHead = SegmentHead { seq: 1, first_lsn: Lsn(1), prev_seal_offset: 0, prev_hash: [0; 32] };
 
 /// An opened journal.
+#[derive(Debug)]
 pub struct Opened {
     /// The writing end.
     pub segments: Segments,

@@ -203,6 +203,12 @@ pub(super) fn begin_segment(
     Ok(Arc::new(Segment { head, file, seal_offset: None, prev_block_hash }))
 }
 
+impl std::fmt::Debug for Segments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Segments({} at {})", self.current.name(), self.head.lsn)
+    }
+}
+
 impl Journal for Segments {
     fn append(&mut self, expected: &Head, records: &[Record], at: Timestamp) -> Result<Head, JournalError> {
         if let Some(why) = &self.poisoned {

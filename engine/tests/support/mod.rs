@@ -1,5 +1,5 @@
 //! What the deterministic tests share: an engine on a disk in memory, driven by seed, and a simple reference ledger.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, clippy::panic, reason = "each test file uses its part, and fails by panicking")]
 
 use std::{
     collections::BTreeMap,
