@@ -6,7 +6,9 @@
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a benchmark reports to a person and stops on any error")]
 
 use std::{
+    cell::RefCell,
     path::PathBuf,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -94,34 +96,34 @@ async fn measure(engine: &Engine, scenario: &Scenario) {
     let started = Instant::now();
     let next = Arc::new(AtomicU64::new(0));
     let mut clients = Vec::new();
+    let times = Rc::new(RefCell::new(Histogram::<u64>::new(3).expect("a histogram")));
     for _ in 0..scenario.in_flight {
-        let (engine, next) = (engine.clone(), Arc::clone(&next));
+        let (engine, next, times) = (engine.clone(), Arc::clone(&next), Rc::clone(&times));
         let (load, payments) = (scenario.load, scenario.payments);
         let client = async move {
-            let mut times = Histogram::<u64>::new(3).expect("a histogram");
             loop {
                 let n = next.fetch_add(1, Ordering::Relaxed);
                 if n >= payments {
-                    return times;
+                    return;
                 }
                 let begun = Instant::now();
                 let reply = engine.submit(payment(load, n)).await.expect("a payment is decided");
                 assert!(reply.committed.entry.failure().is_none(), "{:?}", reply.committed.entry.failure());
-                times.record(begun.elapsed().as_micros() as u64).expect("the histogram grows");
+                times.borrow_mut().record(begun.elapsed().as_micros() as u64).expect("the histogram grows");
             }
         };
         clients.push(client);
     }
     let set = tokio::task::LocalSet::new();
     let handles: Vec<_> = clients.into_iter().map(|client| set.spawn_local(client)).collect();
-    let mut times = Histogram::<u64>::new(3).expect("a histogram");
     set.run_until(async {
         for handle in handles {
-            times.add(handle.await.expect("a client ends")).expect("histograms add up");
+            handle.await.expect("a client ends");
         }
     })
     .await;
     caught_up(engine).await;
+    let times = times.borrow();
     let took = started.elapsed().as_secs_f64();
     let entries = count(&cells.entries) - before.0;
     let blocks = (count(&cells.blocks) - before.2).max(1);

@@ -12,9 +12,13 @@
 //! ```
 //! Integers in keys are big-endian, values are postcard.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, PersistMode,
+    compaction::Leveled,
+    config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -29,6 +33,8 @@ use crate::{
 /// What the watermark's row says the rows look like; another number means rebuild.
 const ROWS_FORMAT: u16 = 1;
 const WATERMARK: &str = "watermark";
+/// How many runs are merged at once: more runs cost reads a little, fewer cost the builder much.
+const L0_RUNS: u8 = 8;
 
 /// See the module.
 pub struct FjallIndex {
@@ -52,7 +58,13 @@ impl FjallIndex {
         let db =
             Database::builder(folder).cache_size(cache_bytes).worker_threads(1).open().map_err(store("database"))?;
         let table = |name: &'static str| {
-            db.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(8 << 20)).map_err(store(name))
+            let options = || {
+                KeyspaceCreateOptions::default()
+                    .max_memtable_size(8 << 20)
+                    .filter_policy(filter_policy(name))
+                    .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(L0_RUNS)))
+            };
+            db.keyspace(name, options).map_err(store(name))
         };
         let mut index = Self {
             keys: table("keys")?,
@@ -294,6 +306,15 @@ fn ingest(name: &'static str, table: &Keyspace, mut rows: Rows, repeats: Repeats
         .map_err(store(name))?;
     }
     ingestion.finish().map_err(store(name))
+}
+
+/// Only account states are looked up by a key that may be in any run: new keys are answered by [`KeyFilters`],
+/// objects rise with time, and history is read by range.
+fn filter_policy(name: &str) -> FilterPolicy {
+    match name {
+        "accounts" => FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(10.0))),
+        _ => FilterPolicy::disabled(),
+    }
 }
 
 fn key_row(tenant: TenantId, partition: u32, key: KeyHash) -> Vec<u8> {

@@ -15,6 +15,14 @@ use std::{
 use super::{Block, Head, Journal, JournalError, Record};
 use crate::{clock::Clock, money::Lsn};
 
+/// A block that holds fewer than one in so many of the commands in flight waits for more, once.
+const LINGER_BELOW_ONE_IN: usize = 3;
+/// How long it waits.
+const LINGER: Duration = Duration::from_micros(60);
+
+/// Says how many commands are in flight.
+pub type InFlightNow = Box<dyn Fn() -> usize + Send>;
+
 /// One record on its way, with what its hand-over needs.
 pub struct Append<T> {
     /// The record.
@@ -68,6 +76,8 @@ pub struct Writer<T> {
     queue: Receiver<Append<T>>,
     clock: Clock,
     bounds: Bounds,
+    /// How many commands are somewhere on their way, this block's included.
+    in_flight: InFlightNow,
     /// Came too late for the last block.
     carried: Option<Append<T>>,
 }
@@ -78,10 +88,10 @@ impl<T> Writer<T> {
         journal: Box<dyn Journal>,
         head: Head,
         queue: Receiver<Append<T>>,
-        clock: Clock,
+        (clock, in_flight): (Clock, InFlightNow),
         bounds: Bounds,
     ) -> Self {
-        Self { journal, head, queue, clock, bounds, carried: None }
+        Self { journal, head, queue, clock, bounds, in_flight, carried: None }
     }
 
     /// Collects and commits one block; waits at most `wait` for the first record.
@@ -131,10 +141,18 @@ impl<T> Writer<T> {
 
     fn collect(&mut self, first: Append<T>) -> (Vec<Record>, Vec<T>) {
         let started = Instant::now();
-        let mut bytes = first.record.bytes.len();
+        let (mut bytes, mut lingered) = (first.record.bytes.len(), false);
         let (mut records, mut with) = (vec![first.record], vec![first.with]);
         while records.len() < self.bounds.entries_max && started.elapsed() <= self.bounds.collect_max {
-            let Ok(next) = self.queue.try_recv() else { break };
+            let Ok(next) = self.queue.try_recv() else {
+                // Idle, the first record goes at once; under load a sync for a few of many in flight is a waste.
+                if lingered || records.len() * LINGER_BELOW_ONE_IN > (self.in_flight)() {
+                    break;
+                }
+                lingered = true;
+                std::thread::sleep(LINGER);
+                continue;
+            };
             bytes += next.record.bytes.len();
             if bytes > self.bounds.bytes_max {
                 self.carried = Some(next);

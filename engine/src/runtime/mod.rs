@@ -91,7 +91,9 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         bytes_max: config.commit_bytes_max,
         collect_max: std::time::Duration::from_micros(config.commit_collect_us_max),
     };
-    let writer = Writer::new(journal, head, queue, clock.clone(), bounds);
+    let counted = Arc::clone(&cells);
+    let in_flight = Box::new(move || counted.in_flight.load(std::sync::atomic::Ordering::Relaxed));
+    let writer = Writer::new(journal, head, queue, (clock.clone(), in_flight), bounds);
     let handover = HandOver {
         tail: Arc::clone(&tail),
         desk: Arc::clone(&desk),

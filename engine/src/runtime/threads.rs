@@ -22,7 +22,7 @@ use crate::{
     },
     clock::Clock,
     config::EngineConfig,
-    engine::Engine,
+    engine::{Core, Engine},
     index::{
         Index,
         builder::{Builder, Built},
@@ -266,9 +266,8 @@ fn run_builder(mut builder: Builder, engine: &Engine, stopping: &AtomicBool) {
             Ok(Built::Entries(_)) => {
                 core.cells.index_runs.fetch_add(1, Ordering::Relaxed);
                 core.cells.index_run.observe(began.elapsed());
-                let behind = core.tail.bytes() > core.config.tail_bytes_max / 16;
-                if !behind && !last_round {
-                    std::thread::sleep(pause.saturating_sub(began.elapsed()));
+                if !last_round {
+                    wait_for_more(core, began + pause);
                 }
             }
             Err(error) => {
@@ -286,6 +285,16 @@ fn run_builder(mut builder: Builder, engine: &Engine, stopping: &AtomicBool) {
             failed = false;
             core.admission.note_index(false);
         }
+    }
+}
+
+/// Larger runs cost less per entry: waits until enough has come, until nothing more comes, or until `until`.
+fn wait_for_more(core: &Core, until: Instant) {
+    let mut committed = Lsn(0);
+    let is_enough = || core.tail.bytes() > core.config.tail_bytes_max / 4;
+    while Instant::now() < until && !is_enough() && committed != core.tail.committed() {
+        committed = core.tail.committed();
+        std::thread::sleep(BUILDER_IDLE);
     }
 }
 
