@@ -30,6 +30,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ACCOUNTS: u64 = 10_000;
 const PAYMENTS: u64 = 400_000;
+/// Accounts made at a time.
+const SEEDING: u64 = 100;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Load {
@@ -156,10 +158,10 @@ async fn seed(engine: &Engine, load: Load) {
     });
     let rates = PublishRates { source: RateSource::Ecb, as_of: None, rates: rates.to_vec() };
     submit(engine, "rates".into(), Request::PublishRates(rates)).await;
-    let set = tokio::task::LocalSet::new();
-    for n in 0..ACCOUNTS {
-        let engine = engine.clone();
-        set.spawn_local(async move {
+    // As many at a time as queues hold for sure.
+    for chunk in 0..ACCOUNTS / SEEDING {
+        let accounts = chunk * SEEDING..(chunk + 1) * SEEDING;
+        let seeding = accounts.map(|n| async move {
             // Cross-currency: even accounts pay in IDR what odd ones take in USD.
             let code = if load == Load::Cross && n % 2 == 0 { "IDR" } else { "USD" };
             let open = OpenAccount {
@@ -169,13 +171,23 @@ async fn seed(engine: &Engine, load: Load) {
                 overdraft_limit: 0,
                 daily_debit_limit: None,
             };
-            submit(&engine, format!("open-{n}"), Request::OpenAccount(open)).await;
+            submit(engine, format!("open-{n}"), Request::OpenAccount(open)).await;
             let amount = Money::new(1_000_000_000_000, currency(code));
             let deposit = Transfer { account: account(n), amount };
-            submit(&engine, format!("fund-{n}"), Request::Deposit(deposit)).await;
+            submit(engine, format!("fund-{n}"), Request::Deposit(deposit)).await;
         });
+        all(seeding).await;
     }
-    set.await;
+}
+
+/// Runs futures side by side on this thread.
+async fn all(futures: impl Iterator<Item = impl Future<Output = ()>>) {
+    let mut futures: Vec<_> = futures.map(Box::pin).collect();
+    std::future::poll_fn(|context| {
+        futures.retain_mut(|future| future.as_mut().poll(context).is_pending());
+        if futures.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
 }
 
 async fn submit(engine: &Engine, tx_id: String, request: Request) {

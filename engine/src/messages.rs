@@ -37,7 +37,7 @@ pub enum PaymentMessage {
     /// An answer for its flow.
     Event(Event),
     /// One of the prices it asked for.
-    Priced(usize, Result<PairPrice, Failure>),
+    Priced(usize, Result<Box<PairPrice>, Failure>),
     /// Its entry is durable, in the tail, and every account has the apply in its mailbox.
     Committed(Lsn, Timestamp),
     /// The journal failed under it: nobody knows until recovery.

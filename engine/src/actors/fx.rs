@@ -104,7 +104,7 @@ impl Handler<Queued<FxMessage>> for FxRateActor {
 
     fn handle(&mut self, queued: Queued<FxMessage>, _: &mut Self::Context) {
         queued.handle(|message| match message {
-            FxMessage::Quote(n, reply) => reply.send(PaymentMessage::Priced(n, self.price())),
+            FxMessage::Quote(n, reply) => reply.send(PaymentMessage::Priced(n, self.price().map(Box::new))),
             FxMessage::Price(reply) => {
                 // A reader that went away needs no answer.
                 let _ = reply.send(self.price());

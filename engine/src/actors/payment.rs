@@ -61,10 +61,10 @@ pub struct Launch {
 pub struct PaymentActor {
     core: Arc<Core>,
     me: PaymentRef,
-    launch: Option<Launch>,
+    launch: Option<Box<Launch>>,
     /// Accounts that were asked something and are to be told if nothing comes of it.
     asked: SmallVec<[(AccountRef, Asked); 2]>,
-    prices: SmallVec<[Option<Result<PairPrice, Failure>>; 2]>,
+    prices: Vec<Option<Result<Box<PairPrice>, Failure>>>,
     entry: Option<Arc<Entry>>,
     _live: Live,
 }
@@ -80,12 +80,14 @@ impl PaymentActor {
     /// Starts a command on its arbiter; its answer comes through the launch's reply.
     pub fn launch(core: Arc<Core>, place: &Place, launch: Launch) {
         let order = place.order.clone();
+        // Boxed: an actor is moved several times before it runs.
+        let launch = Box::new(launch);
         Mailbox::start(place, ActorKind::Payment, move |context| Self {
             core,
             me: Mailbox::own(context, ActorKind::Payment, &order),
             launch: Some(launch),
             asked: SmallVec::new(),
-            prices: SmallVec::new(),
+            prices: Vec::new(),
             entry: None,
             _live: Live::new(ActorKind::Payment),
         });
@@ -113,7 +115,7 @@ impl PaymentActor {
             }
             Effect::Change(update) => {
                 let id = update.account.clone();
-                self.ask(&id, Asked::Change, context, |_, me| WalletMessage::Change(Box::new(update), me));
+                self.ask(&id, Asked::Change, context, |_, me| WalletMessage::Change(update, me));
             }
             Effect::Append(entry) => self.append(*entry, context),
         }
@@ -156,7 +158,7 @@ impl PaymentActor {
         }
     }
 
-    fn priced(&mut self, n: usize, price: Result<PairPrice, Failure>, context: &mut Context<Self>) {
+    fn priced(&mut self, n: usize, price: Result<Box<PairPrice>, Failure>, context: &mut Context<Self>) {
         match self.prices.get_mut(n) {
             Some(place @ None) => *place = Some(price),
             // Not asked, or answered already.

@@ -77,7 +77,7 @@ impl WalletActor {
                 }
             }
             WalletMessage::Change(update, reply) => {
-                let changed = self.ask(|wallet, _| wallet.change(&update));
+                let changed = self.ask(|wallet, _| wallet.change(&update)).map(Box::new);
                 answer(&reply, Event::Changed(changed));
             }
             WalletMessage::AbandonChange => self.tell(Wallet::abandon_change),

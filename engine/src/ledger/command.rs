@@ -72,7 +72,7 @@ impl CommandFlow {
             (Request::Deposit(transfer), _) => Effect::Expect(transfer.account.clone(), transfer.amount),
             (Request::Withdraw(transfer), _) => Effect::Hold(transfer.account.clone(), transfer.amount),
             (Request::Reserve(reserve), _) => Effect::Hold(reserve.account.clone(), reserve.amount),
-            (Request::UpdateAccount(update), _) => Effect::Change(update.clone()),
+            (Request::UpdateAccount(update), _) => Effect::Change(Box::new(update.clone())),
             (Request::OpenAccount(_), Subject::NewAccount(Ok(account), _)) => Effect::Open(Box::new(account.clone())),
             (Request::Capture(capture), Subject::Reservation(reservation, Some(payee))) => {
                 match reservation.check_capture(capture.amount) {
@@ -88,10 +88,10 @@ impl CommandFlow {
         }
     }
 
-    fn changed(&mut self, changed: Result<Account, Failure>) -> Effect {
+    fn changed(&mut self, changed: Result<Box<Account>, Failure>) -> Effect {
         let Subject::Account(before, default) = &self.order.subject else { return self.decide(Ok(())) };
         let (account, default, failure) = match changed {
-            Ok(account) => (account, *default, None),
+            Ok(account) => (*account, *default, None),
             Err(failure) => (before.clone(), DefaultMark::Unchanged, Some(failure)),
         };
         self.append(Outcome::Account { account, default, failure }, Vec::new())

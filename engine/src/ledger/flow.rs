@@ -29,14 +29,14 @@ pub enum Effect {
     /// Ask the payer to hold the money.
     Hold(AccountId, Money),
     /// Ask an account to decide a change of its settings.
-    Change(UpdateAccount),
+    Change(Box<UpdateAccount>),
     /// Ask an account that is not there yet to be this one.
     Open(Box<Account>),
     /// Hand the entry to the journal. Nothing stops the command any more.
     Append(Box<Entry>),
 }
 
-/// An answer.
+/// An answer. Rare large parts are boxed: every message to a payment is as large as the largest.
 #[derive(Debug)]
 pub enum Event {
     /// Begin.
@@ -44,11 +44,11 @@ pub enum Event {
     /// From the risk rules.
     Assessed(Verdict),
     /// From the desk, in the order asked.
-    Quoted(Result<SmallVec<[PairPrice; 2]>, Failure>),
+    Quoted(Result<Vec<Box<PairPrice>>, Failure>),
     /// From an account that was asked to expect, hold or open.
     Granted(Result<(), Failure>),
     /// From an account that was asked to change: its settings afterwards.
-    Changed(Result<Account, Failure>),
+    Changed(Result<Box<Account>, Failure>),
 }
 
 /// An account that may take part, as known when the command was accepted.

@@ -217,7 +217,7 @@ impl PaymentFlow {
         self.try_candidate()
     }
 
-    fn quoted(&mut self, prices: &[PairPrice]) -> Effect {
+    fn quoted(&mut self, prices: &[Box<PairPrice>]) -> Effect {
         let one_book = prices.windows(2).all(|two| match two {
             [a, b] => a.book_version == b.book_version,
             _ => true,
@@ -238,7 +238,7 @@ impl PaymentFlow {
 
     /// `debit = up(amount x ask)`, `credit = down(amount x bid)`, identity where equal; one conversion at mid where
     /// payer and payee hold one currency and the amount is in another.
-    fn plan_with(&self, prices: &[PairPrice]) -> Result<Plan, Failure> {
+    fn plan_with(&self, prices: &[Box<PairPrice>]) -> Result<Plan, Failure> {
         let amount = self.order.request.amount;
         let payer = self.order.candidates.get(self.candidate).map_or(amount.currency, |party| party.currency);
         let payee = self.order.payee.currency;
