@@ -14,7 +14,7 @@ use crate::{
         fx::FxPolicy,
         risk::{RiskPoints, RiskRules},
     },
-    money::{Currency, Money},
+    money::{Currency, Money, OwnerId},
 };
 
 /// The engine's settings. Units stand last in the names.
@@ -83,8 +83,8 @@ pub struct FxConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RiskConfig {
-    /// The most one payment may be, by currency code, as decimal text; a currency not listed has no maximum.
-    pub amount_max: BTreeMap<String, String>,
+    /// The most one payment may be, one text a currency, such as "USD 50000.00"; one not listed has no maximum.
+    pub amount_max: Vec<String>,
     /// Payments per customer and minute before the velocity rule fires.
     pub velocity_per_minute_max: u32,
     /// Declines per customer and ten minutes before the declines rule fires.
@@ -159,15 +159,9 @@ impl Default for FxConfig {
 
 impl Default for RiskConfig {
     fn default() -> Self {
-        let amounts = [
-            ("USD", "50000.00"),
-            ("EUR", "50000.00"),
-            ("SGD", "70000.00"),
-            ("JPY", "7500000"),
-            ("IDR", "800000000.00"),
-        ];
+        let amounts = ["USD 50000.00", "EUR 50000.00", "SGD 70000.00", "JPY 7500000", "IDR 800000000.00"];
         Self {
-            amount_max: amounts.map(|(code, max)| (code.to_owned(), max.to_owned())).into(),
+            amount_max: amounts.map(str::to_owned).into(),
             velocity_per_minute_max: 6_000,
             recent_declines_max: 50,
             blocked_ids: BTreeSet::new(),
@@ -216,6 +210,16 @@ impl EngineConfig {
         range("risk.tracked_customers_max", self.risk.tracked_customers_max as u64, 1, 1 << 24)?;
         range("risk.reject_score", u64::from(self.risk.reject_score), 1, 100)?;
         range("risk.review_score", u64::from(self.risk.review_score), 1, u64::from(self.risk.reject_score))?;
+        for (key, points) in [
+            ("risk.amount_points", self.risk.amount_points),
+            ("risk.velocity_points", self.risk.velocity_points),
+            ("risk.blocked_points", self.risk.blocked_points),
+            ("risk.country_mismatch_points", self.risk.country_mismatch_points),
+            ("risk.declines_points", self.risk.declines_points),
+        ] {
+            range(key, u64::from(points), 0, 100)?;
+        }
+        OwnerId::parse(&self.house_owner).map_err(|rule| error("house_owner", &self.house_owner, &rule.to_string()))?;
         self.risk_rules().map(|_| ())
     }
 
@@ -233,10 +237,11 @@ impl EngineConfig {
     pub fn risk_rules(&self) -> Result<RiskRules, ConfigError> {
         let risk = &self.risk;
         let mut amount_max = BTreeMap::new();
-        for (code, text) in &risk.amount_max {
-            let key = format!("risk.amount_max.{code}");
-            let currency = Currency::from_code(code).map_err(|e| error(&key, code, &e.to_string()))?;
-            let money = Money::parse_positive(text, currency).map_err(|e| error(&key, text, &e.to_string()))?;
+        for text in &risk.amount_max {
+            let wrong = |rule: String| error("risk.amount_max", text, &format!("\"USD 50000.00\"; the value {rule}"));
+            let (code, amount) = text.split_once(' ').ok_or_else(|| wrong("has no space".into()))?;
+            let currency = Currency::from_code(code).map_err(|e| wrong(e.to_string()))?;
+            let money = Money::parse_positive(amount, currency).map_err(|e| wrong(e.to_string()))?;
             amount_max.insert(currency.numeric(), money);
         }
         Ok(RiskRules {
@@ -278,7 +283,7 @@ mod tests {
         let said = config.check().expect_err("not allowed").to_string();
         assert_eq!(said, "engine.arbiters is 0; allowed: 1 to 64");
         let mut config = EngineConfig::default();
-        config.risk.amount_max.insert("USD".into(), "1.005".into());
-        assert!(config.check().expect_err("not allowed").to_string().contains("risk.amount_max.USD is 1.005"));
+        config.risk.amount_max = vec!["USD 1.005".into()];
+        assert!(config.check().expect_err("not allowed").to_string().contains("risk.amount_max is USD 1.005"));
     }
 }

@@ -213,6 +213,8 @@ impl Drop for Live {
 pub struct EngineCells {
     /// Payments that captured.
     pub captured: AtomicU64,
+    /// Payments that were declined.
+    pub failed: AtomicU64,
     /// Commands that were declined, by [`FailureCode::ALL`].
     pub declined: [AtomicU64; FailureCode::ALL.len()],
     /// Answers that were replays.

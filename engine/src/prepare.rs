@@ -2,6 +2,8 @@
 //!
 //! What is unknown is refused here (NOT_FOUND, never recorded); what depends on state is left to the flow.
 
+use std::time::Duration;
+
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
@@ -209,7 +211,9 @@ impl Engine {
         if let Some(destination) = &reserve.destination {
             self.known(tenant, destination).await?;
         }
-        Ok(Found::new(Subject::Request, party.owner, smallvec![account]))
+        let default = Duration::from_secs(self.0.config.reservation_default_s);
+        let until = self.0.clock.now().plus(reserve.expires_in.unwrap_or(default));
+        Ok(Found::new(Subject::Until(until), party.owner, smallvec![account]))
     }
 
     async fn find_to_capture(

@@ -8,7 +8,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use arus_engine::{
     index::memory::{MemoryIndex, STEPS},
-    journal::{Head, JournalError, audit, disk::Disk, recovery},
+    journal::{Head, JournalError, audit, disk::Disk, memory::MemoryDisk, recovery},
     money::Lsn,
 };
 use support::{Acknowledged, Reference, World, client, command};
@@ -44,11 +44,7 @@ fn reference(disk: &dyn Disk) -> (Reference, Head) {
     (reference, walked.expect("the journal is whole").head)
 }
 
-async fn check_recovery(
-    disk: arus_engine::journal::memory::MemoryDisk,
-    clock: &arus_engine::clock::Clock,
-    told: &Acknowledged,
-) {
+async fn check_recovery(disk: MemoryDisk, clock: &arus_engine::clock::Clock, told: &Acknowledged) {
     let mut world = World::on(disk, MemoryIndex::new(), clock.clone());
     world.settle().await;
     let (reference, head) = reference(&world.disk);
@@ -75,7 +71,7 @@ async fn check_recovery(
 #[test]
 fn what_was_acknowledged_survives_a_crash_at_every_commit_point() {
     actix::System::new().block_on(async {
-        let mut points = 0;
+        let (mut points, mut rotated) = (0, 0);
         for fail_at in 1.. {
             let seed = 100 + fail_at;
             let (world, told) = run_until(seed, fail_at).await;
@@ -91,12 +87,14 @@ fn what_was_acknowledged_survives_a_crash_at_every_commit_point() {
                 check_recovery(world.disk.crash(keep), &world.clock, &told).await;
             }
             points += 1;
+            rotated += usize::from(world.disk.list().expect("a folder").len() > 2);
             if !failed {
                 assert_eq!(told.lock().expect("no panic").len() as u64, CLIENTS * REQUESTS);
                 break;
             }
         }
         assert!(points > 10, "only {points} commit points were tried");
+        assert!(rotated >= 2, "no crash fell on a journal of several segments");
     });
 }
 
@@ -138,7 +136,17 @@ fn an_index_that_fails_between_any_two_steps_loses_nothing() {
 #[test]
 fn corruption_is_refused_with_segment_and_offset() {
     actix::System::new().block_on(async {
-        let (world, _) = run_until(5, u64::MAX / 2).await;
+        // A sealed segment, and no index yet: the start reads it and refuses.
+        let (sealed, _) = run_until(5, u64::MAX / 2).await;
+        let disk = sealed.disk.crash(|_, _| false);
+        disk.flip("00000001.seg", 4096 + 150);
+        let start = World::try_on(disk, MemoryIndex::new(), sealed.clock.clone());
+        let said = start.err().expect("it is refused").to_string();
+        assert!(said.contains("00000001.seg offset 4096"), "{said}");
+        // One open segment with all blocks in it.
+        let config = arus_engine::config::EngineConfig { segment_bytes: 1 << 20, ..support::config() };
+        let mut world = World::with(MemoryDisk::new(), MemoryIndex::new(), sealed.clock.clone(), config);
+        world.seed().await;
         let disk = world.disk.crash(|_, _| false);
         // The first block: valid ones follow, so this is no torn tail.
         disk.flip("00000001.seg", 4096 + 150);
@@ -150,7 +158,7 @@ fn corruption_is_refused_with_segment_and_offset() {
         }
         // The last block is torn unless the index covers it.
         let (_, head) = reference(&world.disk);
-        let last = |disk: &arus_engine::journal::memory::MemoryDisk| {
+        let last = |disk: &MemoryDisk| {
             let mut last = 0;
             let mut at = 4096_usize;
             audit::walk(disk, |block, _| {

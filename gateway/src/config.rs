@@ -11,6 +11,9 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
+/// The keys that stand at the top.
+const TOP_KEYS: [&str; 6] = ["data_dir", "log", "listen", "grpc", "drain_max_s", "engine"];
+
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -151,29 +154,45 @@ impl Settings {
             anyhow::ensure!(file.is_file(), "config file {} does not exist", file.display());
             figment = figment.merge(Toml::file_exact(file));
         }
-        figment = figment.merge(Env::prefixed("ARUS_").split("__"));
+        // Other variables may begin so too (a Kubernetes service sets ARUS_PORT): only our own keys count.
+        let env = Env::prefixed("ARUS_").filter(|key| {
+            let key = key.as_str().to_ascii_lowercase();
+            TOP_KEYS.iter().any(|top| key == *top || key.starts_with(&format!("{top}__")))
+        });
+        figment = figment.merge(env.split("__"));
         for flag in flags {
             let (key, value) = flag
                 .split_once('=')
                 .ok_or_else(|| anyhow::anyhow!("--set {flag} must be KEY=VALUE, such as engine.arbiters=4"))?;
+            if key == "data_dir" {
+                figment = figment.merge((key, value));
+                continue;
+            }
             // A value is TOML where it reads as TOML (numbers, booleans, arrays), else plain text.
             let value = value.parse::<figment::value::Value>().unwrap_or_else(|_| value.to_owned().into());
             figment = figment.merge((key, value));
         }
         let settings: Self = figment.extract().map_err(|error| anyhow::anyhow!("configuration: {error}"))?;
         settings.engine.check()?;
-        anyhow::ensure!(
-            (1..=64).contains(&settings.grpc.threads),
-            "grpc.threads is {}; allowed: 1 to 64",
-            settings.grpc.threads
-        );
-        anyhow::ensure!(
-            (1_024..=64 << 20).contains(&settings.grpc.message_bytes_max),
-            "grpc.message_bytes_max is {}; allowed: 1024 to {}",
-            settings.grpc.message_bytes_max,
-            64 << 20
-        );
+        settings.check()?;
         Ok(settings)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let grpc = &self.grpc;
+        for (key, value, min, max) in [
+            ("grpc.threads", grpc.threads as u64, 1, 64),
+            ("grpc.message_bytes_max", grpc.message_bytes_max as u64, 1 << 10, 64 << 20),
+            ("grpc.streams_per_connection_max", u64::from(grpc.streams_per_connection_max), 1, 1 << 20),
+            ("grpc.header_bytes_max", u64::from(grpc.header_bytes_max), 1 << 10, 1 << 20),
+            ("drain_max_s", self.drain_max_s, 1, 3_600),
+        ] {
+            anyhow::ensure!((min..=max).contains(&value), "{key} is {value}; allowed: {min} to {max}");
+        }
+        tracing_subscriber::EnvFilter::try_new(&self.log.level).map_err(|error| {
+            anyhow::anyhow!("log.level is {}; allowed: info, or info,arus=debug: {error}", self.log.level)
+        })?;
+        Ok(())
     }
 }
 

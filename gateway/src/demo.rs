@@ -20,6 +20,7 @@ use crate::{
 pub async fn run(engine: &Engine, addresses: &Addresses) -> anyhow::Result<()> {
     let made = world::seed(engine).await?;
     let base = world::sample_rates()?;
+    world::refill(engine).await?;
     world::publish(engine, base.clone()).await?;
     tokio::spawn(feed::run(engine.clone(), base));
     let world = if made { "seeded: " } else { "found: " };

@@ -11,9 +11,9 @@ use arus_engine::{
         disk::{Access, RealDisk},
         recovery,
     },
-    ledger::entry::Committed,
+    ledger::{entry::Committed, request::Notes},
     money::{Lsn, OpId},
-    runtime::data_dir::DataDir,
+    runtime::data_dir::{Beside, DataDir},
 };
 
 /// Memory for the index while its rows are read, in bytes.
@@ -21,10 +21,7 @@ const INDEX_CACHE_BYTES: u64 = 16 << 20;
 
 /// The text about one entry.
 pub fn run(data_dir: &Path, what: &str) -> anyhow::Result<String> {
-    // With the lock nobody else writes, so the index can be opened; without it a server is running.
-    let locked = DataDir::open(data_dir).ok();
-    let read_only = if locked.is_some() { None } else { Some(DataDir::open_read_only(data_dir)?) };
-    let dir = locked.as_ref().or(read_only.as_ref()).context("no data directory")?;
+    let (dir, beside) = DataDir::open_read_only(data_dir)?;
     let disk = RealDisk::open(&dir.journal(), Access::ReadOnly)?;
     let (head, block, lsn) = match (what.parse::<u64>(), OpId::parse(what)) {
         (Ok(lsn), _) => {
@@ -38,9 +35,12 @@ pub fn run(data_dir: &Path, what: &str) -> anyhow::Result<String> {
     let committed = block.get(lsn).context("the block does not hold the entry")?;
     let mut text = String::new();
     describe(&mut text, &head, &committed)?;
-    match &locked {
-        Some(dir) => index_rows(&mut text, &FjallIndex::open(&dir.index(), INDEX_CACHE_BYTES)?, dir, &committed)?,
-        None => writeln!(text, "index     not read: a running server holds it (stop it to see the rows)")?,
+    match beside {
+        Beside::Server => writeln!(text, "index     not read: a running server holds it (stop it to see the rows)")?,
+        Beside::NoServer if !dir.index().exists() => writeln!(text, "index     is missing; the next start builds it")?,
+        Beside::NoServer => {
+            index_rows(&mut text, &FjallIndex::open(&dir.index(), INDEX_CACHE_BYTES)?, &dir, &committed)?;
+        }
     }
     Ok(text)
 }
@@ -79,6 +79,9 @@ fn describe(text: &mut String, head: &BlockHead, committed: &Committed) -> anyho
     writeln!(text, "key       tx_id {}", entry.tx_id)?;
     writeln!(text, "id        {}", entry.op)?;
     writeln!(text, "request   {:#?}", entry.request)?;
+    if entry.notes != Notes::default() {
+        writeln!(text, "notes     {:#?}", entry.notes)?;
+    }
     writeln!(text, "outcome   {:#?}", entry.outcome)?;
     if entry.postings.is_empty() {
         writeln!(text, "postings  none: nothing moved")?;

@@ -4,7 +4,6 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -25,7 +24,7 @@ use prometheus_client::{
 };
 use tokio::net::TcpListener;
 
-use crate::observe::ServiceCells;
+use crate::observe::{ServiceCells, code_name};
 
 /// How many accounts the hot list names at most.
 const HOT_ACCOUNTS_MAX: usize = 10;
@@ -50,10 +49,14 @@ pub fn registry(part: Part, engine: Engine, service: Arc<ServiceCells>) -> Regis
     registry
 }
 
-/// Serves `/metrics` until the listener's task is dropped.
-pub async fn serve(listener: TcpListener, registry: Registry) -> std::io::Result<()> {
+/// Serves `/metrics` until it is stopped.
+pub async fn serve(
+    listener: TcpListener,
+    registry: Registry,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
     let app = Router::new().route("/metrics", get(scrape)).with_state(Arc::new(registry));
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
+    axum::serve(listener, app).with_graceful_shutdown(stopped).await
 }
 
 async fn scrape(State(registry): State<Arc<Registry>>) -> impl IntoResponse {
@@ -109,7 +112,7 @@ impl Cells {
         let mut family = e.encode_descriptor("rpc_requests", "RPCs by method and code", None, MetricType::Counter)?;
         for method in self.service.methods() {
             for (code, count) in method.codes() {
-                let labels = [("method", method.name.to_owned()), ("code", format!("{code:?}"))];
+                let labels = [("method", method.name.to_owned()), ("code", code_name(code).to_owned())];
                 let labels = labels.as_slice();
                 family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
@@ -125,8 +128,8 @@ impl Cells {
 
     fn payments(&self, e: &mut DescriptorEncoder<'_>) -> Encoded {
         let cells = self.engine.cells();
-        let captured = read(&cells.captured);
-        labelled(e, "payments", "Payments by status", "status", [("CAPTURED", captured)])?;
+        let by_status = [("CAPTURED", read(&cells.captured)), ("FAILED", read(&cells.failed))];
+        labelled(e, "payments", "Payments by status", "status", by_status)?;
         let declined = FailureCode::ALL.iter().zip(&cells.declined).map(|(code, cell)| (code.name(), read(cell)));
         labelled(e, "declined", "Declined commands by failure code", "code", declined)?;
         counter(e, "replayed", "Answers given again under their tx_id", read(&cells.replayed))?;

@@ -81,8 +81,10 @@ pub async fn rpc<T>(
         if let Err(status) = &result
             && matches!(status.code(), Code::Internal | Code::Unknown | Code::DataLoss)
         {
-            tracing::error!(code = %status.code(), error = status.message(), "an rpc failed inside the server");
+            tracing::error!(code = code_name(status.code()), "an rpc failed inside the server");
         }
+        let code = code_name(result.as_ref().err().map_or(Code::Ok, Status::code));
+        tracing::debug!(code, took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX), "answered");
         result
     }
     .instrument(span)
@@ -100,6 +102,29 @@ pub async fn rpc<T>(
             id.and_then(|id| status.metadata_mut().insert(REQUEST_ID, id));
             Err(status)
         }
+    }
+}
+
+/// A code as gRPC spells it.
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 

@@ -68,25 +68,25 @@ impl Servers {
         let service = Payments { engine: engine.clone(), cells: Arc::clone(&of) };
         let service = PaymentsServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
         let payments = serve(&mut tasks, &mut reporters, &stop, listen.payments, limits, service).await?;
-        let m1 = scrape(&mut tasks, listen.payments_metrics, Part::Payments, &engine, of).await?;
+        let m1 = scrape(&mut tasks, &stop, listen.payments_metrics, Part::Payments, &engine, of).await?;
 
         let of = cells(&grpc::fx::METHODS);
         let service = Fx { engine: engine.clone(), cells: Arc::clone(&of) };
         let service = FxServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
         let fx = serve(&mut tasks, &mut reporters, &stop, listen.fx, limits, service).await?;
-        let m2 = scrape(&mut tasks, listen.fx_metrics, Part::Fx, &engine, of).await?;
+        let m2 = scrape(&mut tasks, &stop, listen.fx_metrics, Part::Fx, &engine, of).await?;
 
         let of = cells(&grpc::wallet::METHODS);
         let service = Wallets { engine: engine.clone(), cells: Arc::clone(&of) };
         let service = WalletServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
         let wallet = serve(&mut tasks, &mut reporters, &stop, listen.wallet, limits, service).await?;
-        let m3 = scrape(&mut tasks, listen.wallet_metrics, Part::Wallet, &engine, of).await?;
+        let m3 = scrape(&mut tasks, &stop, listen.wallet_metrics, Part::Wallet, &engine, of).await?;
 
         let of = cells(&grpc::risk::METHODS);
         let service = Risk { engine: engine.clone(), cells: Arc::clone(&of) };
         let service = RiskServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
         let risk = serve(&mut tasks, &mut reporters, &stop, listen.risk, limits, service).await?;
-        let m4 = scrape(&mut tasks, listen.risk_metrics, Part::Risk, &engine, of).await?;
+        let m4 = scrape(&mut tasks, &stop, listen.risk_metrics, Part::Risk, &engine, of).await?;
 
         tasks.spawn(follow_health(engine.clone(), reporters.clone(), stop.subscribe()));
         let addresses = Addresses { payments, fx, wallet, risk, metrics: [m1, m2, m3, m4] };
@@ -141,8 +141,13 @@ where
     let (listener, bound) = bind(address).await?;
     let (reporter, health) = tonic_health::server::health_reporter();
     reporters.push((reporter, S::NAME));
-    let reflection =
-        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name(S::NAME)
+            .with_service_name("grpc.health.v1.Health")
+    };
     let routes = Routes::new(service)
         .add_service(health)
         .add_service(reflection().build_v1()?)
@@ -168,6 +173,7 @@ where
 
 async fn scrape(
     tasks: &mut JoinSet<anyhow::Result<()>>,
+    stop: &watch::Sender<bool>,
     address: SocketAddr,
     part: Part,
     engine: &Engine,
@@ -175,7 +181,12 @@ async fn scrape(
 ) -> anyhow::Result<SocketAddr> {
     let (listener, bound) = bind(address).await?;
     let registry = metrics::registry(part, engine.clone(), cells);
-    tasks.spawn(async move { Ok(metrics::serve(listener, registry).await?) });
+    let mut stopped = stop.subscribe();
+    let signal = async move {
+        // The sender going away is a stop as well.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    tasks.spawn(async move { Ok(metrics::serve(listener, registry, signal).await?) });
     Ok(bound)
 }
 

@@ -7,13 +7,16 @@ use arus_proto::codec::ERROR_DOMAIN;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+/// How many bad fields a status lists: all of it travels in headers, which clients bound at 8 to 16 KiB.
+const VIOLATIONS_MAX: usize = 20;
+
 /// Code, `ErrorInfo` and what else helps: field violations, a pause, the thing that is missing.
 pub fn status(refusal: &Refusal) -> Status {
     let mut details = ErrorDetails::new();
     let mut metadata = HashMap::new();
     let (code, reason) = match refusal {
         Refusal::Invalid(fields) => {
-            for field in fields {
+            for field in fields.iter().take(VIOLATIONS_MAX) {
                 details.add_bad_request_violation(&field.field, &field.rule);
             }
             (Code::InvalidArgument, "INVALID_REQUEST")
@@ -38,7 +41,29 @@ pub fn status(refusal: &Refusal) -> Status {
         Refusal::Internal(_) => (Code::Internal, "INTERNAL"),
     };
     details.set_error_info(reason, ERROR_DOMAIN, metadata);
-    Status::with_error_details(code, refusal.to_string(), details)
+    Status::with_error_details(code, message(refusal), details)
+}
+
+/// For people. What is wrong inside is the log's business; what is wrong with many fields is in the details.
+fn message(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Internal(why) => {
+            tracing::error!(why, "a request failed inside the server");
+            "internal error; the server's log says more under this request's id".to_owned()
+        }
+        Refusal::Invalid(fields) if fields.len() > VIOLATIONS_MAX => {
+            format!("invalid request: {} fields are bad, the first {VIOLATIONS_MAX} are listed", fields.len())
+        }
+        Refusal::Invalid(fields) => {
+            let names: Vec<_> = fields.iter().map(|field| field.field.as_str()).collect();
+            let first = fields.first().map_or("", |field| field.rule.as_str());
+            match names.as_slice() {
+                [name] => format!("invalid request: {name} {first}"),
+                _ => format!("invalid request: {}; see the details", names.join(", ")),
+            }
+        }
+        _ => refusal.to_string(),
+    }
 }
 
 /// What a later build fills in: UNIMPLEMENTED naming the method or field, never a made-up result (P9).

@@ -23,6 +23,8 @@ const MERCHANTS: u32 = 20;
 /// Currencies with what a new account holds, in major units.
 const CURRENCIES: [(&str, &str); 5] =
     [("IDR", "150000000"), ("SGD", "12000"), ("USD", "9000"), ("EUR", "8500"), ("JPY", "1400000")];
+/// The accounts of `CUST-1`, whose default is IDR.
+const FIRST_CUSTOMER: [Funded; 2] = [("IDR", "150000000"), ("SGD", "12000")];
 /// The currencies that the demo's feed keeps moving against the euro.
 const FEED: [&str; 9] = ["USD", "JPY", "GBP", "CHF", "AUD", "IDR", "SGD", "INR", "MYR"];
 /// Commands in flight while seeding.
@@ -30,8 +32,9 @@ const SEEDING: usize = 256;
 
 /// Makes the world unless it is there; says whether it was made.
 pub async fn seed(engine: &Engine) -> anyhow::Result<bool> {
-    let last = OwnerId::parse(&format!("CUST-{CUSTOMERS:04}"))?;
-    if engine.owner(TENANT, &last).await.is_ok() {
+    let [.., (code, _)] = FIRST_CUSTOMER;
+    let last = engine.account(TENANT, &account_id("CUST-1", code)?).await;
+    if last.is_ok_and(|view| view.account.credits_posted > 0) {
         return Ok(false);
     }
     let mut tasks = JoinSet::new();
@@ -49,6 +52,10 @@ pub async fn seed(engine: &Engine) -> anyhow::Result<bool> {
     while let Some(done) = tasks.join_next().await {
         done??;
     }
+    // Last, so that a world half made is made whole by the next start.
+    for (code, amount) in FIRST_CUSTOMER {
+        open_and_fund(engine, "CUST-1", code, amount).await?;
+    }
     Ok(true)
 }
 
@@ -57,7 +64,6 @@ type Funded = (&'static str, &'static str);
 /// Everybody, with the currencies of their accounts; the first is the default.
 fn owners() -> impl Iterator<Item = (String, Vec<Funded>)> {
     let [idr, sgd, usd, eur, jpy] = CURRENCIES;
-    let first = ("CUST-1".to_owned(), vec![idr, sgd]);
     let customers = (1..=CUSTOMERS).map(move |n| {
         let mine = match n % 5 {
             0 => vec![idr, sgd, usd],
@@ -73,7 +79,7 @@ fn owners() -> impl Iterator<Item = (String, Vec<Funded>)> {
         let mine = if n == 1 { vec![usd, idr, sgd, eur, jpy] } else { vec![usd, if n % 2 == 0 { idr } else { sgd }] };
         (format!("MERCH-{n:03}"), mine.into_iter().map(none).collect())
     });
-    [first].into_iter().chain(customers).chain(merchants)
+    customers.chain(merchants)
 }
 
 /// The id of an owner's account in a currency: `acct-CUST-1-IDR`.
@@ -105,6 +111,13 @@ async fn submit(engine: &Engine, tx_id: &str, request: Request) -> anyhow::Resul
     let failure = reply.committed.entry.failure();
     ensure!(failure.is_none(), "seeding {tx_id} was declined: {failure:?}");
     Ok(())
+}
+
+/// Gives `CUST-1` what one start of the demo spends, so that it never runs dry.
+pub async fn refill(engine: &Engine) -> anyhow::Result<()> {
+    let amount = Money::parse("10000000", Currency::from_code("IDR")?)?;
+    let refill = Request::Deposit(Transfer { account: account_id("CUST-1", "IDR")?, amount });
+    submit(engine, &format!("demo-refill-{}", engine.clock().new_id()), refill).await
 }
 
 /// The sample's newest rates against the euro, of the currencies the feed moves.

@@ -121,9 +121,7 @@ async fn every_acknowledged_payment_survives_kill_9_exactly_once() {
         check(&mut process.clients().await, &sent).await;
     }
     process.kill_9();
-    for check in arus::verify::run(&data).expect("it runs") {
-        assert!(check.outcome.is_ok(), "{}: {:?}", check.name, check.outcome);
-    }
+    support::assert_verified(&data);
 }
 
 /// Every acknowledged key is there; an unacknowledged one is there or not; the balances are exactly those that are.

@@ -407,7 +407,5 @@ async fn the_default_account_can_be_changed_and_withdrawals_check_funds() {
     let next = c.pay(payment("p2", "budi", "USD", "10.00", "")).await.expect("decided");
     assert_eq!(next.source_account, "budi-sgd", "the default survives");
     let dir = server.stop().await;
-    for check in arus::verify::run(dir.path()).expect("it runs") {
-        assert!(check.outcome.is_ok(), "{}: {:?}", check.name, check.outcome);
-    }
+    support::assert_verified(dir.path());
 }

@@ -142,7 +142,7 @@ async fn metrics_are_prometheus_text_and_count_what_happened() {
     c.pay(payment("m", "ann", "USD", "1.00", "shop-usd")).await.expect("decided");
     let text = scrape(server.addresses.metrics[0]).await;
     assert!(text.contains("arus_payments_total{status=\"CAPTURED\"} 1\n"), "{text}");
-    assert!(text.contains("arus_rpc_requests_total{method=\"CreatePayment\",code=\"Ok\"} 1\n"), "{text}");
+    assert!(text.contains("arus_rpc_requests_total{method=\"CreatePayment\",code=\"OK\"} 1\n"), "{text}");
     assert!(text.contains("arus_rpc_seconds_bucket{le=\"+Inf\",method=\"CreatePayment\"} 1\n"), "{text}");
     assert!(text.contains("arus_actor_mailbox_depth{kind=\"payment\"}"), "{text}");
     assert!(text.ends_with("# EOF\n"));

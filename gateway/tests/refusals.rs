@@ -82,7 +82,11 @@ async fn malformed_requests_name_every_bad_field() {
     };
     assert_eq!(bad_fields(&c.wallet.reserve(reserve).await.expect_err("too long")), ["expires_in"]);
     let list = ListEntriesRequest { account_id: "ann-usd".into(), page_size: -1, page_token: "nonsense".into() };
-    assert_eq!(bad_fields(&c.wallet.list_entries(list).await.expect_err("page")), ["page_size"]);
+    assert_eq!(bad_fields(&c.wallet.list_entries(list).await.expect_err("page")), ["page_size", "page_token"]);
+    // However many fields are bad, the answer fits the headers of any client.
+    let metadata = (0..50).map(|n| (format!("key-{n}"), "v".repeat(501))).collect();
+    let long = CreatePaymentRequest { metadata, ..payment("bad", "ann", "USD", "1", "shop-usd") };
+    assert_eq!(bad_fields(&c.pay(long).await.expect_err("too long")).len(), 20);
     // Nothing was recorded, so the key is still free; nothing moved and nothing is held.
     let account = c.account("ann-usd").await;
     assert_eq!((account.available, account.balance), (Some(money("USD", "100.00")), Some(money("USD", "100.00"))));

@@ -69,8 +69,11 @@ impl HandOver {
                 self.settle_shared(&committed, owner.as_ref());
             }
         }
-        let captured = block.entries.iter().filter(|entry| entry.payment().is_some() && entry.failure().is_none());
-        self.count(captured.count() as u64, waiting.len() as u64, commit.bytes as u64, commit.sync_time);
+        for entry in block.entries.iter().filter(|entry| entry.payment().is_some()) {
+            let cell = if entry.failure().is_none() { &self.cells.captured } else { &self.cells.failed };
+            cell.fetch_add(1, Ordering::Relaxed);
+        }
+        self.count(waiting.len() as u64, commit.bytes as u64, commit.sync_time);
         for (committed, payment) in block.committed().zip(waiting) {
             payment.send(PaymentMessage::Committed(committed.lsn, committed.at));
         }
@@ -87,9 +90,8 @@ impl HandOver {
         }
     }
 
-    fn count(&self, captured: u64, entries: u64, bytes: u64, sync_time: std::time::Duration) {
+    fn count(&self, entries: u64, bytes: u64, sync_time: std::time::Duration) {
         let cells = &self.cells;
-        cells.captured.fetch_add(captured, Ordering::Relaxed);
         cells.blocks.fetch_add(1, Ordering::Relaxed);
         cells.entries.fetch_add(entries, Ordering::Relaxed);
         cells.bytes.fetch_add(bytes, Ordering::Relaxed);

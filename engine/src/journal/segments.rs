@@ -121,6 +121,7 @@ impl Segments {
         spare: Arc<Spare>,
     ) -> Self {
         let segment_bytes = spare.segment_bytes;
+        spare.note_fill(offset);
         Self { disk, shared, current, offset, head, segment_bytes, spare, buffer: Vec::new(), poisoned: None }
     }
 

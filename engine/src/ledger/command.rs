@@ -35,6 +35,8 @@ pub struct CommandOrder {
 pub enum Subject {
     /// Only what the request names.
     Request,
+    /// A reservation to be made, with the time it ends.
+    Until(Timestamp),
     /// An account to be opened; `Err` where the owner may not have another.
     NewAccount(Result<Account, Failure>, DefaultMark),
     /// The account that is updated, for the record of a decline.
@@ -75,7 +77,7 @@ impl CommandFlow {
             (Request::UpdateAccount(update), _) => Effect::Change(Box::new(update.clone())),
             (Request::OpenAccount(_), Subject::NewAccount(Ok(account), _)) => Effect::Open(Box::new(account.clone())),
             (Request::Capture(capture), Subject::Reservation(reservation, Some(payee))) => {
-                match reservation.check_capture(capture.amount) {
+                match reservation.check_capture(capture.amount, self.order.now) {
                     Ok(_) if *payee == reservation.account => {
                         let message = format!("account {payee} cannot pay itself");
                         self.decide(Err(Failure::new(FailureCode::SameAccount, message)))
@@ -101,9 +103,12 @@ impl CommandFlow {
         let (outcome, postings) = match (&self.order.request, &self.order.subject) {
             (Request::Deposit(transfer), _) => transferred(granted, transfer, PostingKind::Debit, PostingKind::Credit),
             (Request::Withdraw(transfer), _) => transferred(granted, transfer, PostingKind::Credit, PostingKind::Debit),
-            (Request::Reserve(reserve), _) => reserved(granted, self.order.op, reserve, self.order.now),
+            (Request::Reserve(reserve), Subject::Until(expires_at)) => {
+                let reservation = Reservation::new(self.order.op, reserve, self.order.now, *expires_at);
+                reserved(granted, reservation, reserve)
+            }
             (Request::Capture(capture), Subject::Reservation(before, payee)) => {
-                captured(granted, before, capture, payee.as_ref())
+                captured(granted, before, capture, (payee.as_ref(), self.order.now))
             }
             (Request::Release(_), Subject::Reservation(before, _)) => stepped(before, before.end(End::Released)),
             (Request::Expire(_), Subject::Reservation(before, _)) => stepped(before, before.end(End::Expired)),
@@ -152,8 +157,7 @@ fn transferred(granted: Result<(), Failure>, transfer: &Transfer, world: Posting
     }
 }
 
-fn reserved(granted: Result<(), Failure>, op: OpId, request: &Reserve, now: Timestamp) -> Decided {
-    let reservation = Reservation::new(op, request, now);
+fn reserved(granted: Result<(), Failure>, reservation: Reservation, request: &Reserve) -> Decided {
     match granted {
         Err(failure) => {
             (Outcome::Reservation { reservation: reservation.failed(), failure: Some(failure) }, Vec::new())
@@ -170,10 +174,10 @@ fn captured(
     granted: Result<(), Failure>,
     before: &Reservation,
     capture: &Capture,
-    payee: Option<&AccountId>,
+    (payee, now): (Option<&AccountId>, Timestamp),
 ) -> Decided {
     let step = granted.and_then(|()| {
-        let amount = before.check_capture(capture.amount)?;
+        let amount = before.check_capture(capture.amount, now)?;
         let payee = payee
             .cloned()
             .ok_or_else(|| Failure::new(FailureCode::ReservationNotActive, "the capture names no account to credit"))?;

@@ -105,8 +105,8 @@ pub struct Reserve {
     pub amount: Money,
     /// Whom captures credit, unless they name another.
     pub destination: Option<AccountId>,
-    /// How long it lasts.
-    pub expires_in: Duration,
+    /// How long it lasts; the configured time if not named.
+    pub expires_in: Option<Duration>,
 }
 
 /// See [`Request::Capture`].

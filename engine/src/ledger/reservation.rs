@@ -61,7 +61,7 @@ pub type Step = (Reservation, Vec<Posting>);
 
 impl Reservation {
     /// What a Reserve decided at `now` makes.
-    pub fn new(id: OpId, request: &Reserve, now: Timestamp) -> Self {
+    pub fn new(id: OpId, request: &Reserve, now: Timestamp, expires_at: Timestamp) -> Self {
         Self {
             id,
             account: request.account.clone(),
@@ -70,7 +70,7 @@ impl Reservation {
             captured: Money::zero(request.amount.currency),
             remaining: request.amount,
             status: ReservationStatus::Active,
-            expires_at: now.plus(request.expires_in),
+            expires_at,
             held_on: now.utc_day(),
         }
     }
@@ -88,9 +88,13 @@ impl Reservation {
         self.status == ReservationStatus::Active
     }
 
-    /// How much a capture of `amount` (or of all that is left) takes.
-    pub fn check_capture(&self, amount: Option<Money>) -> Result<Money, Failure> {
+    /// How much a capture of `amount` (or of all that is left) takes at `now`.
+    pub fn check_capture(&self, amount: Option<Money>, now: Timestamp) -> Result<Money, Failure> {
         self.check_active()?;
+        if now >= self.expires_at {
+            let message = format!("reservation {} has expired", self.id);
+            return Err(Failure::new(FailureCode::ReservationNotActive, message));
+        }
         let amount = amount.unwrap_or(self.remaining);
         match self.remaining.checked_sub(amount) {
             None => Err(Failure::new(
@@ -107,7 +111,7 @@ impl Reservation {
 
     /// Takes `amount` (checked by [`Reservation::check_capture`]) and credits it to `payee`.
     pub fn capture(&self, amount: Money, payee: AccountId, finality: Finality) -> Result<Step, Failure> {
-        let amount = self.check_capture(Some(amount))?;
+        self.check_active()?;
         let mut next = self.clone();
         let mut lines = vec![
             Posting::new(self.account.clone(), PostingKind::Settle, amount),

@@ -73,14 +73,20 @@ impl Money {
         Ok(money)
     }
 
-    /// Reads a decimal text exactly; zero and negative amounts are let through.
-    pub fn parse(text: &str, currency: Currency) -> Result<Self, AmountError> {
+    /// Whether a text is a plain decimal number, whatever its currency.
+    pub fn check_shape(text: &str) -> Result<(), AmountError> {
         let digits = text.strip_prefix('-').unwrap_or(text);
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
         let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
         if text.len() > AMOUNT_TEXT_MAX || !plain(whole) || !plain(fraction) {
             return Err(AmountError::Syntax);
         }
+        Ok(())
+    }
+
+    /// Reads a decimal text exactly; zero and negative amounts are let through.
+    pub fn parse(text: &str, currency: Currency) -> Result<Self, AmountError> {
+        Self::check_shape(text)?;
         let exponent = currency.exponent();
         let decimal = Decimal::from_str_exact(text).map_err(|_| AmountError::TooLarge)?;
         if decimal.scale() > exponent {

@@ -10,12 +10,22 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use crate::{clock::random_u64, idempotency::KeyHasher, recovery::StartError};
 
 const FORMAT_LINE: &str = "arus-data 1";
+
+/// Whether somebody else has the data directory open for writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// A server does.
+    Server,
+    /// Nobody does.
+    NoServer,
+}
 
 /// An opened data directory; the lock is held until it is dropped.
 pub struct DataDir {
@@ -51,9 +61,17 @@ impl DataDir {
         Self::read(path, Some(lock))
     }
 
-    /// Opens for reading only, beside a running server or without one.
-    pub fn open_read_only(path: &Path) -> Result<Self, StartError> {
-        Self::read(path, None)
+    /// Opens for reading only and creates nothing. Says whether a server is running on it; if none is, none can start
+    /// until this is dropped, so the index may be opened too.
+    pub fn open_read_only(path: &Path) -> Result<(Self, Beside), StartError> {
+        let error = |why: String| StartError::DataDir { path: path.display().to_string(), why };
+        let dir = Self::read(path, None)?;
+        let lock = File::open(path.join("LOCK")).map_err(|e| error(format!("its LOCK file cannot be opened: {e}")))?;
+        match lock.try_lock() {
+            Ok(()) => Ok((Self { _lock: Some(lock), ..dir }, Beside::NoServer)),
+            Err(TryLockError::WouldBlock) => Ok((dir, Beside::Server)),
+            Err(TryLockError::Error(e)) => Err(error(format!("cannot be locked: {e}"))),
+        }
     }
 
     fn read(path: &Path, lock: Option<File>) -> Result<Self, StartError> {
@@ -90,7 +108,8 @@ impl DataDir {
 
 fn create_format(path: &Path, format: &Path) -> std::io::Result<()> {
     let temporary = path.join("FORMAT.tmp");
-    let mut file = File::create(&temporary)?;
+    // It holds the secret that keys are hashed with.
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
     writeln!(file, "{FORMAT_LINE}\nkey {:016x}{:016x}", random_u64(), random_u64())?;
     file.sync_all()?;
     std::fs::rename(temporary, format)?;

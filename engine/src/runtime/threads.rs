@@ -110,6 +110,11 @@ impl Running {
             }
         };
         let spare = opened.segments.spare();
+        if spare.shortage().is_some()
+            && let Err(error) = spare.prepare()
+        {
+            tracing::warn!(%error, "the next journal segment cannot be prepared; writes are refused until it is");
+        }
         let (system, arbiters, system_thread) = start_arbiters(config.arbiters)?;
         let places = arbiters.iter().map(|arbiter| Place { arbiter: arbiter.clone(), order: Order::Direct }).collect();
         let pool = Pool::start(config.load_threads, config.load_queue_max);

@@ -26,6 +26,7 @@ use arus_engine::{
         time::Timestamp,
     },
     money::{AccountId, Currency, Money, OpId, OwnerId, PostingKind, Rate, TenantId, TxId},
+    recovery::StartError,
     runtime::deterministic::Deterministic,
 };
 
@@ -33,8 +34,10 @@ pub const TENANT: TenantId = TenantId(0);
 const START: Timestamp = Timestamp(1_800_000_000_000_000);
 
 pub fn config() -> EngineConfig {
-    let mut config = EngineConfig { segment_bytes: 1 << 20, commit_entries_max: 8, ..EngineConfig::default() };
+    let mut config = EngineConfig { segment_bytes: 1 << 17, commit_entries_max: 8, ..EngineConfig::default() };
     config.commit_bytes_max = 1 << 14;
+    // Real time must not split a block: one seed, one run.
+    config.commit_collect_us_max = 10_000_000;
     config.risk.velocity_per_minute_max = u32::MAX;
     config.risk.recent_declines_max = u32::MAX;
     config.house_owner = "A".into();
@@ -56,11 +59,23 @@ impl World {
     }
 
     pub fn on(disk: MemoryDisk, index: MemoryIndex, clock: Clock) -> Self {
+        Self::with(disk, index, clock, config())
+    }
+
+    pub fn with(disk: MemoryDisk, index: MemoryIndex, clock: Clock, config: EngineConfig) -> Self {
+        Self::try_with(disk, index, clock, config).expect("it recovers")
+    }
+
+    pub fn try_on(disk: MemoryDisk, index: MemoryIndex, clock: Clock) -> Result<Self, StartError> {
+        Self::try_with(disk, index, clock, config())
+    }
+
+    fn try_with(disk: MemoryDisk, index: MemoryIndex, clock: Clock, config: EngineConfig) -> Result<Self, StartError> {
         let failed = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&failed);
         let on_fatal = Arc::new(move |_: &str| flag.store(true, Ordering::SeqCst));
-        let engine = Deterministic::start(&disk, index, config(), clock.clone(), on_fatal).expect("it recovers");
-        Self { engine, disk, clock, failed }
+        let engine = Deterministic::start(&disk, index, config, clock.clone(), on_fatal)?;
+        Ok(Self { engine, disk, clock, failed })
     }
 
     /// Steps the engine until a future is done; a bound stands in for a timeout.
@@ -155,7 +170,7 @@ pub fn request(clock: &Clock, n: u64, reservations: &[OpId]) -> Request {
                 account: account(payer, code),
                 amount: amount(code),
                 destination: Some(account(payee, code)).filter(|to| *to != account(payer, code)),
-                expires_in: Duration::from_secs(60),
+                expires_in: Some(Duration::from_secs(3_600)),
             })
         }
         3 if !reservations.is_empty() => Request::Capture(Capture {

@@ -77,15 +77,14 @@ fn rate(fields: &mut Fields, n: usize, rate: &wire::PublishedRate) -> Option<Pub
     let base = fields.currency(&format!("rates[{n}].base"), &rate.base);
     let quote = fields.currency(&format!("rates[{n}].quote"), &rate.quote);
     let mid = fields.take(&format!("rates[{n}].mid"), &rate.mid, Rate::parse(&rate.mid));
-    let (base, quote, mid) = (base?, quote?, mid?);
-    if base == quote {
-        fields.bad(&format!("rates[{n}].quote"), quote.code(), "must not be the base");
-        return None;
-    }
     let spread = rate.spread_bps.filter(|bps| *bps > SPREAD_BPS_MAX);
     if let Some(bps) = spread {
         let field = format!("rates[{n}].spread_bps");
         fields.bad(&field, &bps.to_string(), format_args!("must be 0 to {SPREAD_BPS_MAX}"));
+    }
+    let (base, quote, mid) = (base?, quote?, mid?);
+    if base == quote {
+        fields.bad(&format!("rates[{n}].quote"), quote.code(), "must not be the base");
         return None;
     }
     Some(PublishedRate { base, quote, mid, spread_bps: rate.spread_bps.and_then(|bps| u16::try_from(bps).ok()) })

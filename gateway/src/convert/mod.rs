@@ -39,6 +39,7 @@ impl Fields {
     pub fn bad(&mut self, field: &str, value: &str, rule: impl Display) {
         let shown: String = value.chars().take(ECHO_MAX).collect();
         let dots = if shown.len() < value.len() { "..." } else { "" };
+        let field: String = field.chars().take(ECHO_MAX).collect();
         self.0.push(FieldError::new(field, format!("\"{shown}{dots}\" {rule}")));
     }
 
@@ -115,13 +116,21 @@ impl Fields {
             self.missing(field);
             return None;
         };
+        let amount = format!("{field}.amount");
         let currency = self.currency(&format!("{field}.currency"), &money.currency);
         if money.amount.is_empty() {
-            self.missing(&format!("{field}.amount"));
+            self.missing(&amount);
             return None;
         }
-        let parsed = parse(&money.amount, currency?);
-        self.take(&format!("{field}.amount"), &money.amount, parsed)
+        let Some(currency) = currency else {
+            // Without a currency only the shape can be judged.
+            if let Err(rule) = Money::check_shape(&money.amount) {
+                self.bad(&amount, &money.amount, rule);
+            }
+            return None;
+        };
+        let parsed = parse(&money.amount, currency);
+        self.take(&amount, &money.amount, parsed)
     }
 
     /// A text of bounded length.
@@ -136,18 +145,18 @@ impl Fields {
     /// A page's size and the position it begins below.
     pub fn page(&mut self, size: i32, token: &str) -> Option<(usize, Lsn)> {
         let size = match usize::try_from(size) {
-            Ok(0) => PAGE_DEFAULT,
-            Ok(size) => size.min(PAGE_MAX),
+            Ok(0) => Some(PAGE_DEFAULT),
+            Ok(size) => Some(size.min(PAGE_MAX)),
             Err(_) => {
                 self.bad("page_size", &size.to_string(), "must be 0 to 1000");
-                return None;
+                None
             }
         };
         let below = if token.is_empty() { Some(Lsn(u64::MAX)) } else { read_token(token) };
         if below.is_none() {
             self.bad("page_token", token, "is not a token that this list gave out");
         }
-        Some((size, below?))
+        size.zip(below)
     }
 
     /// Whether nothing is bad so far.

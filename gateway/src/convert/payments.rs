@@ -66,7 +66,8 @@ pub fn create(request: wire::CreatePaymentRequest) -> Result<Command, Status> {
     }
 }
 
-fn context(fields: &mut Fields, context: Option<wire::PaymentContext>) -> RiskContext {
+/// Where a payment was made, each text bounded.
+pub(super) fn context(fields: &mut Fields, context: Option<wire::PaymentContext>) -> RiskContext {
     let context = context.unwrap_or_default();
     let mut text = |name: &str, value: String| {
         fields.text(&format!("context.{name}"), &value, CONTEXT_TEXT_MAX).unwrap_or_default()
@@ -85,7 +86,7 @@ fn context(fields: &mut Fields, context: Option<wire::PaymentContext>) -> RiskCo
 }
 
 /// An optional ISO 3166-1 alpha-2 code.
-pub(super) fn country(fields: &mut Fields, field: &str, value: &str) {
+fn country(fields: &mut Fields, field: &str, value: &str) {
     let shaped = value.len() == 2 && value.bytes().all(|b| b.is_ascii_uppercase());
     if !value.is_empty() && !shaped {
         fields.bad(field, value, "must be an ISO 3166-1 alpha-2 code of two capital letters, such as ID");

@@ -127,7 +127,7 @@ pub fn reserve(request: &wire::ReserveRequest, config: &EngineConfig) -> Result<
     {
         fields.bad("destination_account", destination, "must not be the account_id");
     }
-    let expires_in = expires_in(&mut fields, request.expires_in.as_ref(), config);
+    let expires_in = expires_in(&mut fields, request.expires_in.as_ref(), config.reservation_max_s);
     match (tx_id, account, amount, destination, expires_in) {
         (Some(tx_id), Some(account), Some(amount), Some(destination), Some(expires_in)) if fields.is_good() => {
             let reserve = Reserve { account, amount, destination, expires_in };
@@ -140,15 +140,15 @@ pub fn reserve(request: &wire::ReserveRequest, config: &EngineConfig) -> Result<
 fn expires_in(
     fields: &mut Fields,
     duration: Option<&prost_types::Duration>,
-    config: &EngineConfig,
-) -> Option<Duration> {
-    let Some(duration) = duration else { return Some(Duration::from_secs(config.reservation_default_s)) };
+    seconds_max: u64,
+) -> Option<Option<Duration>> {
+    let Some(duration) = duration else { return Some(None) };
     let seconds = u64::try_from(duration.seconds).unwrap_or_default();
-    if duration.nanos == 0 && (1..=config.reservation_max_s).contains(&seconds) {
-        return Some(Duration::from_secs(seconds));
+    if duration.nanos == 0 && (1..=seconds_max).contains(&seconds) {
+        return Some(Some(Duration::from_secs(seconds)));
     }
     let value = format!("{}.{:09}s", duration.seconds, duration.nanos);
-    fields.bad("expires_in", &value, format_args!("must be 1 to {} whole seconds", config.reservation_max_s));
+    fields.bad("expires_in", &value, format_args!("must be 1 to {seconds_max} whole seconds"));
     None
 }
 
@@ -244,7 +244,10 @@ pub fn account(view: &AccountView) -> wire::Account {
 pub fn decided_account(committed: &Committed) -> Option<wire::Account> {
     match &committed.entry.outcome {
         Outcome::Account { account: decided, failure: None, .. } => {
-            let decided = Account { applied_lsn: decided.applied_lsn.max(decided.opened_lsn), ..decided.clone() };
+            // An account is opened by this very entry; a changed one is shown as of the last entry before.
+            let opened = decided.applied_lsn == Lsn(0);
+            let applied_lsn = if opened { committed.lsn } else { decided.applied_lsn };
+            let decided = Account { applied_lsn, ..decided.clone() };
             Some(account(&Wallet::new(decided).view()))
         }
         _ => None,

@@ -167,3 +167,13 @@ pub fn payment(tx_id: &str, customer: &str, currency: &str, amount: &str, destin
         ..Default::default()
     }
 }
+
+/// `arus verify` finds nothing wrong, and did look.
+pub fn assert_verified(data: &Path) {
+    let checks = arus::verify::run(data).expect("it runs");
+    let names: Vec<_> = checks.iter().map(|check| check.name).collect();
+    assert_eq!(names, ["journal chain", "zero sums", "no overdrawn account", "balances against the index"]);
+    for check in checks {
+        assert!(check.outcome.is_ok(), "{}: {:?}", check.name, check.outcome);
+    }
+}

@@ -1,0 +1,194 @@
+//! Rules of the protocol that need a clock, a fault or a certain order, on the deterministic wiring.
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::time::Duration;
+
+use arus_engine::{
+    OverloadReason, Refusal,
+    clock::Clock,
+    idempotency::{Claimed, Claims, WAITERS_MAX},
+    index::memory::MemoryIndex,
+    journal::memory::MemoryDisk,
+    ledger::{
+        account::{Account, AccountStatus},
+        failure::FailureCode,
+        request::{CreatePayment, PublishRates, PublishedRate, RateSource, Request, Transfer, UpdateAccount},
+        time::Timestamp,
+        wallet::Wallet,
+    },
+    money::{ACCOUNT_MINOR_MAX, Lsn, OpId, OwnerId, Posting, PostingKind, Rate},
+};
+use support::{World, account, currency, money};
+
+fn pay(minor: i128, code: &str, to: &str) -> Request {
+    Request::CreatePayment(CreatePayment {
+        customer: OwnerId::parse("A").expect("an id"),
+        amount: money(minor, code),
+        source: Some(account("A", "USD")),
+        destination: Some(account("B", to)),
+    })
+}
+
+fn publish(source: RateSource) -> Request {
+    let rate = PublishedRate {
+        base: currency("EUR"),
+        quote: currency("USD"),
+        mid: Rate::parse("1.25").expect("a rate"),
+        spread_bps: None,
+    };
+    Request::PublishRates(PublishRates { source, as_of: None, rates: vec![rate] })
+}
+
+/// P8: the demo's feed publishes with the current time, so it never goes stale, even a year from now.
+#[test]
+fn a_year_ahead_old_rates_are_stale_and_the_demos_new_ones_are_not() {
+    actix::System::new().block_on(async {
+        let mut world = World::new(1);
+        world.seed().await;
+        world.clock.advance(Duration::from_secs(366 * 86_400));
+        let stale = world.submit("stale", pay(100, "EUR", "EUR")).await.expect("decided");
+        let failure = stale.committed.entry.failure().expect("declined").clone();
+        assert_eq!(failure.code, FailureCode::FxRateStale);
+        world.submit("feed", publish(RateSource::Demo)).await.expect("published");
+        let paid = world.submit("fresh", pay(100, "EUR", "EUR")).await.expect("decided");
+        assert!(paid.committed.entry.failure().is_none());
+        // And what was published before the restart prices after it.
+        let disk = world.disk.crash(|_, _| false);
+        let mut world = World::on(disk, MemoryIndex::new(), world.clock.clone());
+        let paid = world.submit("later", pay(100, "EUR", "EUR")).await.expect("decided");
+        assert!(paid.committed.entry.failure().is_none());
+    });
+}
+
+/// P2: waiters are bounded, wake at any end, and an end without an entry is one retryable error for all.
+#[test]
+fn waiters_on_a_key_are_bounded_and_hear_its_end() {
+    let claims = Claims::default();
+    let Claimed::Mine(claim) = claims.claim(7) else { panic!("the key is free") };
+    let waiting: Vec<_> = (0..WAITERS_MAX)
+        .map(|_| match claims.claim(7) {
+            Claimed::Theirs(end) => end,
+            Claimed::Mine(_) | Claimed::Crowded => panic!("somebody is at it"),
+        })
+        .collect();
+    assert!(matches!(claims.claim(7), Claimed::Crowded));
+    drop(claim);
+    for mut end in waiting {
+        assert!(matches!(end.try_recv(), Ok(Err(Refusal::Unavailable { .. }))));
+    }
+    assert!(claims.is_empty());
+    assert!(matches!(claims.claim(7), Claimed::Mine(_)), "the key is free again");
+}
+
+/// P5: past half of the tail's bound admission refuses in proportion; a commit never waits; nothing is lost.
+#[test]
+fn an_index_that_stops_closes_admission_in_proportion() {
+    actix::System::new().block_on(async {
+        let clock = Clock::manual(Timestamp(1_800_000_000_000_000), 9);
+        let index = MemoryIndex::new();
+        index.fail_before(0);
+        let mut config = support::config();
+        config.tail_bytes_max = 256 << 10;
+        let mut world = World::with(MemoryDisk::new(), index, clock, config);
+        world.seed().await;
+        let (mut refused, mut decided, mut failed) = (0, 0, 0);
+        for n in 0..1_000 {
+            let deposit = Transfer { account: account("A", "USD"), amount: money(1, "USD") };
+            match world.submit(&format!("d{n}"), Request::Deposit(deposit)).await {
+                Ok(_) => decided += 1,
+                Err(Refusal::Overloaded { reason: OverloadReason::IndexBehind, .. }) => refused += 1,
+                Err(Refusal::Unavailable { .. }) => failed += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert!(decided > 50 && refused > 50, "{decided} decided, {refused} refused, {failed} unavailable");
+        let (engine, id) = (world.engine.engine().clone(), account("A", "USD"));
+        let view = world.run(async move { engine.account(support::TENANT, &id).await }).await.expect("reads go on");
+        assert_eq!(view.account.balance().minor, 100_000 + decided);
+    });
+}
+
+/// P6: the deadline is checked before Hold and before Append; given up, nothing is held and the key is free.
+#[test]
+fn a_deadline_that_passes_before_the_hold_leaves_nothing_behind() {
+    actix::System::new().block_on(async {
+        let mut world = World::new(4);
+        world.seed().await;
+        let mut given_up = 0;
+        for n in 0..40_u64 {
+            let mut command = support::command(&format!("late-{n}"), pay(100, "USD", "USD"));
+            command.timeout = Some(Duration::from_secs(1));
+            let engine = world.engine.engine().clone();
+            let task = tokio::task::spawn_local(async move { engine.submit(command).await });
+            // Time passes after so many steps: somewhere between admission and append.
+            for _ in 0..n {
+                world.engine.step().await;
+            }
+            world.clock.advance(Duration::from_secs(2));
+            match world.run(async move { task.await.expect("no panic") }).await {
+                Ok(reply) => assert!(reply.committed.entry.failure().is_none(), "after the append it completes"),
+                Err(refusal) => {
+                    assert_eq!(refusal, Refusal::DeadlineExceeded);
+                    given_up += 1;
+                    let again = world.submit(&format!("late-{n}"), pay(100, "USD", "USD")).await.expect("decided");
+                    assert!(!again.replayed);
+                }
+            }
+        }
+        assert!((1..40).contains(&given_up), "{given_up} of 40 were given up");
+        let (engine, id) = (world.engine.engine().clone(), account("A", "USD"));
+        let view = world.run(async move { engine.account(support::TENANT, &id).await }).await.expect("it exists");
+        assert_eq!((view.pending_debits.minor, view.account.balance().minor), (0, 100_000 - 4_000));
+    });
+}
+
+fn wallet(balance: i128) -> Wallet {
+    let id = account("A", "USD");
+    let mut opened = Account::open(id.clone(), OwnerId::parse("A").expect("an id"), currency("USD"));
+    if balance > 0 {
+        let credit = Posting::new(id, PostingKind::Credit, money(balance, "USD"));
+        opened.post(&credit, Lsn(1), Timestamp(0)).expect("it fits");
+    }
+    Wallet::new(opened)
+}
+
+/// P6: a freeze stops new holds at once, before it is durable; what is held already completes; close is refused.
+#[test]
+fn a_freeze_stops_new_holds_and_a_close_waits_for_old_ones() {
+    let mut wallet = wallet(1_000);
+    let now = Timestamp(1);
+    wallet.hold(OpId(1), money(400, "USD"), now).expect("it is there");
+    let change = |status| UpdateAccount {
+        account: account("A", "USD"),
+        status: Some(status),
+        overdraft_limit: None,
+        daily_debit_limit: None,
+        make_default: false,
+    };
+    let close = wallet.change(&change(AccountStatus::Closed)).expect_err("money is held");
+    assert_eq!(close.code, FailureCode::AccountNotEmpty);
+    wallet.change(&change(AccountStatus::Frozen)).expect("it may");
+    let held = wallet.hold(OpId(2), money(1, "USD"), now).expect_err("frozen");
+    assert_eq!(held.code, FailureCode::AccountFrozen);
+    assert_eq!(wallet.expect(OpId(3), money(1, "USD")).expect_err("frozen").code, FailureCode::AccountFrozen);
+    assert_eq!(wallet.view().pending_debits.minor, 400, "what is held stays held");
+    wallet.abandon_change();
+    assert!(wallet.hold(OpId(2), money(600, "USD"), now).is_ok());
+    let over = wallet.hold(OpId(4), money(1, "USD"), now).expect_err("all is held");
+    assert_eq!(over.code, FailureCode::InsufficientFunds);
+    wallet.release(OpId(1));
+    wallet.release(OpId(1));
+    assert_eq!(wallet.view().available.minor, 400, "a release counts once");
+}
+
+/// P8: an account beyond 10^27 is refused, expectations included.
+#[test]
+fn an_account_never_passes_its_largest_balance() {
+    let mut wallet = wallet(ACCOUNT_MINOR_MAX - 5);
+    wallet.expect(OpId(1), money(3, "USD")).expect("it fits");
+    let over = wallet.expect(OpId(2), money(3, "USD")).expect_err("it would not fit");
+    assert_eq!(over.code, FailureCode::AccountLimitExceeded);
+    wallet.expect(OpId(1), money(5, "USD")).expect("it replaces its own");
+}
