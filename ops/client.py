@@ -34,6 +34,8 @@ request = payments_pb2.CreatePaymentRequest(
 payment = payments.CreatePayment(request, timeout=10).payment
 status = payments_pb2.PaymentStatus.Name(payment.status)
 print(f"{payment.payment_id} {status} lsn={payment.lsn} replayed={payment.replayed}")
+if payment.status == payments_pb2.PAYMENT_STATUS_FAILED:
+    sys.exit(f"declined: {payment.failure.message}")
 print(f"debited {payment.debited.amount} {payment.debited.currency} from {payment.source_account}")
 print(f"credited {payment.credited.amount} {payment.credited.currency} to {payment.destination_account}")
 for leg in payment.fx:

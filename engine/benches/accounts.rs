@@ -27,7 +27,13 @@ fn main() {
     let kept = args.next().map(PathBuf::from);
     let folder = kept.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-accounts"));
     std::fs::remove_dir_all(&folder).ok();
-    let config = EngineConfig { resident_accounts_max: 1 << 24, ..EngineConfig::default() };
+    // Caches that do not grow with the accounts are kept small, so that what is left is the accounts' own.
+    let config = EngineConfig {
+        resident_accounts_max: 1 << 24,
+        index_accounts_cached_max: 1,
+        index_cache_bytes: 1 << 20,
+        ..EngineConfig::default()
+    };
     let stop = Arc::new(|why: &str| {
         println!("fatal: {why}");
         std::process::exit(1);

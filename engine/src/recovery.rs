@@ -30,7 +30,7 @@ const RISK_ENTRIES_MAX: u64 = 200_000;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A setting is not allowed.
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
     /// The data directory is in use, of another format, or not ours to write.
     #[error("data directory {path}: {why}")]
@@ -41,10 +41,10 @@ pub enum StartError {
         why: String,
     },
     /// The journal cannot be opened.
-    #[error("{0}")]
+    #[error(transparent)]
     Journal(#[from] JournalError),
     /// The index cannot be opened.
-    #[error("{0}")]
+    #[error(transparent)]
     Index(#[from] IndexError),
     /// A thread could not be started.
     #[error("thread {0} could not be started: {1}")]

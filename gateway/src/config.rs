@@ -189,6 +189,10 @@ impl Settings {
         ] {
             anyhow::ensure!((min..=max).contains(&value), "{key} is {value}; allowed: {min} to {max}");
         }
+        // A word that is no level would be taken for a target, and silence everything.
+        let first = self.log.level.split(',').next().unwrap_or_default();
+        let known = first.contains('=') || first.parse::<tracing::level_filters::LevelFilter>().is_ok();
+        anyhow::ensure!(known, "log.level is {}; allowed: error, warn, info, debug, trace", self.log.level);
         tracing_subscriber::EnvFilter::try_new(&self.log.level).map_err(|error| {
             anyhow::anyhow!("log.level is {}; allowed: info, or info,arus=debug: {error}", self.log.level)
         })?;
@@ -228,5 +232,7 @@ mod tests {
         assert!(said("engine.arbiters=many").contains("arbiters"));
         assert!(said("engine.arbitres=2").contains("arbitres"));
         assert!(said("nonsense").contains("KEY=VALUE"));
+        assert!(said("log.level=loud").contains("log.level is loud"));
+        assert!(said("engine.house_owner=a b").contains("engine.house_owner is a b"));
     }
 }

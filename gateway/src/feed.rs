@@ -14,12 +14,15 @@ const WALK_BPS_MAX: i32 = 100;
 /// How far it moves at once, in basis points.
 const STEP_BPS_MAX: i32 = 6;
 
-/// Publishes for ever; a publication that fails is only logged.
+/// Publishes until the engine drains; a publication that fails is only logged.
 pub async fn run(engine: Engine, base: Vec<PublishedRate>) {
     let mut offsets = vec![0_i32; base.len()];
     loop {
         let moved = base.iter().zip(&mut offsets).map(|(rate, offset)| walk(rate, offset)).collect();
         if let Err(error) = world::publish(&engine, moved).await {
+            if engine.unavailable().is_some() {
+                return;
+            }
             tracing::warn!(%error, "the demo's rates could not be published");
         }
         tokio::time::sleep(PERIOD).await;

@@ -45,13 +45,17 @@ impl Owner {
                 owned.changed_lsn = lsn;
             }
             Some(_) => {}
-            None => self.accounts.push(Owned {
-                account: account.id.clone(),
-                currency: account.currency,
-                status: account.status,
-                opened_lsn: lsn,
-                changed_lsn: lsn,
-            }),
+            None => {
+                // Most owners have one account.
+                self.accounts.reserve_exact(1);
+                self.accounts.push(Owned {
+                    account: account.id.clone(),
+                    currency: account.currency,
+                    status: account.status,
+                    opened_lsn: lsn,
+                    changed_lsn: lsn,
+                });
+            }
         }
         if *default == DefaultMark::Default && self.default.as_ref().is_none_or(|(_, since)| *since < lsn) {
             self.default = Some((account.id.clone(), lsn));

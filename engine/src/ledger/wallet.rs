@@ -160,6 +160,10 @@ impl Wallet {
         if let Some(pending) = self.pending.remove(&op) {
             self.held = self.held.saturating_sub(pending.debit);
             self.expected = self.expected.saturating_sub(pending.credit);
+            if self.pending.is_empty() {
+                // An idle account keeps no memory for what it once had pending.
+                self.pending.shrink_to_fit();
+            }
         }
     }
 

@@ -15,7 +15,7 @@ pub struct Currency(iso_currency::Currency);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CurrencyError {
     /// The code is not in ISO 4217.
-    #[error("must be an ISO 4217 code of three capital letters, such as USD")]
+    #[error("is not a currency of ISO 4217; codes are three capital letters, such as USD")]
     Unknown,
     /// ISO 4217 lists the code without minor units (XAU, XDR, XXX).
     #[error("is an ISO 4217 code without minor units; money cannot be kept in it")]

@@ -43,6 +43,12 @@ impl Fields {
         self.0.push(FieldError::new(field, format!("\"{shown}{dots}\" {rule}")));
     }
 
+    /// Notes that one of several fields must be given.
+    pub fn missing_one_of(&mut self, fields: [&str; 2]) {
+        let [first, second] = fields;
+        self.0.push(FieldError::new(first, format!("is required, or {second}")));
+    }
+
     /// Notes a field that is missing.
     pub fn missing(&mut self, field: &str) {
         self.0.push(FieldError::new(field, "is required"));
@@ -148,7 +154,11 @@ impl Fields {
             Ok(0) => Some(PAGE_DEFAULT),
             Ok(size) => Some(size.min(PAGE_MAX)),
             Err(_) => {
-                self.bad("page_size", &size.to_string(), "must be 0 to 1000");
+                self.bad(
+                    "page_size",
+                    &size.to_string(),
+                    "must not be negative; 0 is the default, more than 1000 is 1000",
+                );
                 None
             }
         };

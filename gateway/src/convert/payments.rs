@@ -136,7 +136,7 @@ pub fn get(request: wire::GetPaymentRequest) -> Result<By, Refusal> {
         }
         Some(Wire::TxId(tx_id)) => fields.tx_id(&tx_id).map(By::TxId),
         None => {
-            fields.missing("payment_id");
+            fields.missing_one_of(["payment_id", "tx_id"]);
             None
         }
     };
@@ -151,7 +151,7 @@ pub fn list(request: wire::ListPaymentsRequest) -> Result<(PaymentsOf, usize, Ls
         Some(Wire::CustomerId(id)) => fields.owner("customer_id", &id).map(PaymentsOf::Customer),
         Some(Wire::AccountId(id)) => fields.account("account_id", &id).map(PaymentsOf::Account),
         None => {
-            fields.missing("customer_id");
+            fields.missing_one_of(["customer_id", "account_id"]);
             None
         }
     };
