@@ -409,3 +409,72 @@ async fn the_default_account_can_be_changed_and_withdrawals_check_funds() {
     let dir = server.stop().await;
     support::assert_verified(dir.path());
 }
+
+/// P1: whoever is told of a payment reads it, on whichever arbiter payer, payee and reader are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_on_another_arbiter_reads_what_was_told() {
+    let (server, mut c) = Server::start().await;
+    c.account_with("ann", "ann-usd", "USD", "1000.00").await;
+    for n in 0..16 {
+        c.open(&format!("shop{n}"), &format!("shop{n}-usd"), "USD").await;
+    }
+    for round in 1..=10 {
+        for n in 0..16 {
+            let (tx_id, payee) = (format!("ryw-{round}-{n}"), format!("shop{n}-usd"));
+            c.pay(payment(&tx_id, "ann", "USD", "1.00", &payee)).await.expect("decided");
+            assert_eq!(c.balance(&payee).await, format!("{round}.00"));
+        }
+    }
+    assert_eq!(c.balance("ann-usd").await, "840.00");
+    server.stop().await;
+}
+
+/// P6, P10: opens of one id are serialised; a capture always credits somebody.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_id_is_opened_once_and_a_capture_needs_a_payee() {
+    let (server, mut c) = Server::start().await;
+    let opens: Vec<_> = (0..12)
+        .map(|n| {
+            let mut c = c.clone();
+            let request = arus_proto::wallet::v1::OpenAccountRequest {
+                tx_id: format!("open-{n}"),
+                account_id: "the-one".into(),
+                owner_id: format!("owner{}", n % 3),
+                currency: "USD".into(),
+                ..Default::default()
+            };
+            tokio::spawn(async move { c.wallet.open_account(request).await.expect("decided").into_inner() })
+        })
+        .collect();
+    let mut opened = 0;
+    for open in opens {
+        let answer = open.await.expect("no panic");
+        match answer.operation.expect("decided").failure {
+            None => opened += 1,
+            Some(failure) => assert_eq!(failure.code(), FailureCode::AccountExists),
+        }
+    }
+    assert_eq!(opened, 1);
+    c.fund("the-one", "USD", "10.00").await;
+    let reserve = ReserveRequest {
+        tx_id: "r".into(),
+        account_id: "the-one".into(),
+        amount: Some(money("USD", "4.00")),
+        ..Default::default()
+    };
+    let held = c.wallet.reserve(reserve).await.expect("decided").into_inner().reservation.expect("one");
+    let capture = |tx_id: &str, to: &str| CaptureRequest {
+        tx_id: tx_id.into(),
+        reservation_id: held.reservation_id.clone(),
+        destination_account: to.into(),
+        ..Default::default()
+    };
+    assert_eq!(c.wallet.capture(capture("c1", "")).await.expect_err("to whom?").code(), Code::InvalidArgument);
+    let own = c.wallet.capture(capture("c2", "the-one")).await.expect("decided").into_inner();
+    assert_eq!(own.operation.expect("decided").failure.expect("declined").code(), FailureCode::SameAccount);
+    c.open("shop", "shop-usd", "USD").await;
+    let taken = c.wallet.capture(capture("c3", "shop-usd")).await.expect("decided").into_inner();
+    assert_eq!(taken.reservation.expect("one").status(), ReservationStatus::Captured);
+    assert_eq!((c.balance("the-one").await, c.balance("shop-usd").await), ("6.00".into(), "4.00".into()));
+    server.stop().await;
+}
