@@ -76,7 +76,25 @@ impl Server {
     }
 }
 
+/// A panic on one of the engine's own threads kills an actor and later sends vanish: it fails the whole test run at
+/// once instead (P11). A panic of the test itself stays an ordinary failure.
+fn abort_if_the_engine_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let default = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            default(info);
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or_default();
+            if name.starts_with("actix-rt") || name.starts_with("arus-") {
+                std::process::abort();
+            }
+        }));
+    });
+}
+
 pub fn start_engine(path: &Path, settings: &Settings) -> Running {
+    abort_if_the_engine_panics();
     let on_fatal = Arc::new(|why: &str| {
         eprintln!("fatal: {why}");
         std::process::abort();
