@@ -189,7 +189,7 @@ async fn risk_rejects_before_any_hold_and_scores_without_counting() {
     let score = |country: &str| ScoreRequest {
         customer_id: "ann".into(),
         amount: Some(money("USD", "1.00")),
-        context: Some(arus_proto::risk::v1::ScoreContext { country: country.into(), ..Default::default() }),
+        context: Some(arus_proto::common::v1::PaymentContext { country: country.into(), ..Default::default() }),
         ..Default::default()
     };
     for _ in 0..5 {

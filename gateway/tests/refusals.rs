@@ -3,8 +3,8 @@
 mod support;
 
 use arus_proto::{
-    common::v1::FailureCode,
-    payments::v1::{CaptureMethod, CreatePaymentRequest, GetPaymentRequest, PaymentContext, get_payment_request::By},
+    common::v1::{FailureCode, PaymentContext},
+    payments::v1::{CaptureMethod, CreatePaymentRequest, GetPaymentRequest, get_payment_request::By},
     wallet::v1::{GetAccountRequest, ListEntriesRequest, OpenAccountRequest, ReserveRequest},
 };
 use prost::bytes::Bytes;

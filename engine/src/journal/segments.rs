@@ -105,7 +105,6 @@ pub struct Segments {
     current: Arc<Segment>,
     offset: u64,
     head: Head,
-    segment_bytes: u64,
     spare: Arc<Spare>,
     buffer: Vec<u8>,
     poisoned: Option<String>,
@@ -120,9 +119,8 @@ impl Segments {
         head: Head,
         spare: Arc<Spare>,
     ) -> Self {
-        let segment_bytes = spare.segment_bytes;
         spare.note_fill(offset);
-        Self { disk, shared, current, offset, head, segment_bytes, spare, buffer: Vec::new(), poisoned: None }
+        Self { disk, shared, current, offset, head, spare, buffer: Vec::new(), poisoned: None }
     }
 
     /// Where it ends.
@@ -144,7 +142,7 @@ impl Segments {
         let block_bytes = padded(BLOCK_HEADER_BYTES + records.iter().map(|r| r.bytes.len() + 4).sum::<usize>()) as u64;
         let table_bytes = |blocks: usize| padded(BLOCK_HEADER_BYTES + (blocks + 1) * 16) as u64;
         let blocks = read_lock(&self.shared.open_table).len();
-        if self.offset + block_bytes + table_bytes(blocks) > self.segment_bytes {
+        if self.offset + block_bytes + table_bytes(blocks) > self.spare.segment_bytes {
             self.rotate()?;
         }
         let first_lsn = Lsn(self.head.lsn.0 + 1);

@@ -17,7 +17,7 @@ pub enum CurrencyError {
     /// The code is not in ISO 4217.
     #[error("is not a currency of ISO 4217; codes are three capital letters, such as USD")]
     Unknown,
-    /// ISO 4217 lists the code without minor units (XAU, XDR, XXX).
+    /// ISO 4217 lists the code without minor units (XAU, XDR).
     #[error("is an ISO 4217 code without minor units; money cannot be kept in it")]
     NoMinorUnit,
 }

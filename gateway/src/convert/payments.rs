@@ -13,7 +13,7 @@ use arus_engine::{
     },
     money::{Lsn, Money, OpId, TxId},
 };
-use arus_proto::payments::v1 as wire;
+use arus_proto::{common::v1::PaymentContext, payments::v1 as wire};
 use tonic::Status;
 
 use super::{Fields, TEXT_MAX, failure, failure_code, money, timestamp};
@@ -67,7 +67,7 @@ pub fn create(request: wire::CreatePaymentRequest) -> Result<Command, Status> {
 }
 
 /// Where a payment was made, each text bounded.
-pub(super) fn context(fields: &mut Fields, context: Option<wire::PaymentContext>) -> RiskContext {
+pub(super) fn context(fields: &mut Fields, context: Option<PaymentContext>) -> RiskContext {
     let context = context.unwrap_or_default();
     let mut text = |name: &str, value: String| {
         fields.text(&format!("context.{name}"), &value, CONTEXT_TEXT_MAX).unwrap_or_default()
@@ -221,8 +221,8 @@ fn payment_status(status: PaymentStatus) -> wire::PaymentStatus {
     }
 }
 
-fn wire_context(context: &RiskContext) -> Option<wire::PaymentContext> {
-    (*context != RiskContext::default()).then(|| wire::PaymentContext {
+fn wire_context(context: &RiskContext) -> Option<PaymentContext> {
+    (*context != RiskContext::default()).then(|| PaymentContext {
         ip: context.ip.clone(),
         device_id: context.device_id.clone(),
         country: context.country.clone(),

@@ -4,7 +4,7 @@ use arus_engine::{
     Refusal,
     ledger::risk::{Assessment, Decision, Verdict},
 };
-use arus_proto::{payments::v1::PaymentContext, risk::v1 as wire};
+use arus_proto::risk::v1 as wire;
 
 use super::{Fields, payments};
 
@@ -15,15 +15,7 @@ pub fn score(request: wire::ScoreRequest) -> Result<Assessment, Refusal> {
     let amount = fields.amount("amount", request.amount.as_ref());
     let source = fields.optional_account("source_account", &request.source_account);
     let destination = fields.optional_account("destination_account", &request.destination_account);
-    let context = request.context.map(|context| PaymentContext {
-        ip: context.ip,
-        device_id: context.device_id,
-        country: context.country,
-        billing_country: context.billing_country,
-        channel: context.channel,
-        mcc: context.mcc,
-    });
-    let context = payments::context(&mut fields, context);
+    let context = payments::context(&mut fields, request.context);
     match (customer, amount, source, destination) {
         (Some(customer), Some(amount), Some(source), Some(destination)) if fields.is_good() => {
             Ok(Assessment { customer, amount, accounts: source.into_iter().chain(destination).collect(), context })
