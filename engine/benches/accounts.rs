@@ -9,6 +9,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arus_engine::{
     Command, Engine,
+    answer::Answering,
     config::EngineConfig,
     ledger::request::{Notes, OpenAccount, Request, Transfer},
     money::{AccountId, Currency, Money, OwnerId, TenantId, TxId},
@@ -38,8 +39,9 @@ fn main() {
         println!("fatal: {why}");
         std::process::exit(1);
     });
-    let (running, _) = Running::start(&folder, config, stop).expect("the engine starts");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let answering = Answering::On(runtime.handle().clone());
+    let (running, _) = Running::start(&folder, config, answering, stop).expect("the engine starts");
     let engine = running.engine().clone();
     let before = resident_bytes();
     runtime.block_on(async {

@@ -18,6 +18,7 @@ use std::{
 
 use arus_engine::{
     Command, Engine,
+    answer::Answering,
     config::EngineConfig,
     ledger::request::{CreatePayment, Notes, OpenAccount, PublishRates, PublishedRate, RateSource, Request, Transfer},
     money::{AccountId, Currency, Money, OwnerId, Rate, TenantId, TxId},
@@ -79,8 +80,9 @@ fn run(scenario: &Scenario) {
         println!("fatal: {why}");
         std::process::exit(1);
     });
-    let (running, _) = Running::start(&folder, config, stop).expect("the engine starts");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let answering = Answering::On(runtime.handle().clone());
+    let (running, _) = Running::start(&folder, config, answering, stop).expect("the engine starts");
     let engine = running.engine().clone();
     runtime.block_on(async {
         seed(&engine, scenario.load).await;

@@ -10,13 +10,10 @@ use tokio::sync::oneshot;
 use crate::{
     OverloadReason, Refusal, UnavailableReason,
     actors::{
-        directory::Directory,
-        fx::Desk,
-        mailbox::Mailbox,
-        payment::{Launch, PaymentActor},
-        risk::RiskActor,
+        directory::Directory, fx::Desk, mailbox::Mailbox, partition::PartitionActor, payment::Launch, risk::RiskActor,
     },
-    admission::Admission,
+    admission::{Admission, InFlight},
+    answer::Answer,
     clock::Clock,
     config::EngineConfig,
     idempotency::{Claim, Claimed, Claims, KeyHash, KeyHasher},
@@ -31,10 +28,11 @@ use crate::{
         request::{Notes, Request},
         time::Timestamp,
     },
-    messages::Handed,
+    messages::{Handed, PartitionMessage},
     metrics::EngineCells,
     money::{Lsn, TenantId, TxId},
     pool::Pool,
+    prepare::Prepared,
 };
 
 /// Everything the parts of the engine share.
@@ -46,6 +44,7 @@ pub struct Core {
     pub(crate) admission: Arc<Admission>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) desk: Arc<Desk>,
+    pub(crate) partitions: Vec<Arc<Mailbox<PartitionActor>>>,
     pub(crate) risk: Vec<Arc<Mailbox<RiskActor>>>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) index: Arc<dyn Index>,
@@ -56,14 +55,13 @@ pub struct Core {
 }
 
 impl Core {
-    /// Hands a record to the journal; `false` once the journal is closed.
-    pub(crate) fn append(&self, append: Append<Handed>) -> bool {
+    /// Hands a record to the journal; gives it back once the journal is closed.
+    pub(crate) fn append(&self, append: Append<Handed>) -> Result<(), Append<Handed>> {
         let appender = self.appender.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let sent = appender.as_ref().is_some_and(|appender| appender.send(append).is_ok());
-        if sent {
-            self.cells.journal_queue.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        }
-        sent
+        let Some(appender) = appender.as_ref() else { return Err(append) };
+        appender.send(append).map_err(|closed| closed.0)?;
+        self.cells.journal_queue.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -127,32 +125,35 @@ impl Engine {
                 return Err(refusal);
             }
         }
-        let (reply, answer) = oneshot::channel();
         match self.prepare(command, deadline).await {
             Err(refusal) => {
                 claim.end(&Err(refusal.clone()));
                 Err(refusal)
             }
-            Ok(mut prepared) => {
-                prepared.claims.insert(0, claim);
-                let Some(place) = core.directory.place(prepared.partition) else { return Err(interrupted()) };
-                let Some(risk) = core.risk.get(prepared.partition) else { return Err(interrupted()) };
-                let launch = Launch {
-                    flow: prepared.flow,
-                    op: prepared.op,
-                    cast: prepared.cast,
-                    owner: prepared.owner,
-                    risk: Arc::clone(risk),
-                    claims: prepared.claims,
-                    deadline,
-                    in_flight,
-                    reply,
-                };
-                PaymentActor::launch(Arc::clone(core), place, launch);
-                let committed = answer.await.unwrap_or_else(|_| Err(interrupted()))?;
-                Ok(Reply { committed, replayed: false })
-            }
+            Ok(prepared) => self.launch(prepared, claim, in_flight, deadline).await,
         }
+    }
+
+    /// Starts the command's actor on its arbiter and waits for the answer.
+    async fn launch(
+        &self,
+        prepared: Prepared,
+        claim: Claim,
+        in_flight: InFlight,
+        deadline: Timestamp,
+    ) -> Result<Reply, Refusal> {
+        let core = &self.0;
+        let Prepared { flow, op, partition, cast, owner, claims } = prepared;
+        let (Some(door), Some(risk)) = (core.partitions.get(partition), core.risk.get(partition)) else {
+            return Err(interrupted());
+        };
+        let (reply, told) = oneshot::channel();
+        let claims = std::iter::once(claim).chain(claims).collect();
+        let answer = Answer { claims, in_flight, reply };
+        let (core, risk) = (Arc::clone(core), Arc::clone(risk));
+        door.send(PartitionMessage::Launch(Box::new(Launch { core, flow, op, cast, owner, risk, deadline, answer })));
+        let committed = told.await.unwrap_or_else(|_| Err(interrupted()))?;
+        Ok(Reply { committed, replayed: false })
     }
 
     pub(crate) fn overloaded(&self, reason: OverloadReason) -> Refusal {
@@ -283,7 +284,7 @@ impl Core {
 }
 
 pub(crate) fn interrupted() -> Refusal {
-    Refusal::Unavailable { reason: UnavailableReason::Interrupted }
+    UnavailableReason::Interrupted.into()
 }
 
 pub(crate) fn internal(error: impl std::fmt::Display) -> Refusal {

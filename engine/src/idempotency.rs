@@ -138,7 +138,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.ended {
-            self.release(&Err(Refusal::Unavailable { reason: crate::UnavailableReason::Interrupted }));
+            self.release(&Err(crate::UnavailableReason::Interrupted.into()));
         }
     }
 }

@@ -7,9 +7,11 @@
 
 pub mod actors;
 pub mod admission;
+pub mod answer;
 pub mod clock;
 pub mod config;
 mod engine;
+pub mod fatal;
 pub mod idempotency;
 pub mod index;
 pub mod journal;

@@ -12,8 +12,10 @@ use crate::{
     actors::{
         directory::{AccountRef, OwnerRef},
         mailbox::Mailbox,
-        payment::PaymentActor,
+        partition::Share,
+        payment::{Launch, PaymentActor},
     },
+    answer::Answer,
     journal::Block,
     ledger::{
         account::Account,
@@ -22,14 +24,22 @@ use crate::{
         fx::{PairPrice, RateBook},
         request::UpdateAccount,
         risk::{Assessment, Verdict},
-        time::Timestamp,
         wallet::AccountView,
     },
-    money::{Lsn, Money, OpId, OwnerId},
+    money::{Money, OpId, OwnerId},
 };
 
 /// Where a command in flight hears its answers.
 pub type PaymentRef = Arc<Mailbox<PaymentActor>>;
+
+/// To an arbiter: a command begins there, or a durable block is passed on there.
+#[derive(Debug)]
+pub enum PartitionMessage {
+    /// Start this command's actor.
+    Launch(Box<Launch>),
+    /// 5. Pass your accounts' share of a block on (P1).
+    Share(Share),
+}
 
 /// To the command in flight.
 #[derive(Debug)]
@@ -38,10 +48,6 @@ pub enum PaymentMessage {
     Event(Event),
     /// One of the prices it asked for.
     Priced(usize, Result<Box<PairPrice>, Failure>),
-    /// Its entry is durable, in the tail, and every account has the apply in its mailbox.
-    Committed(Lsn, Timestamp),
-    /// The journal failed under it: nobody knows until recovery.
-    Lost,
 }
 
 /// 1. To the risk actor of the customer's arbiter.
@@ -106,5 +112,5 @@ pub struct Handed {
     /// The owner whose record the entry changes.
     pub owner: Option<OwnerRef>,
     /// Who waits.
-    pub payment: PaymentRef,
+    pub answer: Answer,
 }

@@ -37,11 +37,13 @@ pub enum ActorKind {
     Fx,
     /// One per arbiter.
     Risk,
+    /// One per arbiter: where others' messages arrive.
+    Partition,
 }
 
 impl ActorKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Payment, Self::Wallet, Self::Fx, Self::Risk];
+    pub const ALL: [Self; 5] = [Self::Payment, Self::Wallet, Self::Fx, Self::Risk, Self::Partition];
 
     /// As metrics spell it.
     pub fn name(self) -> &'static str {
@@ -50,39 +52,75 @@ impl ActorKind {
             Self::Wallet => "wallet",
             Self::Fx => "fx",
             Self::Risk => "risk",
+            Self::Partition => "partition",
         }
     }
 }
 
-/// A histogram of times.
+/// Upper bounds of all size histograms; the last bucket is everything above.
+pub const BUCKETS_SIZE: [u64; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768];
+
+/// Counts per bucket (not cumulative; the last is above all bounds) and the sum.
+pub type Counts = ([u64; BUCKETS_US.len() + 1], u64);
+
+/// A histogram's cells, whatever its bounds.
 #[derive(Debug, Default)]
-pub struct Times {
-    buckets: [AtomicU64; BUCKETS_US.len() + 1],
-    sum_us: AtomicU64,
+struct Buckets {
+    counts: [AtomicU64; BUCKETS_US.len() + 1],
+    sum: AtomicU64,
 }
+
+impl Buckets {
+    const fn new() -> Self {
+        Self { counts: [const { AtomicU64::new(0) }; BUCKETS_US.len() + 1], sum: AtomicU64::new(0) }
+    }
+
+    fn add(&self, bounds: &[u64], value: u64) {
+        if let Some(cell) = self.counts.get(bounds.partition_point(|bound| *bound < value)) {
+            cell.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sum.fetch_add(value, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> Counts {
+        let counts = std::array::from_fn(|i| self.counts.get(i).map_or(0, |cell| cell.load(Ordering::Relaxed)));
+        (counts, self.sum.load(Ordering::Relaxed))
+    }
+}
+
+/// A histogram of times, in microseconds.
+#[derive(Debug, Default)]
+pub struct Times(Buckets);
 
 impl Times {
     const fn new() -> Self {
-        Self { buckets: [const { AtomicU64::new(0) }; BUCKETS_US.len() + 1], sum_us: AtomicU64::new(0) }
+        Self(Buckets::new())
     }
 
     /// Adds one observation.
     pub fn observe(&self, time: Duration) {
-        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BUCKETS_US.partition_point(|bound| *bound < us);
-        if let Some(cell) = self.buckets.get(bucket) {
-            cell.fetch_add(1, Ordering::Relaxed);
-        }
-        self.sum_us.fetch_add(us, Ordering::Relaxed);
+        self.0.add(&BUCKETS_US, u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// Counts per bucket (not cumulative; the last is above all bounds) and the sum in microseconds.
-    pub fn read(&self) -> ([u64; BUCKETS_US.len() + 1], u64) {
-        let mut counts = [0; BUCKETS_US.len() + 1];
-        for (count, cell) in counts.iter_mut().zip(&self.buckets) {
-            *count = cell.load(Ordering::Relaxed);
-        }
-        (counts, self.sum_us.load(Ordering::Relaxed))
+    /// What was observed so far.
+    pub fn read(&self) -> Counts {
+        self.0.read()
+    }
+}
+
+/// A histogram of sizes.
+#[derive(Debug, Default)]
+pub struct Sizes(Buckets);
+
+impl Sizes {
+    /// Adds one observation.
+    pub fn observe(&self, size: u64) {
+        self.0.add(&BUCKETS_SIZE, size);
+    }
+
+    /// What was observed so far.
+    pub fn read(&self) -> Counts {
+        self.0.read()
     }
 }
 
@@ -145,7 +183,7 @@ thread_local! {
     static SAMPLES: Cell<u64> = const { Cell::new(0) };
 }
 
-static KINDS: [KindCells; 4] = [const { KindCells::new() }; 4];
+static KINDS: [KindCells; ActorKind::ALL.len()] = [const { KindCells::new() }; ActorKind::ALL.len()];
 
 /// The cells of one kind of actor.
 pub fn kind(kind: ActorKind) -> &'static KindCells {
@@ -154,6 +192,7 @@ pub fn kind(kind: ActorKind) -> &'static KindCells {
         ActorKind::Wallet => &KINDS[1],
         ActorKind::Fx => &KINDS[2],
         ActorKind::Risk => &KINDS[3],
+        ActorKind::Partition => &KINDS[4],
     }
 }
 
@@ -231,6 +270,8 @@ pub struct EngineCells {
     pub entries: AtomicU64,
     /// Bytes of entries committed.
     pub bytes: AtomicU64,
+    /// Entries per commit block.
+    pub block_entries: Sizes,
     /// Write and sync of a block.
     pub sync: Times,
     /// Records handed to the journal and not yet committed.

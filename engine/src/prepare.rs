@@ -35,7 +35,7 @@ pub(crate) struct Prepared {
     pub(crate) partition: usize,
     pub(crate) cast: SmallVec<[AccountRef; 4]>,
     pub(crate) owner: Option<OwnerRef>,
-    pub(crate) claims: SmallVec<[Claim; 3]>,
+    pub(crate) claims: SmallVec<[Claim; 2]>,
 }
 
 /// What a command other than a payment works on.
@@ -45,7 +45,7 @@ struct Found {
     owner_id: OwnerId,
     cast: SmallVec<[AccountRef; 4]>,
     owner: Option<OwnerRef>,
-    claims: SmallVec<[Claim; 3]>,
+    claims: SmallVec<[Claim; 2]>,
 }
 
 impl Found {
@@ -111,10 +111,15 @@ impl Engine {
             candidates.push(party);
         } else {
             for owned in customer.candidates(request.amount.currency) {
-                let (account, party) = self.known(tenant, &owned.account).await?;
-                cast.push(account);
-                candidates.push(party);
+                // One whose opening is durable and not yet handed over: nobody was told of it, so it may be passed over.
+                if let Some((account, party)) = self.find(tenant, &owned.account).await? {
+                    cast.push(account);
+                    candidates.push(party);
+                }
             }
+        }
+        if candidates.is_empty() {
+            return Err(Refusal::not_found("customer", &request.customer));
         }
         let (account, payee) = match &request.destination {
             Some(destination) => self.known(tenant, destination).await?,

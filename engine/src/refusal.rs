@@ -137,6 +137,12 @@ impl UnavailableReason {
     }
 }
 
+impl From<UnavailableReason> for Refusal {
+    fn from(reason: UnavailableReason) -> Self {
+        Self::Unavailable { reason }
+    }
+}
+
 impl Refusal {
     /// Something unknown.
     pub fn not_found(what: &'static str, id: impl ToString) -> Self {

@@ -11,9 +11,12 @@ use std::{
 
 use anyhow::Context;
 use arus::{config::Settings, demo, inspect, server::Servers, telemetry, verify};
-use arus_engine::runtime::{
-    threads::{Drained, Running},
-    watch::abort_on_panic,
+use arus_engine::{
+    answer::Answering,
+    runtime::{
+        threads::{Drained, Running},
+        watch::abort_on_panic,
+    },
 };
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -97,7 +100,14 @@ fn serve(options: &Options, mode: Mode) -> anyhow::Result<ExitCode> {
         tracing::error!(why, "the engine cannot go on; restart it: it recovers from its journal");
         std::process::abort();
     });
-    let (running, started) = Running::start(&settings.data_dir, settings.engine.clone(), on_fatal)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings.grpc.threads)
+        .thread_name("arus-grpc")
+        .enable_all()
+        .build()
+        .context("the gRPC threads cannot be started")?;
+    let answering = Answering::On(runtime.handle().clone());
+    let (running, started) = Running::start(&settings.data_dir, settings.engine.clone(), answering, on_fatal)?;
     if let Some(why) = &started.rebuilt {
         tracing::warn!(why, "the index did not fit the journal and was rebuilt");
     }
@@ -110,12 +120,6 @@ fn serve(options: &Options, mode: Mode) -> anyhow::Result<ExitCode> {
         took_ms = u64::try_from(started.took.as_millis()).unwrap_or(u64::MAX),
         "recovered"
     );
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(settings.grpc.threads)
-        .thread_name("arus-grpc")
-        .enable_all()
-        .build()
-        .context("the gRPC threads cannot be started")?;
     let drain_max = Duration::from_secs(settings.drain_max_s);
     let served = runtime.block_on(serve_until_signal(&running, &settings, mode));
     let drained = running.shut_down(drain_max);

@@ -14,7 +14,6 @@ use std::{
 };
 
 use super::{
-    handover::OnFatal,
     loads::{Join, Loads},
     mailbox::{Mailbox, Place},
     wallet::WalletActor,
@@ -22,6 +21,7 @@ use super::{
 use crate::{
     OverloadReason, Refusal,
     clock::Clock,
+    fatal::OnFatal,
     index::{AccountKey, Index, IndexError, OwnerKey, OwnerRow},
     journal::{block::account_hash, tail::Tail},
     ledger::{
@@ -47,6 +47,8 @@ pub type OwnerRef = Arc<OwnerHandle>;
 /// An account in memory: its mailbox and what never changes about it.
 pub struct AccountHandle {
     key: AccountKey,
+    /// The arbiter it lives on.
+    partition: usize,
     /// Known once the account is open.
     facts: OnceLock<(Currency, OwnerId)>,
     /// What it becomes if an opening commits.
@@ -75,6 +77,11 @@ impl AccountHandle {
         self.mailbox.send(message);
     }
 
+    /// The arbiter it lives on.
+    pub fn partition(&self) -> usize {
+        self.partition
+    }
+
     /// Messages in its mailbox.
     pub fn depth(&self) -> u32 {
         self.queued.load(Ordering::Relaxed)
@@ -83,7 +90,7 @@ impl AccountHandle {
     /// An entry touched it, so it exists from here on.
     pub fn mark_open(&self) {
         if let (None, Some(intended)) = (self.facts.get(), &self.intended) {
-            // Only the journal thread gets here; a second call finds it set.
+            // Only its own arbiter gets here; a second call finds it set.
             let _ = self.facts.set(intended.clone());
         }
     }
@@ -109,11 +116,13 @@ impl OwnerHandle {
         self.record.load_full()
     }
 
-    /// Applies a durable entry; only the journal thread calls this.
+    /// Applies a durable entry.
     pub fn apply(&self, entry: &Entry, lsn: Lsn) {
-        let mut owner = Owner::clone(&self.record.load());
-        owner.apply(&self.key.1, entry, lsn);
-        self.record.store(Arc::new(owner));
+        self.record.rcu(|owner| {
+            let mut owner = Owner::clone(owner);
+            owner.apply(&self.key.1, entry, lsn);
+            owner
+        });
     }
 }
 
@@ -267,7 +276,7 @@ impl Directory {
             let _ = known.set(facts.clone());
         }
         let used = AtomicBool::new(true);
-        Arc::new(AccountHandle { key, facts: known, intended: Some(facts), mailbox, queued, used })
+        Arc::new(AccountHandle { key, partition, facts: known, intended: Some(facts), mailbox, queued, used })
     }
 
     /// On the pool: loads, makes resident, tells all who wait.

@@ -1,29 +1,28 @@
-//! The hand-over of a commit, in the order of P1: the tail, every account's apply, the replies.
+//! The hand-over of a commit, in the order of P1: the tail, every account's apply, the answers.
 //!
-//! Runs on the journal thread right after the sync. An account that money moved on has its apply in the mailbox
-//! before anybody hears of the payment, so whoever is told reads their own write.
+//! Runs on the journal thread right after the sync, and sends one message per arbiter. An account that money moved on
+//! has its apply in the mailbox before anybody hears of the payment, so whoever is told reads their own write.
 
 use std::sync::{Arc, atomic::Ordering};
 
 use smallvec::SmallVec;
 
 use super::{
-    directory::{AccountRef, OwnerRef},
+    directory::AccountRef,
     fx::Desk,
+    mailbox::Mailbox,
+    partition::{PartitionActor, Release, Share},
 };
 use crate::{
+    UnavailableReason,
     admission::Admission,
-    journal::{JournalError, tail::Tail, writer::Commit},
-    ledger::{
-        entry::{Committed, Outcome},
-        request::Request,
-    },
-    messages::{Apply, Handed, PaymentMessage, WalletMessage},
+    answer::Answering,
+    fatal::OnFatal,
+    journal::{Block, JournalError, tail::Tail, writer::Commit},
+    ledger::{entry::Outcome, request::Request},
+    messages::{Handed, PartitionMessage},
     metrics::EngineCells,
 };
-
-/// What to do when the journal is poisoned or an invariant breaks: the process must not go on.
-pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// See the module.
 pub struct HandOver {
@@ -33,6 +32,10 @@ pub struct HandOver {
     pub desk: Arc<Desk>,
     /// What closes when the journal fails.
     pub admission: Arc<Admission>,
+    /// The arbiters.
+    pub partitions: Vec<Arc<Mailbox<PartitionActor>>>,
+    /// Where answers are given.
+    pub answering: Answering,
     /// What is counted.
     pub cells: Arc<EngineCells>,
     /// What ends the process.
@@ -44,59 +47,68 @@ impl HandOver {
     pub fn commit(&self, commit: Commit<Handed>) {
         let block = commit.block;
         self.tail.publish(&block);
+        self.publish_rates(&block);
+        self.count(&block, commit.bytes as u64, commit.sync_time);
         let mut touches: Vec<(AccountRef, u32)> = Vec::with_capacity(commit.with.len() * 2);
-        let mut waiting = Vec::with_capacity(commit.with.len());
-        let mut shared = Vec::new();
-        for ((position, handed), entry) in (0_u32..).zip(commit.with).zip(&block.entries) {
+        let mut answers = Vec::with_capacity(commit.with.len());
+        let mut owners = Vec::new();
+        for (position, handed) in (0_u32..).zip(commit.with) {
             touches.extend(handed.accounts.into_iter().map(|account| (account, position)));
-            waiting.push(handed.payment);
-            if handed.owner.is_some() || matches!(entry.outcome, Outcome::Rates) {
-                shared.push((position, handed.owner));
-            }
+            owners.extend(handed.owner.map(|owner| (position, owner)));
+            answers.push(handed.answer);
         }
+        let release = Release { block: Arc::clone(&block), answers, owners, answering: self.answering.clone() };
+        self.share_out(&block, touches, &Arc::new(release));
+    }
+
+    /// One message to each arbiter that is home to a touched account.
+    fn share_out(&self, block: &Arc<Block>, mut touches: Vec<(AccountRef, u32)>, release: &Arc<Release>) {
         // Stable by account: positions of one account stay in order.
-        touches.sort_by_key(|(account, _)| Arc::as_ptr(account).addr());
-        for group in touches.chunk_by(|(a, _), (b, _)| Arc::ptr_eq(a, b)) {
-            let entries: SmallVec<[u32; 4]> = group.iter().map(|(_, position)| *position).collect();
-            if let Some((account, _)) = group.first() {
-                // First the apply: whoever finds the account open finds it behind this message.
-                account.send(WalletMessage::Apply(Apply { block: Arc::clone(&block), entries }));
-                account.mark_open();
+        touches.sort_by_key(|(account, _)| (account.partition(), Arc::as_ptr(account).addr()));
+        for share in touches.chunk_by(|(a, _), (b, _)| a.partition() == b.partition()) {
+            let accounts = share.chunk_by(|(a, _), (b, _)| Arc::ptr_eq(a, b));
+            let touched = accounts.filter_map(|group| {
+                let entries: SmallVec<[u32; 4]> = group.iter().map(|(_, position)| *position).collect();
+                group.first().map(|(account, _)| (Arc::clone(account), entries))
+            });
+            let partition = share.first().and_then(|(account, _)| self.partitions.get(account.partition()));
+            if let Some(partition) = partition {
+                let share =
+                    Share { block: Arc::clone(block), touched: touched.collect(), release: Arc::clone(release) };
+                partition.send(PartitionMessage::Share(share));
             }
-        }
-        for (position, owner) in shared {
-            if let Some(committed) = block.get_at(position) {
-                self.settle_shared(&committed, owner.as_ref());
-            }
-        }
-        for entry in block.entries.iter().filter(|entry| entry.payment().is_some()) {
-            let cell = if entry.failure().is_none() { &self.cells.captured } else { &self.cells.failed };
-            cell.fetch_add(1, Ordering::Relaxed);
-        }
-        self.count(waiting.len() as u64, commit.bytes as u64, commit.sync_time);
-        for (committed, payment) in block.committed().zip(waiting) {
-            payment.send(PaymentMessage::Committed(committed.lsn, committed.at));
         }
     }
 
-    /// What is shared between actors switches here: owners' records and rates.
-    fn settle_shared(&self, committed: &Committed, owner: Option<&OwnerRef>) {
-        let entry = &committed.entry;
-        if let Some(owner) = owner {
-            owner.apply(entry, committed.lsn);
-        }
-        if let (Outcome::Rates, Request::PublishRates(rates)) = (&entry.outcome, &entry.request) {
-            self.desk.publish(self.desk.book().with(rates, entry.op, committed.at));
+    /// Rates switch here, in the order of their entries.
+    fn publish_rates(&self, block: &Block) {
+        for committed in block.committed() {
+            let entry = &committed.entry;
+            if let (Outcome::Rates, Request::PublishRates(rates)) = (&entry.outcome, &entry.request) {
+                self.desk.publish(self.desk.book().with(rates, entry.op, committed.at));
+            }
         }
     }
 
-    fn count(&self, entries: u64, bytes: u64, sync_time: std::time::Duration) {
+    fn count(&self, block: &Block, bytes: u64, sync_time: std::time::Duration) {
         let cells = &self.cells;
+        let entries = block.entries.len() as u64;
         cells.blocks.fetch_add(1, Ordering::Relaxed);
         cells.entries.fetch_add(entries, Ordering::Relaxed);
         cells.bytes.fetch_add(bytes, Ordering::Relaxed);
         cells.journal_queue.fetch_sub(entries, Ordering::Relaxed);
         cells.sync.observe(sync_time);
+        cells.block_entries.observe(entries);
+        for entry in &block.entries {
+            match (entry.payment().is_some(), entry.failure()) {
+                (true, None) => drop(cells.captured.fetch_add(1, Ordering::Relaxed)),
+                (true, Some(_)) => drop(cells.failed.fetch_add(1, Ordering::Relaxed)),
+                (false, _) => {}
+            }
+            if let Some(failure) = entry.failure() {
+                cells.count_decline(failure.code);
+            }
+        }
     }
 
     /// The journal is poisoned: nothing is let in, whoever waits hears that the outcome is unknown, the process ends.
@@ -104,7 +116,7 @@ impl HandOver {
         self.admission.note_journal_failed();
         self.cells.journal_queue.fetch_sub(lost.len() as u64, Ordering::Relaxed);
         for handed in lost {
-            handed.payment.send(PaymentMessage::Lost);
+            handed.answer.refuse(UnavailableReason::JournalFailed.into());
         }
         (self.on_fatal)(&error.to_string());
     }

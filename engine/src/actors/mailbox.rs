@@ -83,9 +83,9 @@ impl<A: Actor<Context = Context<A>>> Mailbox<A> {
         Arc::new(Self { addr: A::start_in_arbiter(&place.arbiter, build), kind, order: place.order.tag() })
     }
 
-    /// An actor's own mailbox: an actor that keeps it lives until it stops itself.
-    pub fn own(context: &Context<A>, kind: ActorKind, order: &Order) -> Arc<Self> {
-        Arc::new(Self { addr: context.address(), kind, order: order.tag() })
+    /// Starts an actor on the thread this runs on. It is given its own mailbox, and lives until it stops itself.
+    pub fn start_here(order: &Order, kind: ActorKind, build: impl FnOnce(Arc<Self>) -> A) {
+        A::create(|context| build(Arc::new(Self { addr: context.address(), kind, order: order.tag() })));
     }
 
     /// Sends; never waits.

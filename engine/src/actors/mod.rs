@@ -7,6 +7,7 @@ pub mod fx;
 pub mod handover;
 mod loads;
 pub mod mailbox;
+pub mod partition;
 pub mod payment;
 pub mod risk;
 pub mod wallet;

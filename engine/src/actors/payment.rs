@@ -1,28 +1,26 @@
 //! One command in flight, a payment in almost every case: drives its flow from question to question.
 //!
 //! It keeps its own address until it is done, because an actor whose last address goes away right after a send may
-//! stop with that message unhandled. It is detached from whoever asked: once its entry is appended it always ends in
-//! an answer, whoever left. The deadline is checked before Hold and before Append, never after (P6).
+//! stop with that message unhandled. It is done when its entry is handed to the journal: the answer goes with it, so
+//! that it is given whoever left. The deadline is checked before Hold and before Append, never after (P6).
 
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext, Context, Handler};
 use smallvec::SmallVec;
-use tokio::sync::oneshot;
 
 use super::{
     directory::{AccountRef, OwnerRef},
-    mailbox::{Mailbox, Place, Queued},
+    mailbox::{Mailbox, Order, Queued},
     risk::RiskActor,
 };
 use crate::{
     Refusal, UnavailableReason,
-    admission::InFlight,
+    answer::Answer,
     engine::Core,
-    idempotency::Claim,
     journal::{Record, block::for_each_account, writer::Append},
     ledger::{
-        entry::{Committed, Entry, Outcome},
+        entry::{Entry, Outcome},
         failure::Failure,
         flow::{Effect, Event, Flow},
         fx::{Pair, PairPrice},
@@ -32,11 +30,13 @@ use crate::{
     },
     messages::{Handed, PaymentMessage, PaymentRef, RiskMessage, WalletMessage},
     metrics::{ActorKind, Live},
-    money::{AccountId, Lsn, Money, OpId},
+    money::{AccountId, Money, OpId},
 };
 
 /// All a command in flight starts with.
 pub struct Launch {
+    /// The engine.
+    pub core: Arc<Core>,
     /// What decides.
     pub flow: Flow,
     /// Its id.
@@ -47,25 +47,26 @@ pub struct Launch {
     pub owner: Option<OwnerRef>,
     /// The risk actor of its arbiter.
     pub risk: Arc<Mailbox<RiskActor>>,
-    /// Its keys, in the order they were claimed.
-    pub claims: SmallVec<[Claim; 3]>,
     /// Until when it may still be given up.
     pub deadline: Timestamp,
-    /// Its place in admission.
-    pub in_flight: InFlight,
-    /// Who asked.
-    pub reply: oneshot::Sender<Result<Committed, Refusal>>,
+    /// Who is told.
+    pub answer: Answer,
+}
+
+impl std::fmt::Debug for Launch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Launch({})", self.op)
+    }
 }
 
 /// See the module.
 pub struct PaymentActor {
-    core: Arc<Core>,
     me: PaymentRef,
+    /// Gone once the command ended, or its entry is on its way.
     launch: Option<Box<Launch>>,
     /// Accounts that were asked something and are to be told if nothing comes of it.
     asked: SmallVec<[(AccountRef, Asked); 2]>,
     prices: Vec<Option<Result<Box<PairPrice>, Failure>>>,
-    entry: Option<Arc<Entry>>,
     _live: Live,
 }
 
@@ -77,25 +78,19 @@ enum Asked {
 }
 
 impl PaymentActor {
-    /// Starts a command on its arbiter; its answer comes through the launch's reply.
-    pub fn launch(core: Arc<Core>, place: &Place, launch: Launch) {
-        let order = place.order.clone();
-        // Boxed: an actor is moved several times before it runs.
-        let launch = Box::new(launch);
-        Mailbox::start(place, ActorKind::Payment, move |context| Self {
-            core,
-            me: Mailbox::own(context, ActorKind::Payment, &order),
+    /// Starts a command on the arbiter this runs on; its answer comes through the launch.
+    pub fn start_here(launch: Box<Launch>, order: &Order) {
+        Mailbox::start_here(order, ActorKind::Payment, |me| Self {
+            me,
             launch: Some(launch),
             asked: SmallVec::new(),
             prices: Vec::new(),
-            entry: None,
             _live: Live::new(ActorKind::Payment),
         });
     }
 
     fn feed(&mut self, event: Event, context: &mut Context<Self>) {
-        // Behind the append only the commit counts.
-        let (Some(launch), None) = (&mut self.launch, &self.entry) else { return };
+        let Some(launch) = &mut self.launch else { return };
         let effect = launch.flow.on(event);
         self.carry_out(effect, context);
     }
@@ -117,7 +112,7 @@ impl PaymentActor {
                 let id = update.account.clone();
                 self.ask(&id, Asked::Change, context, |_, me| WalletMessage::Change(update, me));
             }
-            Effect::Append(entry) => self.append(*entry, context),
+            Effect::Append(entry) => self.append(entry, context),
         }
     }
 
@@ -150,8 +145,9 @@ impl PaymentActor {
     fn quote(&mut self, pairs: &[Pair], context: &mut Context<Self>) {
         self.prices.clear();
         self.prices.resize(pairs.len(), None);
+        let Some(core) = self.launch.as_ref().map(|launch| Arc::clone(&launch.core)) else { return };
         for (n, pair) in pairs.iter().enumerate() {
-            match self.core.desk.pair(*pair) {
+            match core.desk.pair(*pair) {
                 Ok(actor) => actor.send(crate::messages::FxMessage::Quote(n, Arc::clone(&self.me))),
                 Err(failure) => return self.feed(Event::Quoted(Err(failure)), context),
             }
@@ -171,43 +167,33 @@ impl PaymentActor {
     }
 
     fn is_late(&self) -> bool {
-        self.launch.as_ref().is_some_and(|launch| self.core.clock.now() > launch.deadline)
+        self.launch.as_ref().is_some_and(|launch| launch.core.clock.now() > launch.deadline)
     }
 
-    /// Hands the entry to the journal. Nothing stops the command any more.
-    fn append(&mut self, entry: Entry, context: &mut Context<Self>) {
+    /// Hands the entry to the journal, with the answer. Nothing stops the command any more, and nothing of it is left
+    /// to do here.
+    fn append(&mut self, entry: Arc<Entry>, context: &mut Context<Self>) {
         if self.is_late() {
             return self.give_up(Refusal::DeadlineExceeded, context);
         }
         if let Err(broken) = invariants::check(&entry) {
             return self.give_up(Refusal::Internal(broken.to_string()), context);
         }
-        if let Some(failure) = entry.failure() {
-            self.core.cells.count_decline(failure.code);
-            self.release_asked();
-            self.note_decline(&entry);
-        }
-        let entry = Arc::new(entry);
         let record = match Record::new(Arc::clone(&entry)) {
             Ok(record) => record,
             Err(error) => return self.give_up(Refusal::Internal(error.to_string()), context),
         };
-        let Some(launch) = &self.launch else { return };
-        let mut accounts = SmallVec::new();
-        if entry.failure().is_none() {
-            for_each_account(&entry, |id| {
-                let party = launch.cast.iter().find(|party| party.id() == id);
-                let new = |party: &&AccountRef| !accounts.iter().any(|known| Arc::ptr_eq(known, party));
-                if let Some(party) = party.filter(new) {
-                    accounts.push(Arc::clone(party));
-                }
-            });
+        if entry.failure().is_some() {
+            self.release_asked();
+            self.note_decline(&entry);
         }
-        let handed = Handed { accounts, owner: launch.owner.clone(), payment: Arc::clone(&self.me) };
-        self.entry = Some(entry);
-        if !self.core.append(Append { record, with: handed }) {
-            self.give_up(Refusal::Unavailable { reason: UnavailableReason::JournalFailed }, context);
+        let Some(launch) = self.launch.take() else { return };
+        let accounts = touched(&entry, &launch.cast);
+        let with = Handed { accounts, owner: launch.owner, answer: launch.answer };
+        if let Err(closed) = launch.core.append(Append { record, with }) {
+            closed.with.answer.refuse(UnavailableReason::JournalFailed.into());
         }
+        context.stop();
     }
 
     fn note_decline(&self, entry: &Entry) {
@@ -229,30 +215,29 @@ impl PaymentActor {
         }
     }
 
-    fn committed(&mut self, lsn: Lsn, at: Timestamp, context: &mut Context<Self>) {
-        if let Some(entry) = self.entry.take() {
-            self.end(&Ok(Committed { entry, lsn, at }), context);
-        }
-    }
-
     /// Ends without an entry: nothing happened and nothing is held.
     fn give_up(&mut self, refusal: Refusal, context: &mut Context<Self>) {
         self.release_asked();
-        self.end(&Err(refusal), context);
-    }
-
-    /// The key's claim goes first, so that whoever is told can use the key at once.
-    fn end(&mut self, end: &Result<Committed, Refusal>, context: &mut Context<Self>) {
         if let Some(launch) = self.launch.take() {
-            for claim in launch.claims {
-                claim.end(end);
-            }
-            drop(launch.in_flight);
-            // A caller that went away finds the outcome under its tx_id.
-            let _ = launch.reply.send(end.clone());
+            launch.answer.refuse(refusal);
         }
         context.stop();
     }
+}
+
+/// The accounts of the cast that a durable entry changes.
+fn touched(entry: &Entry, cast: &[AccountRef]) -> SmallVec<[AccountRef; 4]> {
+    let mut accounts: SmallVec<[AccountRef; 4]> = SmallVec::new();
+    if entry.failure().is_none() {
+        for_each_account(entry, |id| {
+            let party = cast.iter().find(|party| party.id() == id);
+            let new = |party: &&AccountRef| !accounts.iter().any(|known| Arc::ptr_eq(known, party));
+            if let Some(party) = party.filter(new) {
+                accounts.push(Arc::clone(party));
+            }
+        });
+    }
+    accounts
 }
 
 impl Actor for PaymentActor {
@@ -270,10 +255,6 @@ impl Handler<Queued<PaymentMessage>> for PaymentActor {
         queued.handle(|message| match message {
             PaymentMessage::Event(event) => self.feed(event, context),
             PaymentMessage::Priced(n, price) => self.priced(n, price, context),
-            PaymentMessage::Committed(lsn, at) => self.committed(lsn, at, context),
-            PaymentMessage::Lost => {
-                self.end(&Err(Refusal::Unavailable { reason: UnavailableReason::JournalFailed }), context);
-            }
         });
     }
 }

@@ -10,6 +10,7 @@ use actix::{Actor, Context, Handler};
 use super::mailbox::{Mailbox, Queued};
 use crate::{
     clock::Clock,
+    fatal::OnFatal,
     ledger::{
         account::{Account, fold},
         failure::{Failure, FailureCode},
@@ -28,7 +29,7 @@ pub struct WalletActor {
     /// Messages sent here and not yet handled: while there are any, the account stays resident.
     queued: Arc<AtomicU32>,
     clock: Clock,
-    on_fatal: super::handover::OnFatal,
+    on_fatal: OnFatal,
     _live: Live,
 }
 
@@ -47,7 +48,7 @@ impl WalletActor {
         account: Option<Account>,
         queued: Arc<AtomicU32>,
         clock: Clock,
-        on_fatal: super::handover::OnFatal,
+        on_fatal: OnFatal,
     ) -> Self {
         let state = match account {
             Some(account) => State::Open(Box::new(Wallet::new(account))),

@@ -1,5 +1,7 @@
 //! Every command but a payment: at most one question to one account, then one entry.
 
+use std::sync::Arc;
+
 use super::{
     account::Account,
     entry::{DefaultMark, Entry, Outcome},
@@ -128,7 +130,7 @@ impl CommandFlow {
     }
 
     fn append(&mut self, outcome: Outcome, postings: Vec<Posting>) -> Effect {
-        Effect::Append(Box::new(Entry {
+        Effect::Append(Arc::new(Entry {
             tenant: self.order.tenant,
             op: self.order.op,
             tx_id: self.order.tx_id.clone(),

@@ -3,6 +3,8 @@
 //! The shell (`actors/payment.rs`) carries effects out by message and feeds the answers back. A flow never waits and
 //! never asks twice for one thing; it ends with [`Effect::Append`].
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::{
@@ -33,7 +35,7 @@ pub enum Effect {
     /// Ask an account that is not there yet to be this one.
     Open(Box<Account>),
     /// Hand the entry to the journal. Nothing stops the command any more.
-    Append(Box<Entry>),
+    Append(Arc<Entry>),
 }
 
 /// An answer. Rare large parts are boxed: every message to a payment is as large as the largest.

@@ -3,6 +3,8 @@
 //! Order: assess, then per candidate account quote (only across currencies), expect, hold. The first grant wins and
 //! funds are never combined. Whatever is decided, declined too, ends in one entry.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -336,7 +338,7 @@ impl PaymentFlow {
     }
 
     fn append(&mut self, payment: Payment, postings: Vec<Posting>) -> Effect {
-        Effect::Append(Box::new(Entry {
+        Effect::Append(Arc::new(Entry {
             tenant: self.order.tenant,
             op: self.order.op,
             tx_id: self.order.tx_id.clone(),

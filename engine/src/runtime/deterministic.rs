@@ -10,12 +10,14 @@ use actix::Arbiter;
 use super::{Assembled, Parts, assemble};
 use crate::{
     actors::{
-        handover::{HandOver, OnFatal},
+        handover::HandOver,
         mailbox::{Order, Place, Shuffle},
     },
+    answer::Answering,
     clock::Clock,
     config::EngineConfig,
     engine::Engine,
+    fatal::OnFatal,
     idempotency::KeyHasher,
     index::{Index, builder::Builder, memory::MemoryIndex},
     journal::{
@@ -77,6 +79,7 @@ impl Deterministic {
             indexed,
             places,
             pool: Pool::Inline,
+            answering: Answering::Here,
             on_fatal,
         })?;
         let Assembled { engine, writer, handover, builder, .. } = assembled;

@@ -13,14 +13,17 @@ use crate::{
     actors::{
         directory::Directory,
         fx::Desk,
-        handover::{HandOver, OnFatal},
+        handover::HandOver,
         mailbox::{Mailbox, Place},
+        partition::PartitionActor,
         risk::RiskActor,
     },
     admission::Admission,
+    answer::Answering,
     clock::Clock,
     config::EngineConfig,
     engine::{Core, Engine},
+    fatal::OnFatal,
     idempotency::{Claims, KeyHasher},
     index::{Index, builder::Builder},
     journal::{
@@ -47,6 +50,7 @@ pub(crate) struct Parts {
     pub(crate) indexed: crate::money::Lsn,
     pub(crate) places: Vec<Place>,
     pub(crate) pool: Pool,
+    pub(crate) answering: Answering,
     pub(crate) on_fatal: OnFatal,
 }
 
@@ -62,7 +66,8 @@ pub(crate) struct Assembled {
 
 /// Recovers and connects everything; the same for both wirings.
 pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
-    let Parts { config, clock, hasher, journal, head, reader, spare, index, indexed, places, pool, on_fatal } = parts;
+    let Parts { config, clock, hasher, journal, head, reader, spare, index, indexed, .. } = parts;
+    let Parts { places, pool, answering, on_fatal, .. } = parts;
     let rules = Arc::new(config.risk_rules()?);
     let cells = Arc::new(EngineCells::default());
     let (tail, mut builder) = recovery::tail_and_builder(&index, indexed, hasher, &config);
@@ -84,6 +89,11 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         Mailbox::start(place, ActorKind::Risk, move |_| RiskActor::new(rules, state, clock, cells))
     });
     let risk = risk.collect();
+    let door = |place: &Place| {
+        let order = place.order.clone();
+        Mailbox::start(place, ActorKind::Partition, move |_| PartitionActor::new(order))
+    };
+    let partitions: Vec<_> = places.iter().map(door).collect();
     let admission = Arc::new(Admission::new(&config, Arc::clone(&tail), Some(spare), Arc::clone(&cells)));
     let (appender, queue) = mpsc::channel();
     let bounds = Bounds {
@@ -98,6 +108,8 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         tail: Arc::clone(&tail),
         desk: Arc::clone(&desk),
         admission: Arc::clone(&admission),
+        partitions: partitions.clone(),
+        answering,
         cells: Arc::clone(&cells),
         on_fatal,
     };
@@ -109,6 +121,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         admission,
         directory,
         desk,
+        partitions,
         risk,
         tail,
         index,

@@ -17,12 +17,14 @@ use actix::{Arbiter, ArbiterHandle, System};
 use super::{Assembled, Parts, assemble, data_dir::DataDir, watch};
 use crate::{
     actors::{
-        handover::{HandOver, OnFatal},
+        handover::HandOver,
         mailbox::{Order, Place},
     },
+    answer::Answering,
     clock::Clock,
     config::EngineConfig,
     engine::{Core, Engine},
+    fatal::OnFatal,
     index::{
         Index,
         builder::{Builder, Built},
@@ -86,8 +88,13 @@ pub enum Drained {
 }
 
 impl Running {
-    /// Recovers the engine in `path` and starts it. `on_fatal` ends the process.
-    pub fn start(path: &Path, config: EngineConfig, on_fatal: OnFatal) -> Result<(Self, Started), StartError> {
+    /// Recovers the engine in `path` and starts it; answers are given by `answering`. `on_fatal` ends the process.
+    pub fn start(
+        path: &Path,
+        config: EngineConfig,
+        answering: Answering,
+        on_fatal: OnFatal,
+    ) -> Result<(Self, Started), StartError> {
         let began = Instant::now();
         config.check()?;
         let data_dir = DataDir::open(path)?;
@@ -131,6 +138,7 @@ impl Running {
             indexed,
             places,
             pool,
+            answering,
             on_fatal: Arc::clone(&on_fatal),
         })?;
         let recovered = assembled.recovered;

@@ -8,7 +8,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use crate::actors::handover::OnFatal;
+use crate::fatal::OnFatal;
 
 /// Installs the one panic hook: log, then abort, so that no engine goes on without one of its actors.
 pub fn abort_on_panic() {

@@ -7,7 +7,7 @@ use arus::{
     config::{Listen, Settings},
     server::{Addresses, Servers},
 };
-use arus_engine::runtime::threads::Running;
+use arus_engine::{answer::Answering, runtime::threads::Running};
 use arus_proto::{
     common::v1::Money,
     fx::v1::{PublishRatesRequest, PublishedRate, RateSource, fx_service_client::FxServiceClient},
@@ -99,7 +99,8 @@ pub fn start_engine(path: &Path, settings: &Settings) -> Running {
         eprintln!("fatal: {why}");
         std::process::abort();
     });
-    Running::start(path, settings.engine.clone(), on_fatal).expect("the engine starts").0
+    let answering = Answering::On(tokio::runtime::Handle::current());
+    Running::start(path, settings.engine.clone(), answering, on_fatal).expect("the engine starts").0
 }
 
 impl Clients {

@@ -1,0 +1,103 @@
+//! One actor per arbiter: the door through which other threads reach the actors that live there.
+//!
+//! A command is launched by one message. A durable block comes as one message too, however many accounts it touches
+//! (P1); from here each account's apply is a short hop on the same thread. When the last arbiter has passed its share
+//! on, the block's [`Release`] goes, and with it the answers.
+
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler};
+use smallvec::SmallVec;
+
+use super::{
+    directory::{AccountRef, OwnerRef},
+    mailbox::{Order, Queued},
+    payment::PaymentActor,
+};
+use crate::{
+    answer::{Answer, Answering},
+    journal::Block,
+    messages::{Apply, PartitionMessage, WalletMessage},
+    metrics::{ActorKind, Live},
+};
+
+/// See the module.
+pub struct PartitionActor {
+    order: Order,
+    _live: Live,
+}
+
+impl PartitionActor {
+    /// An actor that starts others whose messages are delivered in `order`.
+    pub fn new(order: Order) -> Self {
+        Self { order, _live: Live::new(ActorKind::Partition) }
+    }
+}
+
+/// One arbiter's share of a durable block.
+#[derive(Debug)]
+pub struct Share {
+    /// The block.
+    pub block: Arc<Block>,
+    /// Each touched account that lives here, with the positions of its entries in order.
+    pub touched: Vec<(AccountRef, SmallVec<[u32; 4]>)>,
+    /// Gone once every share was passed on.
+    pub release: Arc<Release>,
+}
+
+/// What waits until all accounts of a block have their applies: owners' records, then the answers. Dropping the last
+/// reference releases them, so they can be neither forgotten nor given early.
+pub struct Release {
+    /// The block.
+    pub block: Arc<Block>,
+    /// One per entry of the block, in order.
+    pub answers: Vec<Answer>,
+    /// Owners whose record an entry changes, by the entry's position.
+    pub owners: Vec<(u32, OwnerRef)>,
+    /// Where answers are given.
+    pub answering: Answering,
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        for (position, owner) in std::mem::take(&mut self.owners) {
+            if let Some(committed) = self.block.get_at(position) {
+                owner.apply(&committed.entry, committed.lsn);
+            }
+        }
+        let (block, answers) = (Arc::clone(&self.block), std::mem::take(&mut self.answers));
+        self.answering.run(move || {
+            for (committed, answer) in block.committed().zip(answers) {
+                answer.give(Ok(committed));
+            }
+        });
+    }
+}
+
+impl std::fmt::Debug for Release {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Release({} answers)", self.answers.len())
+    }
+}
+
+impl Actor for PartitionActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Queued<PartitionMessage>> for PartitionActor {
+    type Result = ();
+
+    fn handle(&mut self, queued: Queued<PartitionMessage>, _: &mut Self::Context) {
+        queued.handle(|message| match message {
+            PartitionMessage::Launch(launch) => PaymentActor::start_here(launch, &self.order),
+            PartitionMessage::Share(Share { block, touched, release }) => {
+                for (account, entries) in touched {
+                    // First the apply: whoever finds the account open finds it behind this message.
+                    account.send(WalletMessage::Apply(Apply { block: Arc::clone(&block), entries }));
+                    account.mark_open();
+                }
+                drop(release);
+            }
+        });
+    }
+}
