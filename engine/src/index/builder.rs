@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 
-use super::{AccountKey, Index, IndexError, OwnerRow, Run, Watermark, rows::fold_with_history};
+use super::{AccountKey, HistoryRow, Index, IndexError, OwnerRow, Run, Watermark, rows::fold_with_history};
 use crate::{
     idempotency::KeyHasher,
     journal::{block::for_each_account, tail::Tail},
@@ -28,7 +28,16 @@ pub struct Builder {
     hasher: KeyHasher,
     accounts_cached_max: usize,
     run_entries_max: usize,
-    accounts: HashMap<AccountKey, Option<Account>, RandomState>,
+    accounts: HashMap<AccountKey, Folded, RandomState>,
+    /// The accounts of the run at hand.
+    touched: Vec<AccountKey>,
+}
+
+/// An account as far as it is folded, and what the run at hand adds to its history.
+struct Folded {
+    account: Option<Account>,
+    lines: Vec<HistoryRow>,
+    is_touched: bool,
 }
 
 /// What one step did.
@@ -55,13 +64,17 @@ impl Builder {
             accounts_cached_max: config.index_accounts_cached_max,
             run_entries_max: config.index_run_entries_max,
             accounts: HashMap::default(),
+            touched: Vec::new(),
         }
     }
 
     /// Builds one run from the oldest blocks, makes it visible, and lets the tail drop them.
     pub fn step(&mut self) -> Result<Built, IndexError> {
         // After a failure the remembered states may be ahead of the rows: they are read again.
-        self.build_run().inspect_err(|_| self.accounts.clear())
+        self.build_run().inspect_err(|_| {
+            self.accounts.clear();
+            self.touched.clear();
+        })
     }
 
     fn build_run(&mut self) -> Result<Built, IndexError> {
@@ -91,7 +104,7 @@ impl Builder {
         let mut failed = None;
         for_each_account(entry, |account| {
             if failed.is_none() {
-                failed = self.fold_account(&(tenant, account.clone()), committed, run).err();
+                failed = self.fold_account(&(tenant, account.clone()), committed).err();
             }
         });
         failed.map_or(Ok(()), Err)?;
@@ -99,15 +112,16 @@ impl Builder {
         Ok(())
     }
 
-    fn fold_account(&mut self, key: &AccountKey, committed: &Committed, run: &mut Run) -> Result<(), IndexError> {
+    fn fold_account(&mut self, key: &AccountKey, committed: &Committed) -> Result<(), IndexError> {
         if !self.accounts.contains_key(key) {
-            let state = self.index.account(key)?;
-            self.accounts.insert(key.clone(), state);
+            let folded = Folded { account: self.index.account(key)?, lines: Vec::new(), is_touched: false };
+            self.accounts.insert(key.clone(), folded);
         }
-        let Some(state) = self.accounts.get_mut(key) else { return Ok(()) };
-        let mut rows = Vec::new();
-        fold_with_history(state, &key.1, committed, &mut rows)?;
-        run.history.extend(rows.into_iter().map(|row| (key.clone(), row)));
+        let Some(folded) = self.accounts.get_mut(key) else { return Ok(()) };
+        if !std::mem::replace(&mut folded.is_touched, true) {
+            self.touched.push(key.clone());
+        }
+        fold_with_history(&mut folded.account, &key.1, committed, &mut folded.lines)?;
         Ok(())
     }
 
@@ -141,12 +155,18 @@ impl Builder {
         }
     }
 
-    /// The states this run changed; a cache that grew too large starts afresh.
+    /// The states this run changed and the lines it adds; a cache that grew too large starts afresh.
     fn collect_accounts(&mut self, run: &mut Run, first_lsn: Lsn) {
-        let changed = self.accounts.iter().filter_map(|((tenant, _), state)| {
-            state.as_ref().filter(|account| account.applied_lsn >= first_lsn).map(|account| (*tenant, account.clone()))
-        });
-        run.accounts.extend(changed);
+        for key in self.touched.drain(..) {
+            let Some(folded) = self.accounts.get_mut(&key) else { continue };
+            folded.is_touched = false;
+            if let Some(account) = folded.account.as_ref().filter(|account| account.applied_lsn >= first_lsn) {
+                run.accounts.push((key.0, account.clone()));
+            }
+            if !folded.lines.is_empty() {
+                run.history.push((key, std::mem::take(&mut folded.lines)));
+            }
+        }
         if self.accounts.len() > self.accounts_cached_max {
             self.accounts.clear();
         }

@@ -4,25 +4,29 @@
 //! keys      tenant:4 partition:4 key_hash:16           -> lsn:8     partition = lsn / 2^20, so old runs are left alone
 //! objects   tenant:4 id:16                             -> lsn:8
 //! owners    tenant:4 owner 0 ("a" account | "d")       -> Owned | account
-//! history   tenant:4 account 0 lsn:8 line:2            -> at, payment, moved
+//! history   tenant:4 account 0 lsn:8                   -> lines from that lsn on, those of one run together
 //! accounts  tenant:4 account                           -> Account
 //! timers    tenant:4 due:8 id:16                       -> nothing
 //! rates     tenant:4 base:2 quote:2                    -> BookRow
 //! meta      "watermark"                                -> lsn, block hash, format
 //! ```
-//! Integers in keys are big-endian, values are postcard.
+//! Integers in keys are big-endian ([`super::layout`]), values are postcard.
 
-use std::{path::Path, sync::Arc};
+use std::{cmp::Ordering, path::Path, sync::Arc};
 
 use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, PersistMode,
+    Database, Keyspace, KeyspaceCreateOptions, PersistMode, UserKey, UserValue,
     compaction::Leveled,
     config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry},
 };
-use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    AccountKey, HistoryRow, Index, IndexError, OwnerKey, OwnerRow, Run, TimerKey, Watermark, filters::KeyFilters,
+    AccountKey, HistoryRow, Index, IndexError, OwnerKey, OwnerRow, Run, TimerKey, Watermark,
+    filters::KeyFilters,
+    layout::{
+        account_row, decode, encode, filter_name, history_row, key_row, lsn_of, named_row, object_row, tenant_of,
+        timer_of, timer_row,
+    },
 };
 use crate::{
     idempotency::KeyHash,
@@ -31,10 +35,12 @@ use crate::{
 };
 
 /// What the watermark's row says the rows look like; another number means rebuild.
-const ROWS_FORMAT: u16 = 1;
+const ROWS_FORMAT: u16 = 2;
 const WATERMARK: &str = "watermark";
 /// How many runs are merged at once: more runs cost reads a little, fewer cost the builder much.
 const L0_RUNS: u8 = 8;
+/// How many lines of one account's history stand in one row at most.
+const CHUNK_LINES_MAX: usize = 128;
 
 /// See the module.
 pub struct FjallIndex {
@@ -49,8 +55,6 @@ pub struct FjallIndex {
     meta: Keyspace,
     filters: KeyFilters,
 }
-
-type Rows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 impl FjallIndex {
     /// Opens or creates the indexes in `folder`, and the filters of their keys.
@@ -176,18 +180,21 @@ impl Index for FjallIndex {
     }
 
     fn history(&self, key: &AccountKey, below: Lsn, limit: usize) -> Result<Vec<HistoryRow>, IndexError> {
-        let prefix = named_row(key.0, &key.1);
-        let mut end = prefix.clone();
-        end.extend_from_slice(&below.0.to_be_bytes());
-        let rows = self.history.range(prefix..end).rev().take(limit).map(|row| {
-            let (key, value) = row.into_inner().map_err(store("history"))?;
-            let (rest, line) = key.split_last_chunk::<2>().ok_or(IndexError::Row("history"))?;
-            let (_, lsn) = rest.split_last_chunk::<8>().ok_or(IndexError::Row("history"))?;
-            let (at, payment, moved) = decode("history", &value)?;
-            let lsn = Lsn(u64::from_be_bytes(*lsn));
-            Ok(HistoryRow { lsn, line: u16::from_be_bytes(*line), at, payment, moved })
-        });
-        rows.collect()
+        let mut found: Vec<HistoryRow> = Vec::new();
+        for chunk in self.history.range(history_row(key, Lsn(0))..history_row(key, below)).rev() {
+            let lines: Vec<HistoryRow> = decode("history", &chunk.value().map_err(store("history"))?)?;
+            for line in lines.into_iter().rev().filter(|line| line.lsn < below) {
+                // A run that failed half-way may have left a chunk that ends behind the next one's beginning.
+                if found.last().is_none_or(|last| (line.lsn, line.line) < (last.lsn, last.line)) {
+                    found.push(line);
+                }
+            }
+            if found.len() >= limit {
+                break;
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     fn timers_due(&self, now: Timestamp, limit: usize) -> Result<Vec<TimerKey>, IndexError> {
@@ -196,7 +203,7 @@ impl Index for FjallIndex {
         while let Some(t) = tenant {
             let end = [&t.to_be_bytes()[..], &now.0.saturating_add(1).to_be_bytes()].concat();
             for row in self.timers.range(t.to_be_bytes().to_vec()..end).take(limit - due.len()) {
-                due.push(timer_of(&row.key().map_err(store("timers"))?).ok_or(IndexError::Row("timers"))?);
+                due.push(timer_of(&row.key().map_err(store("timers"))?)?);
             }
             tenant = if due.len() < limit { next_tenant(&self.timers, t)? } else { None };
         }
@@ -209,58 +216,26 @@ impl Index for FjallIndex {
         rows.collect()
     }
 
-    fn apply(&self, run: Run) -> Result<(), IndexError> {
+    fn apply(&self, mut run: Run) -> Result<(), IndexError> {
         let Some(watermark) = run.watermark else { return Ok(()) };
         let first = run.keys.first().map_or(watermark.lsn, |(_, _, lsn)| *lsn);
-        for (_, key, lsn) in &run.keys {
-            self.filters.insert(KeyFilters::partition(*lsn), *key);
-        }
-        let keys = run.keys.iter().map(|(tenant, key, lsn)| {
-            (key_row(*tenant, KeyFilters::partition(*lsn), *key), Some(lsn.0.to_be_bytes().to_vec()))
+        self.take_keys(&mut run)?;
+        self.take_owners(&run)?;
+        self.take_history(&mut run)?;
+        let accounts = run.accounts.iter().map(|(tenant, account)| {
+            let row = account_row(&(*tenant, account.id.clone()));
+            encode("accounts", account).map(|value| (row, Some(value)))
         });
-        ingest("keys", &self.keys, keys.collect(), Repeats::Refused)?;
-        let objects = run
-            .objects
-            .iter()
-            .map(|(tenant, object, lsn)| (object_row(*tenant, *object), Some(lsn.0.to_be_bytes().to_vec())));
-        ingest("objects", &self.objects, objects.collect(), Repeats::LastWins)?;
-        let owners = run.owners.iter().map(|((tenant, owner), row)| {
-            let mut key = named_row(*tenant, owner);
-            match row {
-                OwnerRow::Account(owned) => {
-                    key.push(b'a');
-                    key.extend_from_slice(owned.account.as_bytes());
-                    (key, encode(owned))
-                }
-                OwnerRow::Default(account, since) => {
-                    key.push(b'd');
-                    (key, encode(&(account, since)))
-                }
-            }
-        });
-        ingest("owners", &self.owners, owners.collect(), Repeats::LastWins)?;
-        let history = run.history.iter().map(|((tenant, account), row)| {
-            let mut key = named_row(*tenant, account);
-            key.extend_from_slice(&row.lsn.0.to_be_bytes());
-            key.extend_from_slice(&row.line.to_be_bytes());
-            (key, encode(&(row.at, row.payment, row.moved)))
-        });
-        ingest("history", &self.history, history.collect(), Repeats::Refused)?;
-        let accounts =
-            run.accounts.iter().map(|(tenant, account)| (account_row(&(*tenant, account.id.clone())), encode(account)));
-        ingest("accounts", &self.accounts, accounts.collect(), Repeats::Refused)?;
-        let timers = run.timers.iter().map(|((due, tenant, id), set)| {
-            let key = [&tenant.0.to_be_bytes()[..], &due.0.to_be_bytes(), &id.0.to_be_bytes()].concat();
-            (key, set.then(Vec::new))
-        });
-        ingest("timers", &self.timers, timers.collect(), Repeats::LastWins)?;
+        ingest("accounts", &self.accounts, sorted(accounts)?, Repeats::Refused)?;
+        let timers = run.timers.iter().map(|(timer, set)| Ok((timer_row(*timer).to_vec(), set.then(Vec::new))));
+        ingest("timers", &self.timers, sorted(timers)?, Repeats::LastWins)?;
         let rates = run.rates.iter().map(|row| {
             let key = [&[0; 4][..], &row.base.numeric().to_be_bytes(), &row.quote.numeric().to_be_bytes()].concat();
-            (key, encode(row))
+            encode("rates", row).map(|value| (key, Some(value)))
         });
-        ingest("rates", &self.rates, rates.collect(), Repeats::LastWins)?;
+        ingest("rates", &self.rates, sorted(rates)?, Repeats::LastWins)?;
         self.save_filled_filters(first, watermark.lsn)?;
-        let row = encode(&(ROWS_FORMAT, watermark.lsn, watermark.block_hash)).unwrap_or_default();
+        let row = encode("meta", &(ROWS_FORMAT, watermark.lsn, watermark.block_hash))?;
         self.meta.insert(WATERMARK, row).map_err(store("meta"))?;
         self.db.persist(PersistMode::SyncAll).map_err(store("meta"))
     }
@@ -274,6 +249,64 @@ impl Index for FjallIndex {
     }
 }
 
+impl FjallIndex {
+    /// Keys and objects: the tables with a row for every entry are sorted as numbers, before they become bytes.
+    fn take_keys(&self, run: &mut Run) -> Result<(), IndexError> {
+        for (_, key, lsn) in &run.keys {
+            self.filters.insert(KeyFilters::partition(*lsn), *key);
+        }
+        run.keys.sort_unstable_by_key(|(tenant, key, lsn)| (*tenant, KeyFilters::partition(*lsn), *key));
+        let keys = run
+            .keys
+            .iter()
+            .map(|(tenant, key, lsn)| (key_row(*tenant, KeyFilters::partition(*lsn), *key), Some(lsn.0.to_be_bytes())));
+        ingest("keys", &self.keys, keys, Repeats::Refused)?;
+        run.objects.sort_unstable();
+        let objects = run.objects.iter();
+        let objects = objects.map(|(tenant, id, lsn)| (object_row(*tenant, *id), Some(lsn.0.to_be_bytes())));
+        ingest("objects", &self.objects, objects, Repeats::LastWins)
+    }
+
+    fn take_owners(&self, run: &Run) -> Result<(), IndexError> {
+        let owners = run.owners.iter().map(|((tenant, owner), row)| {
+            let mut key = named_row(*tenant, owner);
+            let value = match row {
+                OwnerRow::Account(owned) => {
+                    key.push(b'a');
+                    key.extend_from_slice(owned.account.as_bytes());
+                    encode("owners", owned)
+                }
+                OwnerRow::Default(account, since) => {
+                    key.push(b'd');
+                    encode("owners", &(account, since))
+                }
+            };
+            value.map(|value| (key, Some(value)))
+        });
+        ingest("owners", &self.owners, sorted(owners)?, Repeats::LastWins)
+    }
+
+    /// An account's rows of one run stand together in chunks: a hot account costs few rows, not one per line.
+    fn take_history(&self, run: &mut Run) -> Result<(), IndexError> {
+        let chunks = run.history.iter().flat_map(|(key, lines)| {
+            lines.chunks(CHUNK_LINES_MAX).map(move |chunk| {
+                let first = chunk.first().map_or(Lsn(0), |line| line.lsn);
+                encode("history", &chunk).map(|value| (history_row(key, first), Some(value)))
+            })
+        });
+        ingest("history", &self.history, sorted(chunks)?, Repeats::Refused)
+    }
+}
+
+type Row = (Vec<u8>, Option<Vec<u8>>);
+
+/// Rows in the order of their keys; of equal keys the later row stays behind the earlier.
+fn sorted(rows: impl Iterator<Item = Result<Row, IndexError>>) -> Result<Vec<Row>, IndexError> {
+    let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
+    rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(rows)
+}
+
 /// What two rows of one run under one key mean.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Repeats {
@@ -283,21 +316,29 @@ enum Repeats {
     LastWins,
 }
 
-/// Sorts and hands over one table's rows. The store asserts rising keys and would crash-loop; here it is an error.
-fn ingest(name: &'static str, table: &Keyspace, mut rows: Rows, repeats: Repeats) -> Result<(), IndexError> {
-    if rows.is_empty() {
+/// Hands over one table's rows, in the order of their keys. The store asserts rising keys and would crash-loop; here
+/// it is an error.
+fn ingest<K, V>(
+    name: &'static str,
+    table: &Keyspace,
+    rows: impl IntoIterator<Item = (K, Option<V>)>,
+    repeats: Repeats,
+) -> Result<(), IndexError>
+where
+    K: Into<UserKey> + Ord,
+    V: Into<UserValue>,
+{
+    let mut rows = rows.into_iter().peekable();
+    if rows.peek().is_none() {
         return Ok(());
     }
-    // Stable, so that of equal keys the later row stays behind the earlier.
-    rows.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut ingestion = table.start_ingestion().map_err(store(name))?;
-    let mut rows = rows.into_iter().peekable();
     while let Some((key, value)) = rows.next() {
-        if rows.peek().is_some_and(|(next, _)| *next == key) {
-            if repeats == Repeats::Refused {
-                return Err(IndexError::Duplicate(name));
-            }
-            continue;
+        match rows.peek().map(|(next, _)| next.cmp(&key)) {
+            Some(Ordering::Less) => return Err(IndexError::Unsorted(name)),
+            Some(Ordering::Equal) if repeats == Repeats::Refused => return Err(IndexError::Duplicate(name)),
+            Some(Ordering::Equal) => continue,
+            Some(Ordering::Greater) | None => {}
         }
         match value {
             Some(value) => ingestion.write(key, value),
@@ -317,56 +358,11 @@ fn filter_policy(name: &str) -> FilterPolicy {
     }
 }
 
-fn key_row(tenant: TenantId, partition: u32, key: KeyHash) -> Vec<u8> {
-    [&tenant.0.to_be_bytes()[..], &partition.to_be_bytes(), &key.to_be_bytes()].concat()
-}
-
-fn object_row(tenant: TenantId, object: OpId) -> Vec<u8> {
-    [&tenant.0.to_be_bytes()[..], &object.0.to_be_bytes()].concat()
-}
-
-fn account_row(key: &AccountKey) -> Vec<u8> {
-    [&key.0.0.to_be_bytes()[..], key.1.as_bytes()].concat()
-}
-
-/// Tenant and a name that is ended, so that no name is a prefix of another.
-fn named_row(tenant: TenantId, name: &str) -> Vec<u8> {
-    [&tenant.0.to_be_bytes()[..], name.as_bytes(), &[0]].concat()
-}
-
-fn filter_name(partition: u32) -> String {
-    format!("filter/{partition:08}")
-}
-
-fn timer_of(key: &[u8]) -> Option<TimerKey> {
-    let (tenant, rest) = key.split_first_chunk::<4>()?;
-    let (due, id) = rest.split_first_chunk::<8>()?;
-    let id = u128::from_be_bytes(id.try_into().ok()?);
-    Some((Timestamp(u64::from_be_bytes(*due)), TenantId(u32::from_be_bytes(*tenant)), OpId(id)))
-}
-
-fn tenant_of(table: &'static str, key: &[u8]) -> Result<TenantId, IndexError> {
-    let (tenant, _) = key.split_first_chunk::<4>().ok_or(IndexError::Row(table))?;
-    Ok(TenantId(u32::from_be_bytes(*tenant)))
-}
-
 /// The first tenant behind `tenant` that has rows in a table.
 fn next_tenant(table: &Keyspace, tenant: u32) -> Result<Option<u32>, IndexError> {
     let Some(next) = tenant.checked_add(1) else { return Ok(None) };
     let first = table.range(next.to_be_bytes().to_vec()..).next();
     first.map(|row| tenant_of("keys", &row.key().map_err(store("keys"))?).map(|t| t.0)).transpose()
-}
-
-fn lsn_of(table: &'static str, row: &[u8]) -> Result<Lsn, IndexError> {
-    row.try_into().map(|bytes| Lsn(u64::from_be_bytes(bytes))).map_err(|_| IndexError::Row(table))
-}
-
-fn encode<T: Serialize>(row: &T) -> Option<Vec<u8>> {
-    postcard::to_stdvec(row).ok()
-}
-
-fn decode<T: DeserializeOwned>(table: &'static str, row: &[u8]) -> Result<T, IndexError> {
-    postcard::from_bytes(row).map_err(|_| IndexError::Row(table))
 }
 
 fn store(table: &'static str) -> impl FnOnce(fjall::Error) -> IndexError {

@@ -142,7 +142,8 @@ impl Tables {
             }
             3 => {
                 let mut seen = std::collections::BTreeSet::new();
-                for (account, row) in &run.history {
+                let lines = run.history.iter().flat_map(|(account, lines)| lines.iter().map(move |row| (account, row)));
+                for (account, row) in lines {
                     if !seen.insert((account, row.lsn, row.line)) {
                         return Err(IndexError::Duplicate("history"));
                     }

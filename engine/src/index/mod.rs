@@ -6,6 +6,7 @@
 pub mod builder;
 mod filters;
 pub mod fjall;
+mod layout;
 pub mod memory;
 pub mod rows;
 
@@ -51,8 +52,8 @@ pub struct Run {
     pub objects: Vec<(TenantId, OpId, Lsn)>,
     /// Owners' accounts and defaults, oldest first.
     pub owners: Vec<(OwnerKey, OwnerRow)>,
-    /// What happened to each account.
-    pub history: Vec<(AccountKey, HistoryRow)>,
+    /// What happened to each account, oldest first; every account once.
+    pub history: Vec<(AccountKey, Vec<HistoryRow>)>,
     /// Account states after the run.
     pub accounts: Vec<(TenantId, Account)>,
     /// Timers set (`true`) and ended (`false`), oldest first.
@@ -108,6 +109,9 @@ pub enum IndexError {
     /// A run with two rows under one key: a bug in the builder, refused before the store would crash on it.
     #[error("index {0}: a run holds one key twice")]
     Duplicate(&'static str),
+    /// A run with rows out of order: a bug, refused for the same reason.
+    #[error("index {0}: a run is not sorted")]
+    Unsorted(&'static str),
     /// The fold of an entry failed.
     #[error("index accounts: {0}")]
     Fold(#[from] crate::ledger::account::FoldError),

@@ -6,20 +6,17 @@ use crate::{
     ledger::{
         account::{Account, FoldError, fold},
         entry::{Committed, Outcome},
-        time::Timestamp,
     },
     money::{AccountId, Lsn, PostingKind},
 };
 
-/// One row, under (account, lsn, line).
+/// One line, under (account, lsn, line). When it was, and all else, is in the entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryRow {
     /// The entry.
     pub lsn: Lsn,
     /// Which of the account's rows of that entry.
     pub line: u16,
-    /// When.
-    pub at: Timestamp,
     /// Whether the entry is a payment (P5: lists of payments read the same rows).
     pub payment: bool,
     /// What moved; `None` for a payment that was declined.
@@ -54,7 +51,7 @@ pub fn fold_with_history(
     let payment = matches!(entry.outcome, Outcome::Payment(_));
     let mut line = 0;
     let mut push = |moved| {
-        rows.push(HistoryRow { lsn: committed.lsn, line, at: committed.at, payment, moved });
+        rows.push(HistoryRow { lsn: committed.lsn, line, payment, moved });
         line += 1;
     };
     for posting in entry.postings.iter().filter(|posting| posting.account == *id) {

@@ -292,7 +292,7 @@ pub fn line(row: &HistoryRow, committed: &Committed, currency: Currency) -> Opti
     };
     Some(wire::StatementLine {
         lsn: row.lsn.0,
-        at: Some(timestamp(row.at)),
+        at: Some(timestamp(committed.at)),
         kind: kind.into(),
         amount: Some(money(Money::new(moved.amount_minor, currency))),
         balance_after: Some(money(Money::new(moved.balance_minor, currency))),
