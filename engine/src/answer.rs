@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::{
     Refusal,
     admission::InFlight,
-    idempotency::{Claim, ClaimEnd},
+    idempotency::{Claim, ClaimEnd, KeyHash},
 };
 
 /// See the module.
@@ -23,6 +23,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The key of the command: the first that was claimed.
+    pub fn key(&self) -> KeyHash {
+        self.claims.first().map_or(0, Claim::key)
+    }
+
     /// Tells everybody. The claims go first, so that whoever is told can use the keys at once.
     pub fn give(self, end: ClaimEnd) {
         for claim in self.claims {

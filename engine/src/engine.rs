@@ -185,13 +185,13 @@ impl Engine {
             return Ok(None);
         }
         let (tenant, tx_id) = (command.tenant, command.tx_id.clone());
-        self.on_pool(move |core| {
+        let stored = self.on_pool(move |core| {
             let Some(lsn) = core.index.key(tenant, key).map_err(internal)? else { return Ok(None) };
             let committed = core.read_entry(lsn)?;
             // A hash only points; the entry says whose it is.
             Ok((committed.entry.tenant == tenant && committed.entry.tx_id == tx_id).then_some(committed))
-        })
-        .await
+        });
+        Box::pin(stored).await
     }
 
     /// Runs something that may block on a disk, on the pool.

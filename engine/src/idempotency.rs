@@ -119,6 +119,11 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// Its key.
+    pub fn key(&self) -> KeyHash {
+        self.key
+    }
+
     /// Ends the claim: the entry is in the tail, or there will be none.
     pub fn end(mut self, end: &ClaimEnd) {
         self.release(end);

@@ -63,17 +63,19 @@ impl Engine {
                 let request = request.clone();
                 return self.prepare_payment(op, command, request).await;
             }
-            Request::OpenAccount(open) => self.find_to_open(tenant, op, open, deadline).await?,
-            Request::UpdateAccount(update) => self.find_to_update(tenant, update, deadline).await?,
+            // Boxed, so that the future of a payment does not grow with the rare commands' ways.
+            Request::OpenAccount(open) => Box::pin(self.find_to_open(tenant, op, open, deadline)).await?,
+            Request::UpdateAccount(update) => Box::pin(self.find_to_update(tenant, update, deadline)).await?,
             Request::Deposit(transfer) | Request::Withdraw(transfer) => {
                 let (account, party) = self.known(tenant, &transfer.account).await?;
                 let world = self.0.directory.system(tenant, "world", transfer.amount.currency).await?;
                 Found::new(Subject::Request, party.owner, smallvec![account, world])
             }
-            Request::Reserve(reserve) => self.find_to_reserve(tenant, reserve).await?,
-            Request::Capture(capture) => self.find_to_capture(tenant, capture, deadline).await?,
+            Request::Reserve(reserve) => Box::pin(self.find_to_reserve(tenant, reserve)).await?,
+            Request::Capture(capture) => Box::pin(self.find_to_capture(tenant, capture, deadline)).await?,
             Request::Release(release) | Request::Expire(release) => {
-                let (reservation, claim) = self.take_reservation(tenant, release.reservation, deadline).await?;
+                let taken = Box::pin(self.take_reservation(tenant, release.reservation, deadline));
+                let (reservation, claim) = taken.await?;
                 let (account, party) = self.known(tenant, &reservation.account).await?;
                 let subject = Subject::Reservation(reservation, None);
                 Found { claims: smallvec![claim], ..Found::new(subject, party.owner, smallvec![account]) }

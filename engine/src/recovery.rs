@@ -100,7 +100,7 @@ pub fn fill_tail(
         prev_hash = Some(block_head.hash);
         next = Lsn(block.last_lsn().0 + 1);
         entries += block.entries.len() as u64;
-        tail.publish(&block);
+        tail.publish_recovered(&block);
         while tail.bytes() > config.tail_bytes_max / 4 {
             if builder.step()? == Built::Idle {
                 break;
@@ -166,6 +166,6 @@ pub fn tail_and_builder(
     config: &EngineConfig,
 ) -> (Arc<Tail>, Builder) {
     let tail = Arc::new(Tail::new(hasher, indexed));
-    let builder = Builder::new(Arc::clone(&tail), Arc::clone(index), hasher, config);
+    let builder = Builder::new(Arc::clone(&tail), Arc::clone(index), config);
     (tail, builder)
 }

@@ -80,7 +80,7 @@ fn describe(text: &mut String, head: &BlockHead, committed: &Committed) -> anyho
     writeln!(text, "id        {}", entry.op)?;
     writeln!(text, "request   {:#?}", entry.request)?;
     if entry.notes != Notes::default() {
-        writeln!(text, "notes     {:#?}", entry.notes)?;
+        writeln!(text, "notes     {:#?}", *entry.notes)?;
     }
     writeln!(text, "outcome   {:#?}", entry.outcome)?;
     if entry.postings.is_empty() {

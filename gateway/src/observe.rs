@@ -2,13 +2,18 @@
 
 use std::{
     future::Future,
+    pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use arus_engine::{Engine, metrics::Times};
-use tonic::{Code, Response, Status, metadata::MetadataMap};
-use tracing::Instrument;
+use pin_project_lite::pin_project;
+use tonic::{
+    Code, Response, Status,
+    metadata::{AsciiMetadataValue, MetadataMap},
+};
 
 /// The header a request id is taken from and given back in.
 pub const REQUEST_ID: &str = "x-request-id";
@@ -66,42 +71,61 @@ impl ServiceCells {
 }
 
 /// Runs one RPC inside a span with its ids, counts it, and gives the request id back.
-pub async fn rpc<T>(
+pub fn rpc<'a, F>(
     engine: &Engine,
-    cells: &ServiceCells,
+    cells: &'a ServiceCells,
     method: &'static str,
     (metadata, tx_id): (&MetadataMap, &str),
-    call: impl Future<Output = Result<T, Status>>,
-) -> Result<Response<T>, Status> {
-    let started = Instant::now();
+    call: F,
+) -> Observed<'a, F> {
     let request_id = request_id(metadata).unwrap_or_else(|| engine.clock().new_id().to_string());
     let span = tracing::info_span!("rpc", method, request_id, tx_id = shown(tx_id));
-    let result = async {
-        let result = call.await;
-        if let Err(status) = &result
-            && matches!(status.code(), Code::Internal | Code::Unknown | Code::DataLoss)
-        {
-            tracing::error!(code = code_name(status.code()), "an rpc failed inside the server");
-        }
-        let code = code_name(result.as_ref().err().map_or(Code::Ok, Status::code));
-        tracing::debug!(code, took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX), "answered");
-        result
+    Observed { call, span, cells, method, request_id, started: Instant::now() }
+}
+
+pin_project! {
+    /// An RPC under way. A future of its own, because one async function around another holds it twice.
+    pub struct Observed<'a, F> {
+        #[pin]
+        call: F,
+        span: tracing::Span,
+        cells: &'a ServiceCells,
+        method: &'static str,
+        request_id: String,
+        started: Instant,
     }
-    .instrument(span)
-    .await;
-    let code = result.as_ref().err().map_or(Code::Ok, Status::code);
-    cells.count(method, code, started.elapsed());
-    let id = request_id.parse().ok();
-    match result {
-        Ok(answer) => {
-            let mut response = Response::new(answer);
-            id.and_then(|id| response.metadata_mut().insert(REQUEST_ID, id));
-            Ok(response)
+}
+
+impl<T, F: Future<Output = Result<T, Status>>> Future for Observed<'_, F> {
+    type Output = Result<Response<T>, Status>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let _in_span = this.span.enter();
+        let result = ready!(this.call.poll(context));
+        let (code, took) = (result.as_ref().err().map_or(Code::Ok, Status::code), this.started.elapsed());
+        if matches!(code, Code::Internal | Code::Unknown | Code::DataLoss) {
+            tracing::error!(code = code_name(code), "an rpc failed inside the server");
         }
-        Err(mut status) => {
-            id.and_then(|id| status.metadata_mut().insert(REQUEST_ID, id));
-            Err(status)
-        }
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        tracing::debug!(code = code_name(code), took_us, "answered");
+        this.cells.count(this.method, code, took);
+        let id = this.request_id.parse().ok().map(|mut id: AsciiMetadataValue| {
+            // No two are alike: the connection's header table need not learn it.
+            id.set_sensitive(true);
+            id
+        });
+        Poll::Ready(match result {
+            Ok(answer) => {
+                let mut response = Response::new(answer);
+                id.and_then(|id| response.metadata_mut().insert(REQUEST_ID, id));
+                Ok(response)
+            }
+            Err(mut status) => {
+                id.and_then(|id| status.metadata_mut().insert(REQUEST_ID, id));
+                Err(status)
+            }
+        })
     }
 }
 

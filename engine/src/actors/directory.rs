@@ -23,7 +23,7 @@ use crate::{
     clock::Clock,
     fatal::OnFatal,
     index::{AccountKey, Index, IndexError, OwnerKey, OwnerRow},
-    journal::{block::account_hash, tail::Tail},
+    journal::{Block, block::account_hash, tail::Tail},
     ledger::{
         account::{Account, fold},
         entry::Entry,
@@ -205,6 +205,11 @@ impl Directory {
             handle.used.store(true, Ordering::Relaxed);
             return Ok(handle.facts.get().is_some().then(|| Arc::clone(&handle)));
         }
+        // Boxed: a payment whose accounts are all in memory, almost every one, does not carry room for this.
+        Box::pin(self.wait_for_account(key)).await
+    }
+
+    async fn wait_for_account(self: &Arc<Self>, key: &AccountKey) -> Result<Option<AccountRef>, Refusal> {
         let (receiver, join) = self.account_loads.join(key)?;
         if join == Join::First {
             let (directory, wanted) = (Arc::clone(self), key.clone());
@@ -341,6 +346,10 @@ impl Directory {
             handle.used.store(true, Ordering::Relaxed);
             return Ok(Arc::clone(&handle));
         }
+        Box::pin(self.wait_for_owner(key)).await
+    }
+
+    async fn wait_for_owner(self: &Arc<Self>, key: &OwnerKey) -> Result<OwnerRef, Refusal> {
         let (receiver, join) = self.owner_loads.join(key)?;
         if join == Join::First {
             let (directory, wanted) = (Arc::clone(self), key.clone());
@@ -361,7 +370,7 @@ impl Directory {
         if let Some(handle) = self.owners.get(key) {
             return Ok(Arc::clone(&handle));
         }
-        let blocks = self.tail.all();
+        let blocks = self.tail.changing_accounts();
         let mut owner = Owner::default();
         for row in self.index.owner(key)? {
             match row {
@@ -370,7 +379,10 @@ impl Directory {
             }
         }
         owner.accounts.sort_by_key(|owned| owned.opened_lsn);
-        for committed in blocks.iter().flat_map(|block| block.committed()) {
+        let changes = |block: &'_ Arc<Block>| -> Vec<_> {
+            block.account_entries.iter().filter_map(|position| block.get_at(*position)).collect()
+        };
+        for committed in blocks.iter().flat_map(changes) {
             if committed.entry.tenant == key.0 {
                 owner.apply(&key.1, &committed.entry, committed.lsn);
             }

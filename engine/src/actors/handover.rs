@@ -46,7 +46,7 @@ impl HandOver {
     /// Hands one durable block over.
     pub fn commit(&self, commit: Commit<Handed>) {
         let block = commit.block;
-        self.tail.publish(&block);
+        self.tail.publish(&block, commit.with.iter().map(|handed| handed.answer.key()).collect());
         self.publish_rates(&block);
         self.count(&block, commit.bytes as u64, commit.sync_time);
         let mut touches: Vec<(AccountRef, u32)> = Vec::with_capacity(commit.with.len() * 2);

@@ -9,7 +9,6 @@ use foldhash::fast::RandomState;
 
 use super::{AccountKey, HistoryRow, Index, IndexError, OwnerRow, Run, Watermark, rows::fold_with_history};
 use crate::{
-    idempotency::KeyHasher,
     journal::{block::for_each_account, tail::Tail},
     ledger::{
         account::Account,
@@ -25,7 +24,6 @@ use crate::{
 pub struct Builder {
     tail: Arc<Tail>,
     index: Arc<dyn Index>,
-    hasher: KeyHasher,
     accounts_cached_max: usize,
     run_entries_max: usize,
     accounts: HashMap<AccountKey, Folded, RandomState>,
@@ -51,16 +49,10 @@ pub enum Built {
 
 impl Builder {
     /// A builder between a tail and an index.
-    pub fn new(
-        tail: Arc<Tail>,
-        index: Arc<dyn Index>,
-        hasher: KeyHasher,
-        config: &crate::config::EngineConfig,
-    ) -> Self {
+    pub fn new(tail: Arc<Tail>, index: Arc<dyn Index>, config: &crate::config::EngineConfig) -> Self {
         Self {
             tail,
             index,
-            hasher,
             accounts_cached_max: config.index_accounts_cached_max,
             run_entries_max: config.index_run_entries_max,
             accounts: HashMap::default(),
@@ -80,15 +72,16 @@ impl Builder {
     fn build_run(&mut self) -> Result<Built, IndexError> {
         let blocks = self.tail.oldest_entries(self.run_entries_max);
         let Some(last) = blocks.last() else { return Ok(Built::Idle) };
-        let (upto, block_hash) = (last.last_lsn(), last.hash);
-        let entries = blocks.iter().map(|block| block.entries.len()).sum();
+        let (upto, block_hash) = (last.block.last_lsn(), last.block.hash);
+        let entries = blocks.iter().map(|tailed| tailed.block.entries.len()).sum();
         let mut run = Run { watermark: Some(Watermark { lsn: upto, block_hash }), ..Run::default() };
-        for block in &blocks {
-            for committed in block.committed() {
+        for tailed in &blocks {
+            for (committed, key) in tailed.block.committed().zip(&tailed.keys) {
+                run.keys.push((committed.entry.tenant, *key, committed.lsn));
                 self.fold(&committed, &mut run)?;
             }
         }
-        self.collect_accounts(&mut run, blocks.first().map_or(Lsn(0), |block| block.first_lsn));
+        self.collect_accounts(&mut run, blocks.first().map_or(Lsn(0), |tailed| tailed.block.first_lsn));
         self.index.apply(run)?;
         self.tail.retire(upto);
         Ok(Built::Entries(entries))
@@ -97,7 +90,6 @@ impl Builder {
     fn fold(&mut self, committed: &Committed, run: &mut Run) -> Result<(), IndexError> {
         let entry = &committed.entry;
         let tenant = entry.tenant;
-        run.keys.push((tenant, self.hasher.key(tenant, &entry.tx_id), committed.lsn));
         if let Some(object) = entry.object() {
             run.objects.push((tenant, object, committed.lsn));
         }

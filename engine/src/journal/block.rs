@@ -25,6 +25,8 @@ pub struct Block {
     pub hash: Hash,
     /// The entries, at least one.
     pub entries: Vec<Arc<Entry>>,
+    /// Positions of the entries that open or change an account.
+    pub account_entries: Vec<u32>,
     /// Sorted hashes of all accounts the entries touch.
     touched: Vec<u64>,
     /// What it costs in memory, about.
@@ -35,18 +37,27 @@ impl Block {
     /// A block of durable entries; `records_bytes` is their encoded length.
     pub fn new(first_lsn: Lsn, at: Timestamp, hash: Hash, records_bytes: usize, entries: Vec<Arc<Entry>>) -> Self {
         let mut touched = Vec::with_capacity(entries.len() * 2);
-        for entry in &entries {
+        let mut account_entries = Vec::new();
+        for (position, entry) in (0..).zip(&entries) {
+            if matches!(entry.outcome, Outcome::Account { .. }) {
+                account_entries.push(position);
+            }
             for_each_account(entry, |account| touched.push(account_hash(entry.tenant, account)));
         }
         touched.sort_unstable();
         touched.dedup();
         let memory_bytes = entries.len() * ENTRY_OVERHEAD_BYTES + records_bytes * 2;
-        Self { first_lsn, at, hash, entries, touched, memory_bytes }
+        Self { first_lsn, at, hash, entries, account_entries, touched, memory_bytes }
     }
 
     /// The last entry's position.
     pub fn last_lsn(&self) -> Lsn {
         Lsn(self.first_lsn.0 + self.entries.len().saturating_sub(1) as u64)
+    }
+
+    /// The entries with their positions in the journal.
+    pub fn placed(&self) -> impl Iterator<Item = (Lsn, &Arc<Entry>)> {
+        (self.first_lsn.0..).map(Lsn).zip(&self.entries)
     }
 
     /// The entries with their place.

@@ -1,4 +1,4 @@
-//! The byte picture of the journal, format 1 (P4). All integers are little-endian.
+//! The byte picture of the journal, format 2 (P4). All integers are little-endian.
 //!
 //! ```text
 //! segment  = header (4096 bytes) block* zeros
@@ -23,7 +23,7 @@ use crate::{
 /// A BLAKE3 hash.
 pub type Hash = [u8; 32];
 /// The format this build reads and writes.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// Blocks start and end at multiples of this.
 pub const ALIGN_BYTES: usize = 4096;
 /// The length of a block's header.

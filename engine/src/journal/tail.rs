@@ -21,6 +21,15 @@ use crate::{
     money::{Lsn, OpId},
 };
 
+/// A block in the tail, with the keys of its entries in their order.
+#[derive(Debug)]
+pub struct Tailed {
+    /// The block.
+    pub block: Arc<Block>,
+    /// One per entry.
+    pub keys: Vec<KeyHash>,
+}
+
 /// See the module.
 pub struct Tail {
     hasher: KeyHasher,
@@ -34,15 +43,15 @@ pub struct Tail {
 
 #[derive(Default)]
 struct Blocks {
-    queue: VecDeque<Arc<Block>>,
+    queue: VecDeque<Arc<Tailed>>,
     keys: HashMap<KeyHash, Lsn, RandomState>,
     objects: HashMap<OpId, Lsn, RandomState>,
 }
 
 impl Blocks {
     fn get(&self, lsn: Lsn) -> Option<Committed> {
-        let after = self.queue.partition_point(|block| block.first_lsn <= lsn);
-        after.checked_sub(1).and_then(|i| self.queue.get(i)).and_then(|block| block.get(lsn))
+        let after = self.queue.partition_point(|tailed| tailed.block.first_lsn <= lsn);
+        after.checked_sub(1).and_then(|i| self.queue.get(i)).and_then(|tailed| tailed.block.get(lsn))
     }
 }
 
@@ -58,17 +67,23 @@ impl Tail {
         }
     }
 
-    /// Adds the next block. From here on its entries are found.
-    pub fn publish(&self, block: &Arc<Block>) {
-        let keys: Vec<_> = block.entries.iter().map(|entry| self.hasher.key(entry.tenant, &entry.tx_id)).collect();
+    /// Adds a block as it was read from the journal.
+    pub fn publish_recovered(&self, block: &Arc<Block>) {
+        let keys = block.entries.iter().map(|entry| self.hasher.key(entry.tenant, &entry.tx_id));
+        self.publish(block, keys.collect());
+    }
+
+    /// Adds the next block, with the keys of its entries. From here on its entries are found.
+    pub fn publish(&self, block: &Arc<Block>, keys: Vec<KeyHash>) {
+        let tailed = Arc::new(Tailed { block: Arc::clone(block), keys });
         let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
-        for (committed, key) in block.committed().zip(keys) {
-            blocks.keys.insert(key, committed.lsn);
-            if let Some(object) = committed.entry.object() {
-                blocks.objects.insert(object, committed.lsn);
+        for ((lsn, entry), key) in block.placed().zip(&tailed.keys) {
+            blocks.keys.insert(*key, lsn);
+            if let Some(object) = entry.object() {
+                blocks.objects.insert(object, lsn);
             }
         }
-        blocks.queue.push_back(Arc::clone(block));
+        blocks.queue.push_back(tailed);
         self.bytes.fetch_add(block.memory_bytes, Ordering::Relaxed);
         self.committed.store(block.last_lsn().0, Ordering::Release);
     }
@@ -77,17 +92,17 @@ impl Tail {
     pub fn retire(&self, indexed: Lsn) {
         let mut gone = Vec::new();
         let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
-        while let Some(block) = blocks.queue.pop_front_if(|block| block.last_lsn() <= indexed) {
-            for committed in block.committed() {
-                blocks.keys.remove(&self.hasher.key(committed.entry.tenant, &committed.entry.tx_id));
-                if let Some(object) = committed.entry.object()
-                    && blocks.objects.get(&object) == Some(&committed.lsn)
+        while let Some(tailed) = blocks.queue.pop_front_if(|tailed| tailed.block.last_lsn() <= indexed) {
+            for ((lsn, entry), key) in tailed.block.placed().zip(&tailed.keys) {
+                blocks.keys.remove(key);
+                if let Some(object) = entry.object()
+                    && blocks.objects.get(&object) == Some(&lsn)
                 {
                     blocks.objects.remove(&object);
                 }
             }
-            self.bytes.fetch_sub(block.memory_bytes, Ordering::Relaxed);
-            gone.push(block);
+            self.bytes.fetch_sub(tailed.block.memory_bytes, Ordering::Relaxed);
+            gone.push(tailed);
         }
         self.indexed.fetch_max(indexed.0, Ordering::Release);
         drop(blocks);
@@ -116,16 +131,16 @@ impl Tail {
 
     /// All blocks that may touch an account, oldest first.
     pub fn touching(&self, account_hash: u64) -> Vec<Arc<Block>> {
-        self.read(|blocks| blocks.queue.iter().filter(|block| block.may_touch(account_hash)).cloned().collect())
+        self.collect(|block| block.may_touch(account_hash))
     }
 
     /// The oldest blocks that hold at most `entries_max` entries together; at least one block if there is any.
-    pub fn oldest_entries(&self, entries_max: usize) -> Vec<Arc<Block>> {
+    pub fn oldest_entries(&self, entries_max: usize) -> Vec<Arc<Tailed>> {
         self.read(|blocks| {
             let mut entries = 0;
-            let fits = |block: &&Arc<Block>| {
+            let fits = |tailed: &&Arc<Tailed>| {
                 let first = entries == 0;
-                entries += block.entries.len();
+                entries += tailed.block.entries.len();
                 first || entries <= entries_max
             };
             blocks.queue.iter().take_while(fits).cloned().collect()
@@ -134,7 +149,19 @@ impl Tail {
 
     /// All blocks, oldest first.
     pub fn all(&self) -> Vec<Arc<Block>> {
-        self.read(|blocks| blocks.queue.iter().cloned().collect())
+        self.collect(|_| true)
+    }
+
+    /// All blocks that open or change accounts, oldest first.
+    pub fn changing_accounts(&self) -> Vec<Arc<Block>> {
+        self.collect(|block| !block.account_entries.is_empty())
+    }
+
+    fn collect(&self, wanted: impl Fn(&Block) -> bool) -> Vec<Arc<Block>> {
+        self.read(|blocks| {
+            let wanted = blocks.queue.iter().filter(|tailed| wanted(&tailed.block));
+            wanted.map(|tailed| Arc::clone(&tailed.block)).collect()
+        })
     }
 
     /// How much memory the tail takes, about, in bytes.

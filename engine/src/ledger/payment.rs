@@ -154,7 +154,7 @@ impl PaymentFlow {
             customer: order.request.customer.clone(),
             amount: order.request.amount,
             accounts: candidates.chain([&order.payee.account]).cloned().collect(),
-            context: order.notes.context.clone(),
+            notes: order.notes.clone(),
         }))
     }
 

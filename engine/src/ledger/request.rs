@@ -3,7 +3,11 @@
 //! Amounts are minor units, so `250` and `250.00` are one body. Context, metadata and description do not count and
 //! are kept apart in [`Notes`].
 
-use std::time::Duration;
+use std::{
+    ops::Deref,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -184,15 +188,35 @@ pub struct PublishedRate {
     pub spread_bps: Option<u16>,
 }
 
-/// What is kept with an entry but does not count for "same body". Personal data stays out of logs and metrics.
+/// What is kept with an entry but does not count for "same body". Personal data stays out of logs and metrics. Shared,
+/// because payment, risk and entry all look at it; most commands come without, and then it takes no room.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notes {
+pub struct Notes(Option<Arc<NotesText>>);
+
+/// See [`Notes`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotesText {
     /// Where the payment was made.
     pub context: RiskContext,
     /// The client's own keys and values.
     pub metadata: Vec<(String, String)>,
     /// The client's own words: a description, or a deposit's reference.
     pub description: String,
+}
+
+impl From<NotesText> for Notes {
+    fn from(text: NotesText) -> Self {
+        Self((text != NotesText::default()).then(|| Arc::new(text)))
+    }
+}
+
+impl Deref for Notes {
+    type Target = NotesText;
+
+    fn deref(&self) -> &NotesText {
+        static NONE: LazyLock<NotesText> = LazyLock::new(NotesText::default);
+        self.0.as_deref().unwrap_or(&NONE)
+    }
 }
 
 impl Request {

@@ -12,7 +12,7 @@ use std::{
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
-use super::time::Timestamp;
+use super::{request::Notes, time::Timestamp};
 use crate::money::{AccountId, Currency, Money, OwnerId};
 
 /// The highest score.
@@ -168,8 +168,8 @@ pub struct Assessment {
     pub amount: Money,
     /// The accounts that may pay, and the payee's.
     pub accounts: smallvec::SmallVec<[AccountId; 3]>,
-    /// Where.
-    pub context: RiskContext,
+    /// What came with it: where it was made.
+    pub notes: Notes,
 }
 
 /// A count over the last [`SLOTS`] slots.
@@ -235,7 +235,7 @@ impl RiskState {
         let blocked_id = !rules.blocked_ids.is_empty()
             && (rules.blocked_ids.contains(&*ask.customer)
                 || ask.accounts.iter().any(|account| rules.blocked_ids.contains(&**account)));
-        let context = &ask.context;
+        let context = &ask.notes.context;
         let blocked_country = rules.blocked_countries.contains(&context.country)
             || rules.blocked_countries.contains(&context.billing_country);
         let mismatch = !context.country.is_empty()
@@ -318,6 +318,7 @@ impl RiskRules {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::request::NotesText;
 
     fn usd(text: &str) -> Money {
         Money::parse(text, Currency::from_code("USD").expect("USD")).expect("an amount")
@@ -342,7 +343,7 @@ mod tests {
             customer: OwnerId::parse(customer).expect("an id"),
             amount: usd(amount),
             accounts: smallvec::SmallVec::new(),
-            context: RiskContext::default(),
+            notes: Notes::default(),
         }
     }
 
@@ -357,8 +358,8 @@ mod tests {
         let blocked = state.score(&rules(), &ask("BAD", "1"), now);
         assert_eq!(blocked.reasons, vec![Reason::AccountBlocked]);
         let mut abroad = ask("A", "1");
-        abroad.context.country = "KP".into();
-        abroad.context.billing_country = "ID".into();
+        let context = RiskContext { country: "KP".into(), billing_country: "ID".into(), ..RiskContext::default() };
+        abroad.notes = NotesText { context, ..NotesText::default() }.into();
         let verdict = state.score(&rules(), &abroad, now);
         assert_eq!(verdict.reasons, vec![Reason::CountryBlocked, Reason::CountryMismatch]);
         assert_eq!(verdict.score, 100);

@@ -8,7 +8,7 @@ use arus_engine::{
         entry::{Committed, Entry},
         fx::{FxLeg, LegSide},
         payment::{Payment, PaymentStatus},
-        request::{CreatePayment, Notes, Request},
+        request::{CreatePayment, NotesText, Request},
         risk::RiskContext,
     },
     money::{Lsn, Money, OpId, TxId},
@@ -59,8 +59,8 @@ pub fn create(request: wire::CreatePaymentRequest) -> Result<Command, Status> {
                 return Err(unimplemented("CreatePaymentRequest.quote_id"));
             }
             let request = Request::CreatePayment(CreatePayment { customer, amount, source, destination });
-            let notes = Notes { context, metadata, description: description.unwrap_or_default() };
-            Ok(super::command(tx_id, request, notes))
+            let notes = NotesText { context, metadata, description: description.unwrap_or_default() };
+            Ok(super::command(tx_id, request, notes.into()))
         }
         _ => Err(status(&fields.refuse())),
     }

@@ -2,7 +2,10 @@
 
 use arus_engine::{
     Refusal,
-    ledger::risk::{Assessment, Decision, Verdict},
+    ledger::{
+        request::NotesText,
+        risk::{Assessment, Decision, Verdict},
+    },
 };
 use arus_proto::risk::v1 as wire;
 
@@ -18,7 +21,8 @@ pub fn score(request: wire::ScoreRequest) -> Result<Assessment, Refusal> {
     let context = payments::context(&mut fields, request.context);
     match (customer, amount, source, destination) {
         (Some(customer), Some(amount), Some(source), Some(destination)) if fields.is_good() => {
-            Ok(Assessment { customer, amount, accounts: source.into_iter().chain(destination).collect(), context })
+            let notes = NotesText { context, ..NotesText::default() }.into();
+            Ok(Assessment { customer, amount, accounts: source.into_iter().chain(destination).collect(), notes })
         }
         _ => Err(fields.refuse()),
     }

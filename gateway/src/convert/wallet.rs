@@ -10,7 +10,8 @@ use arus_engine::{
         account::{Account, AccountStatus},
         entry::{Committed, Outcome},
         request::{
-            Capture, DailyLimit, Finality, Notes, OpenAccount, Release, Request, Reserve, Transfer, UpdateAccount,
+            Capture, DailyLimit, Finality, Notes, NotesText, OpenAccount, Release, Request, Reserve, Transfer,
+            UpdateAccount,
         },
         reservation::{Reservation, ReservationStatus},
         wallet::{AccountView, Wallet},
@@ -108,8 +109,8 @@ pub fn transfer(
     let reference = fields.text("reference", reference, TEXT_MAX);
     match (tx_id, account, amount, reference) {
         (Some(tx_id), Some(account), Some(amount), Some(description)) => {
-            let notes = Notes { description, ..Notes::default() };
-            Ok(command(tx_id, make(Transfer { account, amount }), notes))
+            let notes = NotesText { description, ..NotesText::default() };
+            Ok(command(tx_id, make(Transfer { account, amount }), notes.into()))
         }
         _ => Err(fields.refuse()),
     }
