@@ -8,6 +8,8 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::{
     OverloadReason, Refusal, UnavailableReason, config::EngineConfig, journal::segments::Spare, journal::tail::Tail,
     metrics::EngineCells,
@@ -16,6 +18,8 @@ use crate::{
 /// See the module.
 pub struct Admission {
     in_flight_max: usize,
+    /// Who was let in and is not at work yet waits here, first come first served.
+    at_work: Arc<Semaphore>,
     tail_bytes_max: usize,
     tail: Arc<Tail>,
     spare: Option<Arc<Spare>>,
@@ -30,6 +34,9 @@ pub struct Admission {
 /// A command's place; given back when it is dropped.
 pub struct InFlight(Arc<EngineCells>);
 
+/// A command's place among those at work; given back when it is dropped.
+pub type AtWork = OwnedSemaphorePermit;
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Release);
@@ -41,6 +48,7 @@ impl Admission {
     pub fn new(config: &EngineConfig, tail: Arc<Tail>, spare: Option<Arc<Spare>>, cells: Arc<EngineCells>) -> Self {
         Self {
             in_flight_max: config.in_flight_max,
+            at_work: Arc::new(Semaphore::new(config.at_work_max)),
             tail_bytes_max: config.tail_bytes_max,
             tail,
             spare,
@@ -72,6 +80,13 @@ impl Admission {
             return overload(OverloadReason::InFlight);
         }
         Ok(InFlight(Arc::clone(&self.cells)))
+    }
+
+    /// Waits for a place at work. More at once would not be faster: their actors only push each other out of the
+    /// processor's caches.
+    pub async fn begin(&self) -> Result<AtWork, Refusal> {
+        let place = Arc::clone(&self.at_work).acquire_owned().await;
+        place.map_err(|_| UnavailableReason::Interrupted.into())
     }
 
     /// Why nothing is let in, if nothing is.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     Refusal,
-    admission::InFlight,
+    admission::{AtWork, InFlight},
     idempotency::{Claim, ClaimEnd, KeyHash},
 };
 
@@ -18,6 +18,8 @@ pub struct Answer {
     pub claims: SmallVec<[Claim; 1]>,
     /// Its place in admission.
     pub in_flight: InFlight,
+    /// Its place among those at work.
+    pub at_work: AtWork,
     /// Who asked.
     pub reply: oneshot::Sender<ClaimEnd>,
 }
@@ -33,7 +35,7 @@ impl Answer {
         for claim in self.claims {
             claim.end(&end);
         }
-        drop(self.in_flight);
+        drop((self.in_flight, self.at_work));
         // A caller that went away finds the outcome under its tx_id.
         let _ = self.reply.send(end);
     }

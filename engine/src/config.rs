@@ -17,14 +17,20 @@ use crate::{
     money::{Currency, Money, OwnerId},
 };
 
+/// The most arbiters one engine runs.
+const ARBITERS_MAX: usize = 64;
+
 /// The engine's settings. Units stand last in the names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EngineConfig {
-    /// Threads that run actors; accounts and payments are spread over them by owner.
+    /// Threads that run actors; accounts and payments are spread over them by owner. 0: [`EngineConfig::arbiters`]
+    /// chooses.
     pub arbiters: usize,
     /// Commands between admission and answer; one more is refused with RESOURCE_EXHAUSTED.
     pub in_flight_max: usize,
+    /// Commands at work at once; the others that were let in wait their turn.
+    pub at_work_max: usize,
     /// Entries in one commit block at most.
     pub commit_entries_max: usize,
     /// Bytes of entries in one commit block at most.
@@ -126,7 +132,8 @@ pub struct ConfigError {
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
-            arbiters: 2,
+            arbiters: 0,
+            at_work_max: 512,
             in_flight_max: 16_384,
             commit_entries_max: 4_096,
             commit_bytes_max: 1 << 20,
@@ -181,8 +188,9 @@ impl Default for RiskConfig {
 impl EngineConfig {
     /// Checks every setting; the first that is not allowed is named.
     pub fn check(&self) -> Result<(), ConfigError> {
-        range("arbiters", self.arbiters as u64, 1, 64)?;
+        range("arbiters", self.arbiters as u64, 0, ARBITERS_MAX as u64)?;
         range("in_flight_max", self.in_flight_max as u64, 1, 1 << 20)?;
+        range("at_work_max", self.at_work_max as u64, 1, 1 << 20)?;
         range("commit_entries_max", self.commit_entries_max as u64, 1, 1 << 16)?;
         range("commit_bytes_max", self.commit_bytes_max as u64, 1 << 12, 1 << 26)?;
         range("commit_collect_us_max", self.commit_collect_us_max, 0, 100_000)?;
@@ -221,6 +229,13 @@ impl EngineConfig {
         }
         OwnerId::parse(&self.house_owner).map_err(|rule| error("house_owner", &self.house_owner, &rule.to_string()))?;
         self.risk_rules().map(|_| ())
+    }
+
+    /// How many arbiters run: as many as set, or one for every two processors. The other half is for the threads that
+    /// serve requests, write the journal and build the index; more arbiters than that only take turns with them.
+    pub fn arbiters(&self) -> usize {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        if self.arbiters == 0 { (processors / 2).clamp(1, ARBITERS_MAX) } else { self.arbiters }
     }
 
     /// The desk's policy.
@@ -279,9 +294,9 @@ mod tests {
     #[test]
     fn the_default_is_allowed_and_a_mistake_is_named() {
         assert_eq!(EngineConfig::default().check(), Ok(()));
-        let config = EngineConfig { arbiters: 0, ..EngineConfig::default() };
+        let config = EngineConfig { arbiters: 65, ..EngineConfig::default() };
         let said = config.check().expect_err("not allowed").to_string();
-        assert_eq!(said, "engine.arbiters is 0; allowed: 1 to 64");
+        assert_eq!(said, "engine.arbiters is 65; allowed: 0 to 64");
         let mut config = EngineConfig::default();
         config.risk.amount_max = vec!["USD 1.005".into()];
         assert!(config.check().expect_err("not allowed").to_string().contains("risk.amount_max is USD 1.005"));

@@ -3,7 +3,10 @@
 //! [`Engine::submit`] is the head of the path: admission, claim of the key, replay or launch. From the launch on, the
 //! command is its own actor and goes on whether or not the caller waits.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::sync::oneshot;
 
@@ -55,13 +58,19 @@ pub struct Core {
 }
 
 impl Core {
-    /// Hands a record to the journal; gives it back once the journal is closed.
-    pub(crate) fn append(&self, append: Append<Handed>) -> Result<(), Append<Handed>> {
+    /// Hands a record to the journal. Once that is closed, whoever waits hears so.
+    pub(crate) fn append(&self, append: Append<Handed>) {
         let appender = self.appender.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(appender) = appender.as_ref() else { return Err(append) };
-        appender.send(append).map_err(|closed| closed.0)?;
-        self.cells.journal_queue.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Ok(())
+        // Counted first: the journal may be done with it before this thread goes on.
+        self.cells.journal_queue.fetch_add(1, Ordering::Relaxed);
+        let closed = match appender.as_ref() {
+            Some(appender) => appender.send(append).err().map(|closed| closed.0),
+            None => Some(append),
+        };
+        if let Some(append) = closed {
+            self.cells.journal_queue.fetch_sub(1, Ordering::Relaxed);
+            append.with.answer.refuse(UnavailableReason::JournalFailed.into());
+        }
     }
 }
 
@@ -147,9 +156,10 @@ impl Engine {
         let (Some(door), Some(risk)) = (core.partitions.get(partition), core.risk.get(partition)) else {
             return Err(interrupted());
         };
+        let at_work = core.admission.begin().await?;
         let (reply, told) = oneshot::channel();
         let claims = std::iter::once(claim).chain(claims).collect();
-        let answer = Answer { claims, in_flight, reply };
+        let answer = Answer { claims, in_flight, at_work, reply };
         let (core, risk) = (Arc::clone(core), Arc::clone(risk));
         door.send(PartitionMessage::Launch(Box::new(Launch { core, flow, op, cast, owner, risk, deadline, answer })));
         let committed = told.await.unwrap_or_else(|_| Err(interrupted()))?;
@@ -213,7 +223,7 @@ impl Engine {
         if let Some(field) = committed.entry.request.first_difference(request) {
             return Err(Refusal::KeyReused { field });
         }
-        self.0.cells.replayed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.cells.replayed.fetch_add(1, Ordering::Relaxed);
         Ok(Reply { committed, replayed: true })
     }
 

@@ -228,7 +228,7 @@ mod tests {
         let settings = Settings::load(None, &["engine.arbiters=3".into(), "data_dir=/tmp/x".into()]).expect("valid");
         assert_eq!((settings.engine.arbiters, settings.data_dir), (3, "/tmp/x".into()));
         let said = |flag: &str| Settings::load(None, &[flag.to_owned()]).expect_err("a mistake").to_string();
-        assert!(said("engine.arbiters=0").contains("engine.arbiters is 0; allowed: 1 to 64"));
+        assert!(said("engine.arbiters=65").contains("engine.arbiters is 65; allowed: 0 to 64"));
         assert!(said("engine.arbiters=many").contains("arbiters"));
         assert!(said("engine.arbitres=2").contains("arbitres"));
         assert!(said("nonsense").contains("KEY=VALUE"));

@@ -23,7 +23,10 @@ use crate::{
     clock::Clock,
     fatal::OnFatal,
     index::{AccountKey, Index, IndexError, OwnerKey, OwnerRow},
-    journal::{Block, block::account_hash, tail::Tail},
+    journal::{
+        block::{account_hash, owner_hash},
+        tail::Tail,
+    },
     ledger::{
         account::{Account, fold},
         entry::Entry,
@@ -379,10 +382,8 @@ impl Directory {
             }
         }
         owner.accounts.sort_by_key(|owned| owned.opened_lsn);
-        let changes = |block: &'_ Arc<Block>| -> Vec<_> {
-            block.account_entries.iter().filter_map(|position| block.get_at(*position)).collect()
-        };
-        for committed in blocks.iter().flat_map(changes) {
+        let hash = owner_hash(key.0, &key.1);
+        for committed in blocks.iter().flat_map(|block| block.account_entries(hash)) {
             if committed.entry.tenant == key.0 {
                 owner.apply(&key.1, &committed.entry, committed.lsn);
             }

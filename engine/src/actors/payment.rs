@@ -15,7 +15,7 @@ use super::{
     risk::RiskActor,
 };
 use crate::{
-    Refusal, UnavailableReason,
+    Refusal,
     answer::Answer,
     engine::Core,
     journal::{Record, block::for_each_account, writer::Append},
@@ -190,9 +190,7 @@ impl PaymentActor {
         let Some(launch) = self.launch.take() else { return };
         let accounts = touched(&entry, &launch.cast);
         let with = Handed { accounts, owner: launch.owner, answer: launch.answer };
-        if let Err(closed) = launch.core.append(Append { record, with }) {
-            closed.with.answer.refuse(UnavailableReason::JournalFailed.into());
-        }
+        launch.core.append(Append { record, with });
         context.stop();
     }
 

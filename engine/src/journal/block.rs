@@ -8,7 +8,7 @@ use crate::{
         entry::{Committed, Entry, Outcome},
         time::Timestamp,
     },
-    money::{AccountId, Lsn, TenantId},
+    money::{AccountId, Lsn, OwnerId, TenantId},
 };
 
 /// What one entry costs in memory besides its encoded bytes: the structs and the allocations around them.
@@ -25,8 +25,8 @@ pub struct Block {
     pub hash: Hash,
     /// The entries, at least one.
     pub entries: Vec<Arc<Entry>>,
-    /// Positions of the entries that open or change an account.
-    pub account_entries: Vec<u32>,
+    /// The entries that open or change an account: a hash of its owner, and the position.
+    account_entries: Vec<(u64, u32)>,
     /// Sorted hashes of all accounts the entries touch.
     touched: Vec<u64>,
     /// What it costs in memory, about.
@@ -39,8 +39,8 @@ impl Block {
         let mut touched = Vec::with_capacity(entries.len() * 2);
         let mut account_entries = Vec::new();
         for (position, entry) in (0..).zip(&entries) {
-            if matches!(entry.outcome, Outcome::Account { .. }) {
-                account_entries.push(position);
+            if let Outcome::Account { account, .. } = &entry.outcome {
+                account_entries.push((owner_hash(entry.tenant, &account.owner), position));
             }
             for_each_account(entry, |account| touched.push(account_hash(entry.tenant, account)));
         }
@@ -80,6 +80,17 @@ impl Block {
         self.get(Lsn(self.first_lsn.0 + u64::from(position)))
     }
 
+    /// The entries that may open or change an account of the owner with this hash.
+    pub fn account_entries(&self, owner_hash: u64) -> impl Iterator<Item = Committed> {
+        let mine = self.account_entries.iter().filter(move |(hash, _)| *hash == owner_hash);
+        mine.filter_map(|(_, position)| self.get_at(*position))
+    }
+
+    /// Whether some entry may open or change an account.
+    pub fn may_change_accounts(&self) -> bool {
+        !self.account_entries.is_empty()
+    }
+
     /// Whether some entry may touch the account with this hash; never wrong when it says no.
     pub fn may_touch(&self, account_hash: u64) -> bool {
         self.touched.binary_search(&account_hash).is_ok()
@@ -100,4 +111,9 @@ pub fn for_each_account(entry: &Entry, mut f: impl FnMut(&AccountId)) {
 /// A hash of an account for skipping blocks; the same in every process.
 pub fn account_hash(tenant: TenantId, account: &AccountId) -> u64 {
     foldhash::fast::FixedState::with_seed(u64::from(tenant.0)).hash_one(account)
+}
+
+/// A hash of an owner, for the same purpose.
+pub fn owner_hash(tenant: TenantId, owner: &OwnerId) -> u64 {
+    foldhash::fast::FixedState::with_seed(u64::from(tenant.0)).hash_one(owner)
 }

@@ -154,7 +154,7 @@ impl Tail {
 
     /// All blocks that open or change accounts, oldest first.
     pub fn changing_accounts(&self) -> Vec<Arc<Block>> {
-        self.collect(|block| !block.account_entries.is_empty())
+        self.collect(Block::may_change_accounts)
     }
 
     fn collect(&self, wanted: impl Fn(&Block) -> bool) -> Vec<Arc<Block>> {

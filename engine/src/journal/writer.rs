@@ -80,6 +80,8 @@ pub struct Writer<T> {
     in_flight: InFlightNow,
     /// Came too late for the last block.
     carried: Option<Append<T>>,
+    /// How many entries the last block held: the next will hold about as many.
+    entries_last: usize,
 }
 
 impl<T> Writer<T> {
@@ -91,7 +93,7 @@ impl<T> Writer<T> {
         (clock, in_flight): (Clock, InFlightNow),
         bounds: Bounds,
     ) -> Self {
-        Self { journal, head, queue, clock, bounds, in_flight, carried: None }
+        Self { journal, head, queue, clock, bounds, in_flight, carried: None, entries_last: 0 }
     }
 
     /// Collects and commits one block; waits at most `wait` for the first record.
@@ -142,7 +144,10 @@ impl<T> Writer<T> {
     fn collect(&mut self, first: Append<T>) -> (Vec<Record>, Vec<T>) {
         let started = Instant::now();
         let (mut bytes, mut lingered) = (first.record.bytes.len(), false);
-        let (mut records, mut with) = (vec![first.record], vec![first.with]);
+        let mut records = Vec::with_capacity(self.entries_last + 1);
+        let mut with = Vec::with_capacity(self.entries_last + 1);
+        records.push(first.record);
+        with.push(first.with);
         while records.len() < self.bounds.entries_max && started.elapsed() <= self.bounds.collect_max {
             let Ok(next) = self.queue.try_recv() else {
                 // Idle, the first record goes at once; under load a sync for a few of many in flight is a waste.
@@ -161,6 +166,7 @@ impl<T> Writer<T> {
             records.push(next.record);
             with.push(next.with);
         }
+        self.entries_last = records.len();
         (records, with)
     }
 }

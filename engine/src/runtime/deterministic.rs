@@ -65,7 +65,7 @@ impl Deterministic {
         };
         let shuffle = Shuffle::new(clock.clone());
         let place = Place { arbiter: Arbiter::current(), order: Order::Shuffled(Arc::clone(&shuffle)) };
-        let places = vec![place; config.arbiters];
+        let places = vec![place; config.arbiters()];
         let spare = opened.segments.spare();
         let assembled = assemble(Parts {
             hasher: KeyHasher(*b"deterministic-ky"),

@@ -122,7 +122,7 @@ impl Running {
         {
             tracing::warn!(%error, "the next journal segment cannot be prepared; writes are refused until it is");
         }
-        let (system, arbiters, system_thread) = start_arbiters(config.arbiters)?;
+        let (system, arbiters, system_thread) = start_arbiters(config.arbiters())?;
         let places = arbiters.iter().map(|arbiter| Place { arbiter: arbiter.clone(), order: Order::Direct }).collect();
         let pool = Pool::start(config.load_threads, config.load_queue_max);
         let pool = pool.map_err(|error| StartError::Thread("arus-load", error))?;

@@ -42,6 +42,8 @@ pub struct Clients {
 
 pub fn settings() -> Settings {
     let mut settings = Settings { listen: Listen::any_port(), ..Settings::default() };
+    // Two, so that messages cross threads on any machine.
+    settings.engine.arbiters = 2;
     settings.engine.segment_bytes = 8 << 20;
     settings.engine.index_run_interval_ms = 5;
     settings
