@@ -20,6 +20,7 @@ pub struct Admission {
     in_flight_max: usize,
     /// Who was let in and is not at work yet waits here, first come first served.
     at_work: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
     tail_bytes_max: usize,
     tail: Arc<Tail>,
     spare: Option<Arc<Spare>>,
@@ -37,6 +38,9 @@ pub struct InFlight(Arc<EngineCells>);
 /// A command's place among those at work; given back when it is dropped.
 pub type AtWork = OwnedSemaphorePermit;
 
+/// A read's place; given back when it is dropped.
+pub type Reading = OwnedSemaphorePermit;
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Release);
@@ -49,6 +53,7 @@ impl Admission {
         Self {
             in_flight_max: config.in_flight_max,
             at_work: Arc::new(Semaphore::new(config.at_work_max)),
+            reads: Arc::new(Semaphore::new(config.reads_max)),
             tail_bytes_max: config.tail_bytes_max,
             tail,
             spare,
@@ -65,10 +70,7 @@ impl Admission {
         if let Some(reason) = self.unavailable() {
             return Err(Refusal::Unavailable { reason });
         }
-        let overload = |reason| {
-            self.cells.count_rejected(reason);
-            Err(Refusal::overloaded(reason))
-        };
+        let overload = |reason| Err(Refusal::overloaded(reason));
         if self.is_index_behind() {
             return overload(OverloadReason::IndexBehind);
         }
@@ -87,6 +89,11 @@ impl Admission {
     pub async fn begin(&self) -> Result<AtWork, Refusal> {
         let place = Arc::clone(&self.at_work).acquire_owned().await;
         place.map_err(|_| UnavailableReason::Interrupted.into())
+    }
+
+    /// Lets a read in or says that too many are under way.
+    pub fn begin_read(&self) -> Result<Reading, Refusal> {
+        Arc::clone(&self.reads).try_acquire_owned().map_err(|_| Refusal::overloaded(OverloadReason::Reads))
     }
 
     /// Why nothing is let in, if nothing is.

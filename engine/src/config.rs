@@ -29,6 +29,10 @@ pub struct EngineConfig {
     pub arbiters: usize,
     /// Commands between admission and answer; one more is refused with RESOURCE_EXHAUSTED.
     pub in_flight_max: usize,
+    /// Reads under way at once; one more is refused.
+    pub reads_max: usize,
+    /// Threads that read lists and entries, apart from those that load what payments need.
+    pub read_threads: usize,
     /// Commands at work at once; the others that were let in wait their turn.
     pub at_work_max: usize,
     /// Entries in one commit block at most.
@@ -134,6 +138,8 @@ impl Default for EngineConfig {
         Self {
             arbiters: 0,
             at_work_max: 512,
+            reads_max: 4_096,
+            read_threads: 2,
             in_flight_max: 16_384,
             commit_entries_max: 4_096,
             commit_bytes_max: 1 << 20,
@@ -190,6 +196,8 @@ impl EngineConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         range("arbiters", self.arbiters as u64, 0, ARBITERS_MAX as u64)?;
         range("in_flight_max", self.in_flight_max as u64, 1, 1 << 20)?;
+        range("reads_max", self.reads_max as u64, 1, 1 << 20)?;
+        range("read_threads", self.read_threads as u64, 1, 64)?;
         range("at_work_max", self.at_work_max as u64, 1, 1 << 20)?;
         range("commit_entries_max", self.commit_entries_max as u64, 1, 1 << 16)?;
         range("commit_bytes_max", self.commit_bytes_max as u64, 1 << 12, 1 << 26)?;

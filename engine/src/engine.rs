@@ -52,7 +52,10 @@ pub struct Core {
     pub(crate) tail: Arc<Tail>,
     pub(crate) index: Arc<dyn Index>,
     pub(crate) reader: Arc<dyn JournalReader>,
-    pub(crate) pool: Pool,
+    /// Loads what payments need.
+    pub(crate) loads: Pool,
+    /// Reads what people ask for.
+    pub(crate) reads: Pool,
     pub(crate) cells: Arc<EngineCells>,
     pub(crate) appender: std::sync::RwLock<Option<Appender<Handed>>>,
 }
@@ -105,6 +108,10 @@ pub struct Engine(pub(crate) Arc<Core>);
 impl Engine {
     /// Decides a command, exactly once per key. Dropping the future gives up waiting, not the command.
     pub async fn submit(&self, command: Command) -> Result<Reply, Refusal> {
+        self.counted(self.decide(command).await)
+    }
+
+    async fn decide(&self, command: Command) -> Result<Reply, Refusal> {
         let core = &self.0;
         let in_flight = core.admission.enter()?;
         let timeout = command.timeout.unwrap_or(Duration::from_millis(core.config.deadline_default_ms));
@@ -113,7 +120,7 @@ impl Engine {
         let claim = loop {
             match core.claims.claim(key) {
                 Claimed::Mine(claim) => break claim,
-                Claimed::Crowded => return Err(self.overloaded(OverloadReason::Waiters)),
+                Claimed::Crowded => return Err(Refusal::overloaded(OverloadReason::Waiters)),
                 Claimed::Theirs(end) => match end.await.unwrap_or_else(|_| Err(interrupted())) {
                     Ok(committed) => return self.replay(committed, &command.request),
                     // That was about the other caller's body, and bound nothing.
@@ -166,9 +173,21 @@ impl Engine {
         Ok(Reply { committed, replayed: false })
     }
 
-    pub(crate) fn overloaded(&self, reason: OverloadReason) -> Refusal {
-        self.0.cells.count_rejected(reason);
-        Refusal::overloaded(reason)
+    /// Counts a refusal for overload, wherever it came from.
+    fn counted<T>(&self, result: Result<T, Refusal>) -> Result<T, Refusal> {
+        if let Err(Refusal::Overloaded { reason, .. }) = &result {
+            self.0.cells.count_rejected(*reason);
+        }
+        result
+    }
+
+    /// Runs a read within its bound.
+    pub(crate) async fn read<T>(&self, read: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        let result = match self.0.admission.begin_read() {
+            Ok(_reading) => read.await,
+            Err(refusal) => Err(refusal),
+        };
+        self.counted(result)
     }
 
     /// Claims a second key, waiting for whoever holds it: commands on one reservation, one account's settings or one
@@ -177,7 +196,7 @@ impl Engine {
         loop {
             match self.0.claims.claim(key) {
                 Claimed::Mine(claim) => return Ok(claim),
-                Claimed::Crowded => return Err(self.overloaded(OverloadReason::Waiters)),
+                Claimed::Crowded => return Err(Refusal::overloaded(OverloadReason::Waiters)),
                 // How the other command ended is its own caller's business.
                 Claimed::Theirs(end) => drop(end.await),
             }
@@ -195,7 +214,7 @@ impl Engine {
             return Ok(None);
         }
         let (tenant, tx_id) = (command.tenant, command.tx_id.clone());
-        let stored = self.on_pool(move |core| {
+        let stored = self.on_load_pool(move |core| {
             let Some(lsn) = core.index.key(tenant, key).map_err(internal)? else { return Ok(None) };
             let committed = core.read_entry(lsn)?;
             // A hash only points; the entry says whose it is.
@@ -204,17 +223,33 @@ impl Engine {
         Box::pin(stored).await
     }
 
-    /// Runs something that may block on a disk, on the pool.
-    pub(crate) async fn on_pool<T: Send + 'static>(
+    /// Runs something that may block on a disk, on the pool for what payments need.
+    pub(crate) async fn on_load_pool<T: Send + 'static>(
         &self,
+        job: impl FnOnce(&Core) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.on_pool(&self.0.loads, OverloadReason::Loads, job).await
+    }
+
+    /// Runs something that may block on a disk, on the pool for reads.
+    pub(crate) async fn on_read_pool<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Core) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.on_pool(&self.0.reads, OverloadReason::Reads, job).await
+    }
+
+    async fn on_pool<T: Send + 'static>(
+        &self,
+        pool: &Pool,
+        full: OverloadReason,
         job: impl FnOnce(&Core) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (sender, receiver) = oneshot::channel();
         let core = Arc::clone(&self.0);
         // A caller that went away needs no answer.
-        let queued = self.0.pool.submit(Box::new(move || drop(sender.send(job(&core)))));
-        if !queued {
-            return Err(self.overloaded(OverloadReason::Loads));
+        if !pool.submit(Box::new(move || drop(sender.send(job(&core))))) {
+            return Err(Refusal::overloaded(full));
         }
         receiver.await.unwrap_or_else(|_| Err(interrupted()))
     }

@@ -19,12 +19,12 @@ pub(crate) enum Pool {
 
 impl Pool {
     /// Starts `threads` threads behind a queue of `queue_max` jobs. They end when the last clone is dropped.
-    pub(crate) fn start(threads: usize, queue_max: usize) -> std::io::Result<Self> {
+    pub(crate) fn start(name: &str, threads: usize, queue_max: usize) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel::<Job>(queue_max);
         let receiver = Arc::new(Mutex::new(receiver));
         for n in 0..threads {
             let receiver = Arc::clone(&receiver);
-            std::thread::Builder::new().name(format!("arus-load-{n}")).spawn(move || work(&receiver))?;
+            std::thread::Builder::new().name(format!("{name}-{n}")).spawn(move || work(&receiver))?;
         }
         Ok(Self::Threads(sender))
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
-    FieldError, Refusal,
+    Refusal,
     actors::directory::{AccountRef, OwnerRef},
     engine::{Command, Engine, internal, interrupted},
     idempotency::Claim,
@@ -81,8 +81,7 @@ impl Engine {
                 Found { claims: smallvec![claim], ..Found::new(subject, party.owner, smallvec![account]) }
             }
             Request::PublishRates(rates) => {
-                check_book(&self.rates(), rates)?;
-                Found::new(Subject::Request, OwnerId::system(), SmallVec::new())
+                Found::new(Subject::Rates(check_book(&self.rates(), rates)), OwnerId::system(), SmallVec::new())
             }
         };
         let partition = self.0.directory.partition(tenant, &found.owner_id, None);
@@ -230,14 +229,14 @@ impl Engine {
         deadline: Timestamp,
     ) -> Result<Found, Refusal> {
         let (reservation, claim) = self.take_reservation(tenant, capture.reservation, deadline).await?;
-        let Some(payee) = capture.destination.clone().or_else(|| reservation.destination.clone()) else {
-            let rule = "is required, because the reservation names no destination_account";
-            return Err(Refusal::Invalid(vec![FieldError::new("destination_account", rule)]));
-        };
         let (account, party) = self.known(tenant, &reservation.account).await?;
-        let (to, _) = self.known(tenant, &payee).await?;
-        let subject = Subject::Reservation(reservation, Some(payee));
-        Ok(Found { claims: smallvec![claim], ..Found::new(subject, party.owner, smallvec![account, to]) })
+        let payee = capture.destination.clone().or_else(|| reservation.destination.clone());
+        let mut cast: SmallVec<[AccountRef; 4]> = smallvec![account];
+        if let Some(payee) = &payee {
+            cast.push(self.known(tenant, payee).await?.0);
+        }
+        let subject = Subject::Reservation(reservation, payee);
+        Ok(Found { claims: smallvec![claim], ..Found::new(subject, party.owner, cast) })
     }
 
     /// A reservation as it is now; nobody else works on it while the claim is held.
@@ -263,14 +262,14 @@ pub(crate) async fn read_view(handle: &AccountRef) -> Result<Option<AccountView>
     receiver.await.map_err(|_| interrupted())
 }
 
-/// The book is bounded: a publication with new pairs beyond that is refused whole.
-fn check_book(book: &RateBook, publication: &PublishRates) -> Result<(), Refusal> {
+/// The book is bounded: a publication with new pairs beyond that is declined whole.
+fn check_book(book: &RateBook, publication: &PublishRates) -> Result<(), Failure> {
     let pairs = book.pairs_with(publication);
     if pairs <= BOOK_PAIRS_MAX {
         return Ok(());
     }
-    let rule = format!("would make {pairs} published pairs, at most {BOOK_PAIRS_MAX} are kept");
-    Err(Refusal::Invalid(vec![FieldError::new("rates", rule)]))
+    let message = format!("there would be {pairs} published pairs, at most {BOOK_PAIRS_MAX} are kept");
+    Err(Failure::new(FailureCode::TooManyPairs, message))
 }
 
 /// The currencies whose desk accounts the payment may post to.

@@ -3,7 +3,7 @@
 //! Every list takes the tail first and the index second and merges them by lsn, so nothing committed is ever missing.
 //! Page tokens are lsn positions: a page holds what lies strictly below one.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::sync::oneshot;
 
@@ -11,7 +11,7 @@ use crate::{
     Refusal,
     engine::{Core, Engine, internal, interrupted},
     index::{AccountKey, HistoryRow, rows::fold_with_history},
-    journal::block::account_hash,
+    journal::{Block, block::account_hash},
     ledger::{
         entry::Committed,
         fx::{Pair, PairPrice, RateBook},
@@ -55,14 +55,21 @@ impl Engine {
     /// An account as it is now.
     pub async fn account(&self, tenant: TenantId, id: &AccountId) -> Result<AccountView, Refusal> {
         let unknown = || Refusal::not_found("account", id);
-        let handle = self.0.directory.account(&(tenant, id.clone())).await?.ok_or_else(unknown)?;
-        read_view(&handle).await?.ok_or_else(unknown)
+        self.read(async {
+            let handle = self.0.directory.account(&(tenant, id.clone())).await?.ok_or_else(unknown)?;
+            read_view(&handle).await?.ok_or_else(unknown)
+        })
+        .await
     }
 
     /// An owner's record: accounts in order of opening, and the default.
-    pub async fn owner(&self, tenant: TenantId, id: &OwnerId) -> Result<std::sync::Arc<Owner>, Refusal> {
+    pub async fn owner(&self, tenant: TenantId, id: &OwnerId) -> Result<Arc<Owner>, Refusal> {
+        self.read(self.known_owner("owner", tenant, id)).await
+    }
+
+    async fn known_owner(&self, what: &'static str, tenant: TenantId, id: &OwnerId) -> Result<Arc<Owner>, Refusal> {
         let owner = self.0.directory.owner(&(tenant, id.clone())).await?.record();
-        if owner.exists() { Ok(owner) } else { Err(Refusal::not_found("owner", id)) }
+        if owner.exists() { Ok(owner) } else { Err(Refusal::not_found(what, id)) }
     }
 
     /// The latest entry of a payment or reservation.
@@ -70,7 +77,7 @@ impl Engine {
         if let Some(committed) = self.0.tail.by_object(id) {
             return Ok((committed.entry.tenant == tenant).then_some(committed));
         }
-        self.on_pool(move |core| {
+        self.on_load_pool(move |core| {
             let lsn = core.index.object(tenant, id).map_err(internal)?;
             lsn.map(|lsn| core.read_entry(lsn)).transpose()
         })
@@ -79,7 +86,8 @@ impl Engine {
 
     /// A payment as it is now.
     pub async fn payment(&self, tenant: TenantId, id: OpId) -> Result<Committed, Refusal> {
-        let found = self.object(tenant, id).await?.filter(|committed| committed.entry.payment().is_some());
+        let found = self.read(self.object(tenant, id)).await?;
+        let found = found.filter(|committed| committed.entry.payment().is_some());
         found.ok_or_else(|| Refusal::not_found("payment", id))
     }
 
@@ -89,11 +97,11 @@ impl Engine {
         let found = match self.0.tail.by_key(key) {
             Some(committed) => Some(committed),
             None => {
-                self.on_pool(move |core| {
+                let stored = self.on_read_pool(move |core| {
                     let lsn = core.index.key(tenant, key).map_err(internal)?;
                     lsn.map(|lsn| core.read_entry(lsn)).transpose()
-                })
-                .await?
+                });
+                self.read(stored).await?
             }
         };
         let payment = found.filter(|committed| committed.entry.tx_id == *tx_id && committed.entry.payment().is_some());
@@ -111,7 +119,7 @@ impl Engine {
         let limit = limit.clamp(1, PAGE_MAX);
         let accounts: Vec<AccountKey> = match &of {
             PaymentsOf::Customer(id) => {
-                let owner = self.owner(tenant, id).await?;
+                let owner = self.known_owner("customer", tenant, id).await?;
                 owner.accounts.iter().map(|owned| (tenant, owned.account.clone())).collect()
             }
             PaymentsOf::Account(id) => {
@@ -119,7 +127,7 @@ impl Engine {
                 vec![(tenant, id.clone())]
             }
         };
-        self.on_pool(move |core| core.payments_page(&accounts, &of, below, limit)).await
+        self.read(self.on_read_pool(move |core| core.payments_page(&accounts, &of, below, limit))).await
     }
 
     /// A page of an account's statement: postings with the balance after each.
@@ -133,17 +141,18 @@ impl Engine {
         let limit = limit.clamp(1, PAGE_MAX);
         self.account(tenant, id).await?;
         let key = (tenant, id.clone());
-        self.on_pool(move |core| {
+        let page = self.on_read_pool(move |core| {
             let rows = core.history(&key, below, limit, |row| row.moved.is_some())?;
-            let read = |row: HistoryRow| core.read_entry(row.lsn).map(|committed| (row, committed));
+            let mut entries = Entries { core, block: None };
+            let read = |row: HistoryRow| entries.read(row.lsn).map(|committed| (row, committed));
             let items = rows.items.into_iter().map(read).collect::<Result<_, _>>()?;
             Ok(Page { items, next_below: rows.next_below })
-        })
-        .await
+        });
+        self.read(page).await
     }
 
     /// All rates.
-    pub fn rates(&self) -> std::sync::Arc<RateBook> {
+    pub fn rates(&self) -> Arc<RateBook> {
         self.0.desk.book()
     }
 
@@ -155,7 +164,7 @@ impl Engine {
         };
         let (sender, receiver) = oneshot::channel();
         actor.send(FxMessage::Price(sender));
-        receiver.await.map_err(|_| interrupted())
+        self.read(async { receiver.await.map_err(|_| interrupted()) }).await
     }
 
     /// What the risk rules would say, without counting it.
@@ -164,7 +173,7 @@ impl Engine {
         let risk = self.0.risk.get(partition).ok_or_else(interrupted)?;
         let (sender, receiver) = oneshot::channel();
         risk.send(RiskMessage::Score(Box::new(ask), sender));
-        receiver.await.map_err(|_| interrupted())
+        self.read(async { receiver.await.map_err(|_| interrupted()) }).await
     }
 }
 
@@ -186,6 +195,7 @@ impl Core {
         // What commits meanwhile is for the next reader: every account is read up to the same entry.
         let mut below = below.min(Lsn(self.tail.committed().0 + 1));
         let (mut items, mut scanned) = (Vec::new(), 0);
+        let mut entries = Entries { core: self, block: None };
         loop {
             // The newest lsns of all accounts; a payment between two of them appears in both histories.
             let mut lsns = BTreeSet::new();
@@ -200,7 +210,7 @@ impl Core {
                     return Ok(Page { items, next_below: Some(Lsn(lsn.0 + 1)) });
                 }
                 scanned += 1;
-                let committed = self.read_entry(lsn)?;
+                let committed = entries.read(lsn)?;
                 if wanted(&committed) {
                     items.push(committed);
                 }
@@ -250,6 +260,27 @@ impl Core {
             }
         }
         Ok(cut_page(rows, limit))
+    }
+}
+
+/// Reads the entries of a page: neighbours often stand in one block, which is then read and decoded once.
+struct Entries<'a> {
+    core: &'a Core,
+    block: Option<Arc<Block>>,
+}
+
+impl Entries<'_> {
+    fn read(&mut self, lsn: Lsn) -> Result<Committed, Refusal> {
+        if let Some(committed) = self.block.as_ref().and_then(|block| block.get(lsn)) {
+            return Ok(committed);
+        }
+        if let Some(committed) = self.core.tail.by_lsn(lsn) {
+            return Ok(committed);
+        }
+        let (_, block) = self.core.reader.block(lsn).map_err(internal)?.ok_or_else(|| internal("no such block"))?;
+        let committed = block.get(lsn).ok_or_else(|| internal("the block does not hold its entry"))?;
+        self.block = Some(block);
+        Ok(committed)
     }
 }
 

@@ -118,7 +118,9 @@ pub fn rates(index: &dyn Index, tail: &Tail) -> Result<RateBook, StartError> {
         book.insert(row);
     }
     for committed in blocks.iter().flat_map(|block| block.committed()) {
-        if let (Outcome::Rates, Request::PublishRates(rates)) = (&committed.entry.outcome, &committed.entry.request) {
+        if let (Outcome::Rates { failure: None }, Request::PublishRates(rates)) =
+            (&committed.entry.outcome, &committed.entry.request)
+        {
             book = book.with(rates, committed.entry.op, committed.at);
         }
     }

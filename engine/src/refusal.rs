@@ -75,11 +75,14 @@ pub enum OverloadReason {
     Waiters,
     /// Too many account loads are queued.
     Loads,
+    /// As many reads as allowed are under way.
+    Reads,
 }
 
 impl OverloadReason {
     /// All reasons.
-    pub const ALL: [Self; 5] = [Self::InFlight, Self::IndexBehind, Self::DiskFull, Self::Waiters, Self::Loads];
+    pub const ALL: [Self; 6] =
+        [Self::InFlight, Self::IndexBehind, Self::DiskFull, Self::Waiters, Self::Loads, Self::Reads];
 
     /// The stable reason code of the wire.
     pub fn name(self) -> &'static str {
@@ -89,6 +92,7 @@ impl OverloadReason {
             Self::DiskFull => "DISK_FULL",
             Self::Waiters => "TOO_MANY_WAITERS",
             Self::Loads => "TOO_MANY_LOADS",
+            Self::Reads => "TOO_MANY_READS",
         }
     }
 
@@ -99,6 +103,7 @@ impl OverloadReason {
             Self::DiskFull => "there is no room for the next journal segment; free disk space",
             Self::Waiters => "too many callers wait for the same tx_id or reservation",
             Self::Loads => "too many accounts are being loaded",
+            Self::Reads => "as many reads as allowed are under way",
         }
     }
 }
@@ -152,7 +157,7 @@ impl Refusal {
     /// Overload with the usual pause.
     pub fn overloaded(reason: OverloadReason) -> Self {
         let pause_ms = match reason {
-            OverloadReason::InFlight | OverloadReason::Waiters | OverloadReason::Loads => 50,
+            OverloadReason::InFlight | OverloadReason::Waiters | OverloadReason::Loads | OverloadReason::Reads => 50,
             OverloadReason::IndexBehind => 250,
             OverloadReason::DiskFull => 5_000,
         };

@@ -83,7 +83,7 @@ fn expire(tenant: TenantId, id: OpId) -> Option<Command> {
 impl Engine {
     /// Reservations whose time is over, in the tail and in the index.
     async fn due_reservations(&self, now: Timestamp) -> Result<Vec<(TenantId, OpId)>, Refusal> {
-        self.on_pool(move |core| {
+        self.on_load_pool(move |core| {
             let blocks = core.tail.all();
             let mut due: Vec<_> = core.index.timers_due(now, DUE_MAX).map_err(internal)?;
             for committed in blocks.iter().flat_map(|block| block.committed()) {

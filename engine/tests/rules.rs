@@ -14,11 +14,17 @@ use arus_engine::{
     ledger::{
         account::{Account, AccountStatus},
         failure::FailureCode,
-        request::{CreatePayment, PublishRates, PublishedRate, RateSource, Request, Transfer, UpdateAccount},
+        flow::{Effect, Event, Party},
+        fx::{Pair, RateBook},
+        payment::{PaymentFlow, PaymentOrder},
+        request::{
+            CreatePayment, Notes, PublishRates, PublishedRate, RateSource, Request, Reserve, Transfer, UpdateAccount,
+        },
+        risk::{Decision, Verdict},
         time::Timestamp,
         wallet::Wallet,
     },
-    money::{ACCOUNT_MINOR_MAX, Lsn, OpId, OwnerId, Posting, PostingKind, Rate},
+    money::{ACCOUNT_MINOR_MAX, Lsn, OpId, OwnerId, Posting, PostingKind, Rate, TxId},
 };
 use support::{World, account, currency, money};
 
@@ -191,4 +197,103 @@ fn an_account_never_passes_its_largest_balance() {
     let over = wallet.expect(OpId(2), money(3, "USD")).expect_err("it would not fit");
     assert_eq!(over.code, FailureCode::AccountLimitExceeded);
     wallet.expect(OpId(1), money(5, "USD")).expect("it replaces its own");
+}
+
+/// P6: a clock that jumps holds expiries back until it has agreed for five minutes; then they fire, durably.
+#[test]
+fn a_jump_of_the_clock_holds_real_reservations_back() {
+    actix::System::new().block_on(async {
+        let mut world = World::new(6);
+        world.seed().await;
+        assert!(world.engine.due().await.is_empty());
+        let reserve = Reserve {
+            account: account("A", "USD"),
+            amount: money(60_000, "USD"),
+            destination: None,
+            expires_in: Some(Duration::from_secs(60)),
+        };
+        world.submit("reserve", Request::Reserve(reserve)).await.expect("decided");
+        world.clock.advance(Duration::from_secs(600));
+        assert!(world.engine.due().await.is_empty(), "the clock jumped");
+        world.clock.advance(Duration::from_secs(299));
+        assert!(world.engine.due().await.is_empty(), "it has not agreed for long enough");
+        world.clock.advance(Duration::from_secs(1));
+        let due = world.engine.due().await;
+        assert_eq!(due.len(), 1);
+        for command in due {
+            let engine = world.engine.engine().clone();
+            world.run(async move { engine.submit(command).await }).await.expect("it expires");
+        }
+        let (engine, id) = (world.engine.engine().clone(), account("A", "USD"));
+        let view = world.run(async move { engine.account(support::TENANT, &id).await }).await.expect("it is there");
+        assert_eq!((view.available.minor, view.account.authorized), (100_000, 0));
+        assert!(world.engine.due().await.is_empty(), "it expires once");
+    });
+}
+
+/// P8: two prices of one payment come from one rate set. Rates that change between them are asked for again, and in
+/// the end the payment is declined rather than priced from two.
+#[test]
+fn prices_of_two_books_are_asked_for_again_and_never_mixed() {
+    let book = |mid: &str, old: &RateBook| {
+        let rate = |quote: &str| PublishedRate {
+            base: currency("GBP"),
+            quote: currency(quote),
+            mid: Rate::parse(mid).expect("a rate"),
+            spread_bps: Some(10),
+        };
+        let rates = PublishRates { source: RateSource::Live, as_of: None, rates: vec![rate("USD"), rate("EUR")] };
+        old.with(&rates, OpId(1), Timestamp(1_000_000))
+    };
+    let first = book("2", &RateBook::default());
+    let second = book("3", &first);
+    let policy = support::config().fx_policy();
+    let price = |book: &RateBook, quote: &str| {
+        let pair = Pair { base: currency("GBP"), quote: currency(quote) };
+        Box::new(book.price(pair, Timestamp(1_000_000), &policy).expect("a price"))
+    };
+    let order = || PaymentOrder {
+        tenant: support::TENANT,
+        op: OpId(7),
+        tx_id: TxId::parse("two-books").expect("a key"),
+        request: CreatePayment {
+            customer: OwnerId::parse("A").expect("an id"),
+            amount: money(100, "GBP"),
+            source: None,
+            destination: None,
+        },
+        notes: Notes::default(),
+        payee: Party { account: account("B", "EUR"), currency: currency("EUR"), owner: owner("B") },
+        candidates: std::iter::once(Party {
+            account: account("A", "USD"),
+            currency: currency("USD"),
+            owner: owner("A"),
+        })
+        .collect(),
+        home: account("A", "USD"),
+    };
+    let started = || {
+        let mut flow = PaymentFlow::new(order());
+        assert!(matches!(flow.on(Event::Start), Effect::Assess(_)));
+        let verdict = Verdict { decision: Decision::Accept, score: 0, reasons: Vec::new() };
+        assert!(matches!(flow.on(Event::Assessed(verdict)), Effect::Quote(_)));
+        flow
+    };
+    let mixed = || Event::Quoted(Ok(vec![price(&first, "USD"), price(&second, "EUR")]));
+    let mut flow = started();
+    assert!(matches!(flow.on(mixed()), Effect::Quote(_)), "asked for again");
+    let agreed = Event::Quoted(Ok(vec![price(&second, "USD"), price(&second, "EUR")]));
+    let Effect::Expect(payee, credit) = flow.on(agreed) else { panic!("one book prices it") };
+    assert_eq!((payee, credit), (account("B", "EUR"), money(299, "EUR")));
+    let mut flow = started();
+    for _ in 0..2 {
+        assert!(matches!(flow.on(mixed()), Effect::Quote(_)));
+    }
+    let Effect::Append(entry) = flow.on(mixed()) else { panic!("it is not asked for ever") };
+    assert_eq!(entry.failure().expect("declined").code, FailureCode::FxRateStale);
+    assert!(entry.postings.is_empty());
+}
+
+fn owner(id: &str) -> OwnerId {
+    OwnerId::parse(id).expect("an id")
 }

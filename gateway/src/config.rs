@@ -80,6 +80,8 @@ pub struct Listen {
 pub struct GrpcLimits {
     /// The largest request, in bytes.
     pub message_bytes_max: usize,
+    /// Connections open on one port.
+    pub connections_max: usize,
     /// Requests in flight on one connection.
     pub streams_per_connection_max: u32,
     /// All headers of one request, in bytes.
@@ -142,7 +144,13 @@ impl Listen {
 
 impl Default for GrpcLimits {
     fn default() -> Self {
-        Self { message_bytes_max: 1 << 20, streams_per_connection_max: 4_096, header_bytes_max: 16 << 10, threads: 2 }
+        Self {
+            message_bytes_max: 1 << 20,
+            connections_max: 1_024,
+            streams_per_connection_max: 4_096,
+            header_bytes_max: 16 << 10,
+            threads: 2,
+        }
     }
 }
 
@@ -183,6 +191,7 @@ impl Settings {
         for (key, value, min, max) in [
             ("grpc.threads", grpc.threads as u64, 1, 64),
             ("grpc.message_bytes_max", grpc.message_bytes_max as u64, 1 << 10, 64 << 20),
+            ("grpc.connections_max", grpc.connections_max as u64, 1, 1 << 20),
             ("grpc.streams_per_connection_max", u64::from(grpc.streams_per_connection_max), 1, 1 << 20),
             ("grpc.header_bytes_max", u64::from(grpc.header_bytes_max), 1 << 10, 1 << 20),
             ("drain_max_s", self.drain_max_s, 1, 3_600),

@@ -1,8 +1,8 @@
-//! `arus inspect LSN|PAYMENT_ID`: one entry whole: its block, itself, its postings, its index rows. Read-only.
+//! `arus inspect LSN|PAYMENT_ID|TX_ID`: one entry whole: its block, itself, its postings, its index rows. Read-only.
 
 use std::{fmt::Write, path::Path, sync::Arc};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use arus_engine::{
     index::{Index, fjall::FjallIndex},
     journal::{
@@ -11,7 +11,10 @@ use arus_engine::{
         disk::{Access, RealDisk},
         recovery,
     },
-    ledger::{entry::Committed, request::Notes},
+    ledger::{
+        entry::{Committed, Entry},
+        request::Notes,
+    },
     money::{Lsn, OpId},
     runtime::data_dir::{Beside, DataDir},
 };
@@ -29,8 +32,13 @@ pub fn run(data_dir: &Path, what: &str) -> anyhow::Result<String> {
             let found = reader.block(Lsn(lsn))?.with_context(|| format!("there is no entry at lsn {lsn}"))?;
             (found.0, found.1, Lsn(lsn))
         }
-        (_, Ok(id)) => search(&disk, id)?.with_context(|| format!("there is no payment {id}"))?,
-        _ => bail!("\"{what}\" is neither an lsn nor a payment id (a UUID)"),
+        (_, Ok(id)) => {
+            let is_it = |entry: &Entry| entry.object() == Some(id) || entry.op == id;
+            search(&disk, is_it)?.with_context(|| format!("there is no payment {id}"))?
+        }
+        _ => search(&disk, |entry| &*entry.tx_id == what)?.with_context(|| {
+            format!("\"{what}\" is neither an lsn, nor a payment id (a UUID), nor a tx_id that was used")
+        })?,
     };
     let committed = block.get(lsn).context("the block does not hold the entry")?;
     let mut text = String::new();
@@ -47,12 +55,12 @@ pub fn run(data_dir: &Path, what: &str) -> anyhow::Result<String> {
 
 type Found = (BlockHead, Arc<Block>, Lsn);
 
-/// The latest entry of a payment, by walking the journal: needs no index.
-fn search(disk: &RealDisk, id: OpId) -> anyhow::Result<Option<Found>> {
+/// The latest entry that is wanted, by walking the journal: needs no index.
+fn search(disk: &RealDisk, is_it: impl Fn(&Entry) -> bool) -> anyhow::Result<Option<Found>> {
     let mut found = None;
     audit::walk(disk, |head, block| {
         for committed in block.committed() {
-            if committed.entry.object() == Some(id) || committed.entry.op == id {
+            if is_it(&committed.entry) {
                 found = Some((*head, Arc::clone(block), committed.lsn));
             }
         }

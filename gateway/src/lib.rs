@@ -5,6 +5,7 @@
 //! [`inspect`] are the other things the binary does.
 
 pub mod config;
+pub mod connections;
 pub mod convert;
 pub mod demo;
 pub mod feed;

@@ -3,10 +3,11 @@
 //! Main runs in this order: settings, logs, engine (recovery), servers, signal, drain with a timeout.
 
 use std::{
+    convert::Infallible,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -47,7 +48,7 @@ enum Cmd {
     },
     /// Print one entry whole: block, entry, postings, index rows; read-only.
     Inspect {
-        /// A journal position, or a payment id.
+        /// A journal position, a payment id, or a tx_id.
         what: String,
         /// The data directory.
         #[arg(long, default_value = "data")]
@@ -120,9 +121,9 @@ fn serve(options: &Options, mode: Mode) -> anyhow::Result<ExitCode> {
         took_ms = u64::try_from(started.took.as_millis()).unwrap_or(u64::MAX),
         "recovered"
     );
-    let drain_max = Duration::from_secs(settings.drain_max_s);
     let served = runtime.block_on(serve_until_signal(&running, &settings, mode));
-    let drained = running.shut_down(drain_max);
+    let left = served.as_ref().map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+    let drained = running.shut_down(left);
     served?;
     match drained {
         Drained::Clean => {
@@ -136,7 +137,8 @@ fn serve(options: &Options, mode: Mode) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn serve_until_signal(running: &Running, settings: &Settings, mode: Mode) -> anyhow::Result<()> {
+/// Says until when the rest of the drain may take.
+async fn serve_until_signal(running: &Running, settings: &Settings, mode: Mode) -> anyhow::Result<Instant> {
     // Before the ports: a signal that comes early must drain, not kill.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let servers = Servers::start(running.engine().clone(), settings).await?;
@@ -148,16 +150,26 @@ async fn serve_until_signal(running: &Running, settings: &Settings, mode: Mode) 
         payments_metrics = %servers.addresses.metrics[0],
         "serving"
     );
-    if mode == Mode::Demo {
-        demo::run(running.engine(), &servers.addresses).await?;
-    }
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    let signalled = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    let demo = async {
+        if mode == Mode::Demo {
+            demo::run(running.engine(), &servers.addresses).await?;
+        }
+        std::future::pending::<anyhow::Result<Infallible>>().await
+    };
+    let failed = tokio::select! {
+        () = signalled => Ok(()),
+        ended = demo => ended.map(drop),
+    };
     tracing::info!("draining");
-    servers.drain(Duration::from_secs(settings.drain_max_s)).await;
-    Ok(())
+    let until = Instant::now() + Duration::from_secs(settings.drain_max_s);
+    servers.drain(until.into()).await;
+    failed.map(|()| until)
 }
 
 fn print_checks(data_dir: &Path) -> anyhow::Result<ExitCode> {

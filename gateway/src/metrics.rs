@@ -13,12 +13,12 @@ use std::{
 use arus_engine::{
     Engine, OverloadReason,
     ledger::{failure::FailureCode, risk::Reason},
-    metrics::{ActorKind, BUCKETS_US, Times, kind},
+    metrics::{ActorKind, BUCKETS_SIZE, BUCKETS_US, Counts, KindCells, Times, kind},
 };
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, NoLabelSet, text},
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
@@ -86,21 +86,21 @@ impl Collector for Cells {
         self.rpcs(e)?;
         match self.part {
             Part::Payments => {
-                actors(e, ActorKind::Payment)?;
+                actors(e, &[ActorKind::Payment, ActorKind::Partition])?;
                 self.payments(e)?;
                 self.journal(e)?;
                 self.index(e)
             }
             Part::Fx => {
-                actors(e, ActorKind::Fx)?;
+                actors(e, &[ActorKind::Fx])?;
                 self.rates(e)
             }
             Part::Wallet => {
-                actors(e, ActorKind::Wallet)?;
+                actors(e, &[ActorKind::Wallet])?;
                 self.accounts(e)
             }
             Part::Risk => {
-                actors(e, ActorKind::Risk)?;
+                actors(e, &[ActorKind::Risk])?;
                 self.risk(e)
             }
         }
@@ -145,6 +145,9 @@ impl Cells {
         counter(e, "journal_entry_bytes", "Bytes of entries committed", read(&cells.bytes))?;
         gauge(e, "journal_queue_depth", "Records handed over and not yet committed", read(&cells.journal_queue))?;
         gauge(e, "journal_head_lsn", "The last committed entry", self.engine.progress().0.0)?;
+        let help = "Entries per commit block";
+        let family = e.encode_descriptor("journal_block_size", help, None, MetricType::Histogram)?;
+        buckets(family, BUCKETS_SIZE.iter().map(|size| *size as f64), cells.block_entries.read(), 1.0)?;
         histogram(e, "journal_sync", "Write and sync of a commit block", &cells.sync)
     }
 
@@ -196,24 +199,27 @@ impl Cells {
     }
 }
 
-fn actors(e: &mut DescriptorEncoder<'_>, of: ActorKind) -> Encoded {
-    let cells = kind(of);
-    let labels = [("kind", of.name())];
-    let labels = &labels.as_slice();
-    let mut one = |name, help, value: u64| {
+fn actors(e: &mut DescriptorEncoder<'_>, kinds: &[ActorKind]) -> Encoded {
+    let mut gauges = |name, help, value: fn(&KindCells) -> u64| {
         let mut family = e.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        family.encode_family(labels)?.encode_gauge(&value)
+        for of in kinds {
+            family.encode_family(&[("kind", of.name())].as_slice())?.encode_gauge(&value(kind(*of)))?;
+        }
+        Ok::<_, fmt::Error>(())
     };
-    one("actor_mailbox_depth", "Messages sent and not yet handled", cells.depth())?;
-    one("actor_live", "Actors alive", cells.live())?;
-    let mut family = e.encode_descriptor("actor_messages", "Messages sent", None, MetricType::Counter)?;
-    family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&cells.sent(), None)?;
+    gauges("actor_mailbox_depth", "Messages sent and not yet handled", KindCells::depth)?;
+    gauges("actor_live", "Actors alive", KindCells::live)?;
+    let sent = kinds.iter().map(|of| (of.name(), kind(*of).sent()));
+    labelled(e, "actor_messages", "Messages sent", "kind", sent)?;
+    let waits: fn(&KindCells) -> &Times = |cells| &cells.wait;
     for (name, help, of) in [
-        ("actor_mailbox_wait", "Time from send to handler (sampled)", &cells.wait),
-        ("actor_handler", "Time in the handler (sampled)", &cells.handle),
+        ("actor_mailbox_wait", "Time from send to handler (sampled)", waits),
+        ("actor_handler", "Time in the handler (sampled)", |cells| &cells.handle),
     ] {
         let mut family = e.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        times(family.encode_family(labels)?, of)?;
+        for actor in kinds {
+            times(family.encode_family(&[("kind", actor.name())].as_slice())?, of(kind(*actor)))?;
+        }
     }
     Ok(())
 }
@@ -253,9 +259,13 @@ fn labelled<'a>(
     Ok(())
 }
 
-fn times(mut encoder: prometheus_client::encoding::MetricEncoder<'_>, of: &Times) -> Encoded {
-    let (counts, sum_us) = of.read();
-    let bounds = BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
-    let buckets: Vec<_> = bounds.zip(counts).collect();
-    encoder.encode_histogram::<NoLabelSet>(sum_us as f64 / 1e6, counts.iter().sum(), &buckets, None)
+fn times(encoder: MetricEncoder<'_>, of: &Times) -> Encoded {
+    buckets(encoder, BUCKETS_US.iter().map(|us| *us as f64 / 1e6), of.read(), 1e6)
+}
+
+/// Writes a histogram; `unit` is what the sum is divided by.
+fn buckets(mut encoder: MetricEncoder<'_>, bounds: impl Iterator<Item = f64>, counts: Counts, unit: f64) -> Encoded {
+    let (counts, sum) = counts;
+    let buckets: Vec<_> = bounds.chain([f64::INFINITY]).zip(counts).collect();
+    encoder.encode_histogram::<NoLabelSet>(sum as f64 / unit, counts.iter().sum(), &buckets, None)
 }

@@ -12,19 +12,22 @@ use arus_proto::{
     payments::v1::payments_service_server::PaymentsServiceServer, risk::v1::risk_service_server::RiskServiceServer,
     wallet::v1::wallet_service_server::WalletServiceServer,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::Instant};
 use tonic::{
     server::NamedService,
     service::Routes,
     transport::{Server, server::TcpIncoming},
 };
 use tonic_health::server::HealthReporter;
+use tower::util::MapResponseLayer;
 
 use crate::{
     config::{GrpcLimits, Settings},
+    connections::limited,
     grpc::{self, fx::Fx, payments::Payments, risk::Risk, wallet::Wallets},
     metrics::{self, Part},
     observe::ServiceCells,
+    status::explain_too_large,
 };
 
 /// How often health follows the engine.
@@ -94,11 +97,10 @@ impl Servers {
     }
 
     /// Health says NOT_SERVING, admission closes, what is in flight is answered, then the ports close.
-    pub async fn drain(mut self, drain_max: Duration) {
+    pub async fn drain(mut self, until: Instant) {
         set_health(&self.reporters, Health::NotServing).await;
         self.engine.close();
-        let until = tokio::time::Instant::now() + drain_max;
-        while self.engine.in_flight() > 0 && tokio::time::Instant::now() < until {
+        while self.engine.in_flight() > 0 && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         // Only this struct holds the sender, so there are receivers as long as servers run.
@@ -153,14 +155,16 @@ where
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
     let mut stopped = stop.subscribe();
+    let (connections_max, message_bytes_max) = (limits.connections_max, limits.message_bytes_max);
     let mut server = Server::builder()
         .max_concurrent_streams(limits.streams_per_connection_max)
         .http2_max_header_list_size(limits.header_bytes_max)
         .http2_keepalive_interval(Some(Duration::from_secs(60)))
-        .http2_max_pending_accept_reset_streams(Some(1_024));
+        .http2_max_pending_accept_reset_streams(Some(1_024))
+        .layer(MapResponseLayer::new(move |response| explain_too_large(response, message_bytes_max)));
     tasks.spawn(async move {
         // Not the builder's: that sets only sockets of listeners it made itself, and Nagle costs 40 ms.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = limited(TcpIncoming::from(listener).with_nodelay(Some(true)), connections_max);
         let signal = async move {
             // The sender going away is a stop as well.
             let _ = stopped.wait_for(|stop| *stop).await;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use arus_engine::Refusal;
 use arus_proto::codec::ERROR_DOMAIN;
-use tonic::{Code, Status};
+use axum::http::Response;
+use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt};
 
 /// How many bad fields a status lists: all of it travels in headers, which clients bound at 8 to 16 KiB.
@@ -64,6 +65,20 @@ fn message(refusal: &Refusal) -> String {
         }
         _ => refusal.to_string(),
     }
+}
+
+/// tonic refuses a message above the limit before any of our code sees it, with a bare OUT_OF_RANGE that nothing else
+/// here answers with. It is malformed input, and says so (P3).
+pub fn explain_too_large(response: Response<Body>, bytes_max: usize) -> Response<Body> {
+    let code = response.headers().get(Status::GRPC_STATUS);
+    if code.is_none_or(|code| Code::from_bytes(code.as_bytes()) != Code::OutOfRange) {
+        return response;
+    }
+    let mut details = ErrorDetails::new();
+    let limit = HashMap::from([("bytes_max".to_owned(), bytes_max.to_string())]);
+    details.set_error_info("MESSAGE_TOO_LARGE", ERROR_DOMAIN, limit);
+    let message = format!("the message is larger than {bytes_max} bytes; send a smaller one");
+    Status::with_error_details(Code::InvalidArgument, message, details).into_http()
 }
 
 /// What a later build fills in: UNIMPLEMENTED naming the method or field, never a made-up result (P9).

@@ -1,5 +1,5 @@
-//! kill -9 of the real process under load, and restart: every acknowledged payment is there exactly once, every
-//! account equals the model, zero sums hold.
+//! kill -9 and SIGTERM of the real process under load, and restart: every acknowledged payment is there exactly once,
+//! every account equals the model, zero sums hold.
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
@@ -25,6 +25,8 @@ struct Process {
     child: Child,
     payments: SocketAddr,
     wallet: SocketAddr,
+    /// What it logs, read to its end.
+    log: std::thread::JoinHandle<Vec<String>>,
 }
 
 impl Process {
@@ -43,19 +45,24 @@ impl Process {
             .spawn()
             .expect("the binary starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let mut logged = Vec::new();
         let line = loop {
             let line = lines.next().expect("it serves before it ends").expect("it is text");
+            logged.push(line.clone());
             if line.contains("\"serving\"") {
                 break line;
             }
         };
         // Somebody must read on, or the process would block on a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
+        let log = std::thread::spawn(move || {
+            logged.extend(lines.map_while(Result::ok));
+            logged
+        });
         let address = |name: &str| {
             let (_, rest) = line.split_once(&format!("\"{name}\":\"")).expect("it is logged");
             rest.split('"').next().expect("it ends").parse().expect("an address")
         };
-        Self { payments: address("payments"), wallet: address("wallet"), child }
+        Self { payments: address("payments"), wallet: address("wallet"), log, child }
     }
 
     async fn clients(&self) -> Clients {
@@ -68,6 +75,14 @@ impl Process {
             metrics: [self.payments; 4],
         };
         Clients::connect(&addresses).await
+    }
+
+    /// SIGTERM: it drains and ends by itself. Gives back what it logged.
+    fn terminate(mut self) -> Vec<String> {
+        let sent = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().expect("kill runs");
+        assert!(sent.success());
+        assert!(self.child.wait().expect("it ends").success(), "the drain is clean");
+        self.log.join().expect("no panic")
     }
 
     fn kill_9(mut self) {
@@ -120,6 +135,38 @@ async fn every_acknowledged_payment_survives_kill_9_exactly_once() {
         process = Process::start(&data);
         check(&mut process.clients().await, &sent).await;
     }
+    process.kill_9();
+    support::assert_verified(&data);
+}
+
+/// SIGTERM under load: what was let in is answered, the rest is refused, nothing acknowledged is lost, the exit is clean
+/// and every log line is one JSON object.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_under_load_answers_what_it_let_in() {
+    let dir = TempDir::new().expect("a temp dir");
+    let data = dir.path().join("data");
+    let sent = Sent::default();
+    let process = Process::start(&data);
+    let mut c = process.clients().await;
+    c.open("shop", "shop-usd", "USD").await;
+    for n in 0..CUSTOMERS {
+        c.account_with(&format!("cust{n}"), &format!("cust{n}-usd"), "USD", "100000.00").await;
+    }
+    let callers: Vec<_> =
+        (0..CALLERS).map(|caller| tokio::spawn(load(c.clone(), 0, caller, Arc::clone(&sent)))).collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let log = tokio::task::spawn_blocking(move || process.terminate());
+    let log = tokio::time::timeout(LIMIT, log).await.expect("in time").expect("no panic");
+    for caller in callers {
+        tokio::time::timeout(LIMIT, caller).await.expect("in time").expect("no panic");
+    }
+    assert!(log.iter().any(|line| line.contains("drained; everything answered is durable")), "{log:#?}");
+    for line in &log {
+        let line: serde_json::Value = serde_json::from_str(line).expect("a JSON object a line");
+        assert!(line["timestamp"].is_string() && line["level"].is_string() && line["fields"]["message"].is_string());
+    }
+    let process = Process::start(&data);
+    check(&mut process.clients().await, &sent).await;
     process.kill_9();
     support::assert_verified(&data);
 }

@@ -3,12 +3,12 @@
 mod support;
 
 use arus_proto::{
-    common::v1::FailureCode,
+    common::v1::{FailureCode, RiskDecision},
     fx::v1::{ConvertRequest, GetRateRequest, ListRatesRequest, RateSource},
     payments::v1::{
         GetPaymentRequest, ListPaymentsRequest, PaymentStatus, get_payment_request::By, list_payments_request::Of,
     },
-    risk::v1::{Decision, ScoreRequest},
+    risk::v1::ScoreRequest,
     wallet::v1::{
         AccountStatus, CaptureRequest, LineKind, ListAccountsRequest, ListEntriesRequest, ReleaseRequest,
         ReservationStatus, ReserveRequest, UpdateAccountRequest, WithdrawRequest,
@@ -193,11 +193,11 @@ async fn risk_rejects_before_any_hold_and_scores_without_counting() {
         ..Default::default()
     };
     for _ in 0..5 {
-        let verdict = c.risk.score(score("SG")).await.expect("answered").into_inner();
-        assert_eq!(verdict.decision(), Decision::Accept);
+        let verdict = c.risk.score(score("SG")).await.expect("answered").into_inner().verdict.expect("one");
+        assert_eq!(verdict.decision(), RiskDecision::Accept);
     }
-    let blocked = c.risk.score(score("KP")).await.expect("answered").into_inner();
-    assert_eq!((blocked.decision(), blocked.score), (Decision::Reject, 100));
+    let blocked = c.risk.score(score("KP")).await.expect("answered").into_inner().verdict.expect("one");
+    assert_eq!((blocked.decision(), blocked.score), (RiskDecision::Reject, 100));
     for n in 0..2 {
         assert_eq!(
             code(&c.pay(payment(&format!("v{n}"), "ann", "USD", "1.00", "shop-usd")).await.expect("decided")),
@@ -469,7 +469,8 @@ async fn one_id_is_opened_once_and_a_capture_needs_a_payee() {
         destination_account: to.into(),
         ..Default::default()
     };
-    assert_eq!(c.wallet.capture(capture("c1", "")).await.expect_err("to whom?").code(), Code::InvalidArgument);
+    let nobody = c.wallet.capture(capture("c1", "")).await.expect("decided").into_inner();
+    assert_eq!(nobody.operation.expect("decided").failure.expect("to whom?").code(), FailureCode::DestinationRequired);
     let own = c.wallet.capture(capture("c2", "the-one")).await.expect("decided").into_inner();
     assert_eq!(own.operation.expect("decided").failure.expect("declined").code(), FailureCode::SameAccount);
     c.open("shop", "shop-usd", "USD").await;

@@ -172,7 +172,9 @@ async fn invalid_utf8_and_oversized_messages_are_refused() {
     assert_eq!(bad_fields(&answer.expect_err("malformed")), ["tx_id"]);
     let mut payments = c.payments.clone();
     let huge = CreatePaymentRequest { description: "d".repeat(2 << 20), ..payment("h", "ann", "USD", "1", "") };
-    assert_eq!(payments.create_payment(huge).await.expect_err("too large").code(), Code::OutOfRange);
+    let status = payments.create_payment(huge).await.expect_err("too large");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(status.get_details_error_info().expect("details").reason, "MESSAGE_TOO_LARGE");
     server.stop().await;
 }
 

@@ -84,7 +84,7 @@ impl HandOver {
     fn publish_rates(&self, block: &Block) {
         for committed in block.committed() {
             let entry = &committed.entry;
-            if let (Outcome::Rates, Request::PublishRates(rates)) = (&entry.outcome, &entry.request) {
+            if let (Outcome::Rates { failure: None }, Request::PublishRates(rates)) = (&entry.outcome, &entry.request) {
                 self.desk.publish(self.desk.book().with(rates, entry.op, committed.at));
             }
         }

@@ -138,12 +138,16 @@ impl Builder {
                 let timer = (reservation.expires_at, tenant, reservation.id);
                 run.timers.push((timer, reservation.is_active()));
             }
-            Outcome::Rates => {
+            Outcome::Rates { failure: None } => {
                 if let Request::PublishRates(rates) = &committed.entry.request {
                     run.rates.extend(RateBook::rows_of(rates, committed.entry.op, committed.at));
                 }
             }
-            Outcome::Payment(_) | Outcome::Transfer { .. } | Outcome::Reservation { .. } | Outcome::Account { .. } => {}
+            Outcome::Payment(_)
+            | Outcome::Transfer { .. }
+            | Outcome::Reservation { .. }
+            | Outcome::Account { .. }
+            | Outcome::Rates { .. } => {}
         }
     }
 

@@ -104,7 +104,7 @@ pub fn for_each_account(entry: &Entry, mut f: impl FnMut(&AccountId)) {
     match &entry.outcome {
         Outcome::Payment(payment) if entry.postings.is_empty() => f(&payment.payer),
         Outcome::Account { account, .. } => f(&account.id),
-        Outcome::Payment(_) | Outcome::Transfer { .. } | Outcome::Reservation { .. } | Outcome::Rates => {}
+        Outcome::Payment(_) | Outcome::Transfer { .. } | Outcome::Reservation { .. } | Outcome::Rates { .. } => {}
     }
 }
 

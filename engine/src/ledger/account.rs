@@ -185,7 +185,7 @@ pub fn fold(
             | Outcome::Transfer { .. }
             | Outcome::Reservation { .. }
             | Outcome::Account { .. }
-            | Outcome::Rates => entry
+            | Outcome::Rates { .. } => entry
                 .postings
                 .iter()
                 .find(|posting| posting.account == *id)

@@ -37,6 +37,8 @@ pub struct CommandOrder {
 pub enum Subject {
     /// Only what the request names.
     Request,
+    /// A publication of rates; `Err` where they would be too many.
+    Rates(Result<(), Failure>),
     /// A reservation to be made, with the time it ends.
     Until(Timestamp),
     /// An account to be opened; `Err` where the owner may not have another.
@@ -124,7 +126,9 @@ impl CommandFlow {
                 let failure = Some(failure.clone());
                 (Outcome::Account { account, default: DefaultMark::Unchanged, failure }, Vec::new())
             }
-            _ => (Outcome::Rates, Vec::new()),
+            (_, Subject::Rates(checked)) => (Outcome::Rates { failure: checked.clone().err() }, Vec::new()),
+            // No other request is ever paired with no other subject.
+            _ => (Outcome::Rates { failure: granted.err() }, Vec::new()),
         };
         self.append(outcome, postings)
     }
@@ -180,9 +184,10 @@ fn captured(
 ) -> Decided {
     let step = granted.and_then(|()| {
         let amount = before.check_capture(capture.amount, now)?;
-        let payee = payee
-            .cloned()
-            .ok_or_else(|| Failure::new(FailureCode::ReservationNotActive, "the capture names no account to credit"))?;
+        let payee = payee.cloned().ok_or_else(|| {
+            let message = format!("neither the capture nor reservation {} names a destination_account", before.id);
+            Failure::new(FailureCode::DestinationRequired, message)
+        })?;
         before.capture(amount, payee, capture.finality)
     });
     stepped(before, step)

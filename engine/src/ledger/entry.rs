@@ -62,8 +62,11 @@ pub enum Outcome {
         /// Why the command was declined, if it was.
         failure: Option<Failure>,
     },
-    /// A set of rates took effect.
-    Rates,
+    /// A set of rates: all of them took effect, or none.
+    Rates {
+        /// Why it was declined, if it was.
+        failure: Option<Failure>,
+    },
 }
 
 /// Whether an account entry makes its account the owner's default.
@@ -80,10 +83,10 @@ impl Entry {
     pub fn failure(&self) -> Option<&Failure> {
         match &self.outcome {
             Outcome::Payment(payment) => payment.failure.as_ref(),
-            Outcome::Transfer { failure } | Outcome::Reservation { failure, .. } | Outcome::Account { failure, .. } => {
-                failure.as_ref()
-            }
-            Outcome::Rates => None,
+            Outcome::Transfer { failure }
+            | Outcome::Reservation { failure, .. }
+            | Outcome::Account { failure, .. }
+            | Outcome::Rates { failure } => failure.as_ref(),
         }
     }
 
@@ -91,7 +94,10 @@ impl Entry {
     pub fn payment(&self) -> Option<&Payment> {
         match &self.outcome {
             Outcome::Payment(payment) => Some(payment),
-            Outcome::Transfer { .. } | Outcome::Reservation { .. } | Outcome::Account { .. } | Outcome::Rates => None,
+            Outcome::Transfer { .. }
+            | Outcome::Reservation { .. }
+            | Outcome::Account { .. }
+            | Outcome::Rates { .. } => None,
         }
     }
 
@@ -100,7 +106,7 @@ impl Entry {
         match &self.outcome {
             Outcome::Payment(payment) => Some(payment.id),
             Outcome::Reservation { reservation, .. } => Some(reservation.id),
-            Outcome::Transfer { .. } | Outcome::Account { .. } | Outcome::Rates => None,
+            Outcome::Transfer { .. } | Outcome::Account { .. } | Outcome::Rates { .. } => None,
         }
     }
 }

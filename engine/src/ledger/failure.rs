@@ -46,11 +46,15 @@ pub enum FailureCode {
     ReservationNotActive,
     /// More than what is left of the reservation.
     AmountExceedsReservation,
+    /// Neither the capture nor its reservation names an account to credit.
+    DestinationRequired,
+    /// The published pairs would be more than are kept.
+    TooManyPairs,
 }
 
 impl FailureCode {
     /// All codes, in the order of the list above.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::InsufficientFunds,
         Self::RiskRejected,
         Self::AccountFrozen,
@@ -69,6 +73,8 @@ impl FailureCode {
         Self::TooManyAccounts,
         Self::ReservationNotActive,
         Self::AmountExceedsReservation,
+        Self::DestinationRequired,
+        Self::TooManyPairs,
     ];
 
     /// The code as metrics and logs spell it.
@@ -92,6 +98,8 @@ impl FailureCode {
             Self::TooManyAccounts => "TOO_MANY_ACCOUNTS",
             Self::ReservationNotActive => "RESERVATION_NOT_ACTIVE",
             Self::AmountExceedsReservation => "AMOUNT_EXCEEDS_RESERVATION",
+            Self::DestinationRequired => "DESTINATION_REQUIRED",
+            Self::TooManyPairs => "TOO_MANY_PAIRS",
         }
     }
 }

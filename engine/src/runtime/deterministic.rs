@@ -16,7 +16,7 @@ use crate::{
     answer::Answering,
     clock::Clock,
     config::EngineConfig,
-    engine::Engine,
+    engine::{Command, Engine},
     fatal::OnFatal,
     idempotency::KeyHasher,
     index::{Index, builder::Builder, memory::MemoryIndex},
@@ -31,6 +31,7 @@ use crate::{
     money::Lsn,
     pool::Pool,
     recovery::{self, Fit, StartError},
+    timers::Timers,
 };
 
 /// See the module. Must live inside an actix System.
@@ -42,6 +43,7 @@ pub struct Deterministic {
     shuffle: Arc<Shuffle>,
     spare: Arc<Spare>,
     clock: Clock,
+    timers: Timers,
     steps: u64,
 }
 
@@ -78,12 +80,23 @@ impl Deterministic {
             index,
             indexed,
             places,
-            pool: Pool::Inline,
+            loads: Pool::Inline,
+            reads: Pool::Inline,
             answering: Answering::Here,
             on_fatal,
         })?;
         let Assembled { engine, writer, handover, builder, .. } = assembled;
-        Ok(Self { engine, writer: Some(writer), handover, builder, shuffle, spare, clock, steps: 0 })
+        Ok(Self {
+            engine,
+            writer: Some(writer),
+            handover,
+            builder,
+            shuffle,
+            spare,
+            clock,
+            timers: Timers::default(),
+            steps: 0,
+        })
     }
 
     /// The handle.
@@ -127,6 +140,11 @@ impl Deterministic {
                 true
             }
         }
+    }
+
+    /// What the timers ask for at this tick.
+    pub async fn due(&mut self) -> Vec<Command> {
+        self.timers.due(&self.engine).await
     }
 
     /// Builds one index run; `false` if there was nothing or it failed.

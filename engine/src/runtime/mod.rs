@@ -49,7 +49,8 @@ pub(crate) struct Parts {
     pub(crate) index: Arc<dyn Index>,
     pub(crate) indexed: crate::money::Lsn,
     pub(crate) places: Vec<Place>,
-    pub(crate) pool: Pool,
+    pub(crate) loads: Pool,
+    pub(crate) reads: Pool,
     pub(crate) answering: Answering,
     pub(crate) on_fatal: OnFatal,
 }
@@ -67,7 +68,7 @@ pub(crate) struct Assembled {
 /// Recovers and connects everything; the same for both wirings.
 pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let Parts { config, clock, hasher, journal, head, reader, spare, index, indexed, .. } = parts;
-    let Parts { places, pool, answering, on_fatal, .. } = parts;
+    let Parts { places, loads, reads, answering, on_fatal, .. } = parts;
     let rules = Arc::new(config.risk_rules()?);
     let cells = Arc::new(EngineCells::default());
     let (tail, mut builder) = recovery::tail_and_builder(&index, indexed, hasher, &config);
@@ -77,7 +78,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let directory = Arc::new(Directory::new(
         Arc::clone(&tail),
         Arc::clone(&index),
-        pool.clone(),
+        loads.clone(),
         places.clone(),
         (clock.clone(), Arc::clone(&on_fatal)),
         config.resident_accounts_max,
@@ -126,7 +127,8 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         tail,
         index,
         reader,
-        pool,
+        loads,
+        reads,
         cells,
         appender: RwLock::new(Some(appender)),
     };

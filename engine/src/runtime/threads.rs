@@ -124,8 +124,11 @@ impl Running {
         }
         let (system, arbiters, system_thread) = start_arbiters(config.arbiters())?;
         let places = arbiters.iter().map(|arbiter| Place { arbiter: arbiter.clone(), order: Order::Direct }).collect();
-        let pool = Pool::start(config.load_threads, config.load_queue_max);
-        let pool = pool.map_err(|error| StartError::Thread("arus-load", error))?;
+        let pool = |name, threads, queue_max| {
+            Pool::start(name, threads, queue_max).map_err(|error| StartError::Thread(name, error))
+        };
+        let loads = pool("arus-load", config.load_threads, config.load_queue_max)?;
+        let reads = pool("arus-read", config.read_threads, config.reads_max)?;
         let assembled = assemble(Parts {
             hasher: data_dir.hasher(),
             config,
@@ -137,7 +140,8 @@ impl Running {
             index,
             indexed,
             places,
-            pool,
+            loads,
+            reads,
             answering,
             on_fatal: Arc::clone(&on_fatal),
         })?;

@@ -148,8 +148,8 @@ impl Fields {
         Some(value.to_owned())
     }
 
-    /// A page's size and the position it begins below.
-    pub fn page(&mut self, size: i32, token: &str) -> Option<(usize, Lsn)> {
+    /// Which page of a list.
+    pub fn page(&mut self, size: i32, token: &str, list: String) -> Option<PageAsk> {
         let size = match usize::try_from(size) {
             Ok(0) => Some(PAGE_DEFAULT),
             Ok(size) => Some(size.min(PAGE_MAX)),
@@ -162,11 +162,11 @@ impl Fields {
                 None
             }
         };
-        let below = if token.is_empty() { Some(Lsn(u64::MAX)) } else { read_token(token) };
+        let below = if token.is_empty() { Some(Lsn(u64::MAX)) } else { read_token(token, &list) };
         if below.is_none() {
             self.bad("page_token", token, "is not a token that this list gave out");
         }
-        size.zip(below)
+        Some(PageAsk { size: size?, below: below?, list })
     }
 
     /// Whether nothing is bad so far.
@@ -185,14 +185,33 @@ pub fn command(tx_id: TxId, request: Request, notes: Notes) -> Command {
     Command { tenant: TENANT, tx_id, request, notes, timeout: None }
 }
 
-/// An opaque page token.
-pub fn token(next: Option<Lsn>) -> String {
-    next.map_or_else(String::new, |lsn| format!("p1{:016x}", lsn.0))
+/// A page of a list that somebody asked for.
+#[derive(Debug)]
+pub struct PageAsk {
+    /// How many rows.
+    pub size: usize,
+    /// Below which position it begins.
+    pub below: Lsn,
+    list: String,
 }
 
-fn read_token(token: &str) -> Option<Lsn> {
-    let hex = token.strip_prefix("p1").filter(|hex| hex.len() == 16)?;
-    u64::from_str_radix(hex, 16).ok().map(Lsn)
+impl PageAsk {
+    /// The token of the page after, if there is one: everything below `next`.
+    pub fn token(&self, next: Option<Lsn>) -> String {
+        token(next, &self.list)
+    }
+}
+
+/// An opaque page token: a position, and a mark of the list that gave it out, so that no other list takes it (AIP-158).
+fn token(next: Option<Lsn>, list: &str) -> String {
+    next.map_or_else(String::new, |lsn| format!("p1{:016x}{:08x}", lsn.0, crc32c::crc32c(list.as_bytes())))
+}
+
+fn read_token(token: &str, list: &str) -> Option<Lsn> {
+    let (lsn, mark) = token.strip_prefix("p1").filter(|hex| hex.len() == 24)?.split_at_checked(16)?;
+    let mark = u32::from_str_radix(mark, 16).ok()?;
+    (mark == crc32c::crc32c(list.as_bytes())).then_some(())?;
+    u64::from_str_radix(lsn, 16).ok().map(Lsn)
 }
 
 /// An amount for the wire.
@@ -253,6 +272,8 @@ pub fn failure_code(code: FailureCode) -> wire::FailureCode {
         FailureCode::TooManyAccounts => wire::FailureCode::TooManyAccounts,
         FailureCode::ReservationNotActive => wire::FailureCode::ReservationNotActive,
         FailureCode::AmountExceedsReservation => wire::FailureCode::AmountExceedsReservation,
+        FailureCode::DestinationRequired => wire::FailureCode::DestinationRequired,
+        FailureCode::TooManyPairs => wire::FailureCode::TooManyPairs,
     }
 }
 
@@ -262,9 +283,11 @@ mod tests {
 
     #[test]
     fn tokens_round_trip_and_others_are_refused() {
-        assert_eq!(read_token(&token(Some(Lsn(77)))), Some(Lsn(77)));
-        for bad in ["", "p1", "p1zz", "x", "p1000000000000004", "p100000000000000411"] {
-            assert_eq!(read_token(bad), None, "{bad}");
+        let given = token(Some(Lsn(77)), "entries a");
+        assert_eq!(read_token(&given, "entries a"), Some(Lsn(77)));
+        assert_eq!(read_token(&given, "entries b"), None, "it is of another list");
+        for bad in ["", "p1", "p1zz", "x", &given[1..], &format!("{given}0")] {
+            assert_eq!(read_token(bad, "entries a"), None, "{bad}");
         }
     }
 

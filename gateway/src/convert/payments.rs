@@ -11,12 +11,12 @@ use arus_engine::{
         request::{CreatePayment, NotesText, Request},
         risk::RiskContext,
     },
-    money::{Lsn, Money, OpId, TxId},
+    money::{Money, OpId, TxId},
 };
 use arus_proto::{common::v1::PaymentContext, payments::v1 as wire};
 use tonic::Status;
 
-use super::{Fields, TEXT_MAX, failure, failure_code, money, timestamp};
+use super::{Fields, PageAsk, TEXT_MAX, failure, failure_code, money, risk::verdict, timestamp};
 use crate::status::{status, unimplemented};
 
 /// How many metadata pairs a payment may have.
@@ -144,7 +144,7 @@ pub fn get(request: wire::GetPaymentRequest) -> Result<By, Refusal> {
 }
 
 /// Which payments to list, how many, and from where.
-pub fn list(request: wire::ListPaymentsRequest) -> Result<(PaymentsOf, usize, Lsn), Refusal> {
+pub fn list(request: wire::ListPaymentsRequest) -> Result<(PaymentsOf, PageAsk), Refusal> {
     use wire::list_payments_request::Of as Wire;
     let mut fields = Fields::default();
     let of = match request.of {
@@ -155,9 +155,9 @@ pub fn list(request: wire::ListPaymentsRequest) -> Result<(PaymentsOf, usize, Ls
             None
         }
     };
-    let page = fields.page(request.page_size, &request.page_token);
+    let page = fields.page(request.page_size, &request.page_token, format!("payments of {of:?}"));
     match (of, page) {
-        (Some(of), Some((size, below))) => Ok((of, size, below)),
+        (Some(of), Some(page)) => Ok((of, page)),
         _ => Err(fields.refuse()),
     }
 }
@@ -182,11 +182,7 @@ pub fn payment(committed: &Committed, replayed: bool) -> Option<wire::Payment> {
         debited: payment.debited.map(money),
         credited: payment.credited.map(money),
         fx: payment.fx.iter().map(leg).collect(),
-        risk: Some(wire::RiskVerdict {
-            decision: payment.risk.decision.name().to_owned(),
-            score: payment.risk.score.into(),
-            reasons: payment.risk.reasons.iter().map(|reason| reason.name().to_owned()).collect(),
-        }),
+        risk: Some(verdict(&payment.risk)),
         failure: payment.failure.as_ref().map(failure),
         tried: tried(payment),
         lsn: committed.lsn.0,

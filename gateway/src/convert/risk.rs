@@ -7,7 +7,10 @@ use arus_engine::{
         risk::{Assessment, Decision, Verdict},
     },
 };
-use arus_proto::risk::v1 as wire;
+use arus_proto::{
+    common::v1::{RiskDecision, RiskVerdict},
+    risk::v1 as wire,
+};
 
 use super::{Fields, payments};
 
@@ -29,13 +32,13 @@ pub fn score(request: wire::ScoreRequest) -> Result<Assessment, Refusal> {
 }
 
 /// A verdict for the wire.
-pub fn verdict(verdict: &Verdict) -> wire::ScoreResponse {
+pub fn verdict(verdict: &Verdict) -> RiskVerdict {
     let decision = match verdict.decision {
-        Decision::Accept => wire::Decision::Accept,
-        Decision::Review => wire::Decision::Review,
-        Decision::Reject => wire::Decision::Reject,
+        Decision::Accept => RiskDecision::Accept,
+        Decision::Review => RiskDecision::Review,
+        Decision::Reject => RiskDecision::Reject,
     };
-    wire::ScoreResponse {
+    RiskVerdict {
         decision: decision.into(),
         score: verdict.score.into(),
         reasons: verdict.reasons.iter().map(|reason| reason.name().to_owned()).collect(),

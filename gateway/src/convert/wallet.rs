@@ -20,7 +20,7 @@ use arus_engine::{
 };
 use arus_proto::{common::v1 as common, wallet::v1 as wire};
 
-use super::{Fields, TEXT_MAX, command, money, timestamp};
+use super::{Fields, PageAsk, TEXT_MAX, command, money, timestamp};
 
 /// An account to open.
 pub fn open(request: &wire::OpenAccountRequest) -> Result<Command, Refusal> {
@@ -198,21 +198,23 @@ pub fn readable_account(value: &str) -> Result<AccountId, Refusal> {
 }
 
 /// Whose accounts to list, how many, and behind which opening.
-pub fn list_accounts(request: &wire::ListAccountsRequest) -> Result<(OwnerId, usize, Lsn), Refusal> {
+pub fn list_accounts(request: &wire::ListAccountsRequest) -> Result<(OwnerId, PageAsk), Refusal> {
     let mut fields = Fields::default();
     let owner = fields.owner("owner_id", &request.owner_id);
-    match (owner, fields.page(request.page_size, &request.page_token)) {
-        (Some(owner), Some((size, from))) => Ok((owner, size, from)),
+    let list = format!("accounts of {}", request.owner_id);
+    match (owner, fields.page(request.page_size, &request.page_token, list)) {
+        (Some(owner), Some(page)) => Ok((owner, page)),
         _ => Err(fields.refuse()),
     }
 }
 
 /// Whose statement to read, how much, and from where.
-pub fn list_entries(request: &wire::ListEntriesRequest) -> Result<(AccountId, usize, Lsn), Refusal> {
+pub fn list_entries(request: &wire::ListEntriesRequest) -> Result<(AccountId, PageAsk), Refusal> {
     let mut fields = Fields::default();
     let account = fields.take("account_id", &request.account_id, AccountId::parse_any(&request.account_id));
-    match (account, fields.page(request.page_size, &request.page_token)) {
-        (Some(account), Some((size, below))) => Ok((account, size, below)),
+    let list = format!("entries of {}", request.account_id);
+    match (account, fields.page(request.page_size, &request.page_token, list)) {
+        (Some(account), Some(page)) => Ok((account, page)),
         _ => Err(fields.refuse()),
     }
 }

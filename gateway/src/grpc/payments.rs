@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::decide;
 use crate::{
-    convert::{TENANT, payments as convert, token},
+    convert::{TENANT, payments as convert},
     observe::{ServiceCells, rpc},
     status::{status, unimplemented},
 };
@@ -90,10 +90,11 @@ impl PaymentsService for Payments {
     ) -> Result<Response<wire::ListPaymentsResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         rpc(&self.engine, &self.cells, "ListPayments", (&metadata, ""), async {
-            let (of, size, below) = convert::list(request).map_err(|refusal| status(&refusal))?;
-            let page = self.engine.payments(TENANT, of, below, size).await.map_err(|refusal| status(&refusal))?;
+            let (of, ask) = convert::list(request).map_err(|refusal| status(&refusal))?;
+            let page =
+                self.engine.payments(TENANT, of, ask.below, ask.size).await.map_err(|refusal| status(&refusal))?;
             let payments = page.items.iter().map(|committed| payment(committed, false)).collect::<Result<_, _>>()?;
-            Ok(wire::ListPaymentsResponse { payments, next_page_token: token(page.next_below) })
+            Ok(wire::ListPaymentsResponse { payments, next_page_token: ask.token(page.next_below) })
         })
         .await
     }

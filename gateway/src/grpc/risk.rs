@@ -31,7 +31,7 @@ impl RiskService for Risk {
         rpc(&self.engine, &self.cells, "Score", (&metadata, ""), async {
             let ask = convert::score(request).map_err(|refusal| status(&refusal))?;
             let verdict = self.engine.score(TENANT, ask).await.map_err(|refusal| status(&refusal))?;
-            Ok(convert::verdict(&verdict))
+            Ok(wire::ScoreResponse { verdict: Some(convert::verdict(&verdict)) })
         })
         .await
     }

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::decide;
 use crate::{
-    convert::{TENANT, operation, token, wallet as convert},
+    convert::{TENANT, operation, wallet as convert},
     observe::{ServiceCells, rpc},
     status::status,
 };
@@ -86,20 +86,20 @@ impl WalletService for Wallets {
     ) -> Result<Response<wire::ListAccountsResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         rpc(&self.engine, &self.cells, "ListAccounts", (&metadata, ""), async {
-            let (id, size, from) = convert::list_accounts(&request).map_err(|refusal| status(&refusal))?;
+            let (id, ask) = convert::list_accounts(&request).map_err(|refusal| status(&refusal))?;
             let owner = self.engine.owner(TENANT, &id).await.map_err(|refusal| status(&refusal))?;
             // In order of opening: a token is the last account's opening.
-            let after = if request.page_token.is_empty() { Lsn(0) } else { from };
+            let after = if request.page_token.is_empty() { Lsn(0) } else { ask.below };
             let rest: Vec<_> = owner.accounts.iter().filter(|owned| owned.opened_lsn > after).collect();
-            let mut accounts = Vec::with_capacity(rest.len().min(size));
-            for owned in rest.iter().take(size) {
+            let mut accounts = Vec::with_capacity(rest.len().min(ask.size));
+            for owned in rest.iter().take(ask.size) {
                 let view = self.engine.account(TENANT, &owned.account).await.map_err(|refusal| status(&refusal))?;
                 accounts.push(convert::account(&view));
             }
-            let last = rest.get(size.saturating_sub(1)).filter(|_| rest.len() > size);
+            let last = rest.get(ask.size.saturating_sub(1)).filter(|_| rest.len() > ask.size);
             Ok(wire::ListAccountsResponse {
                 accounts,
-                next_page_token: token(last.map(|owned| owned.opened_lsn)),
+                next_page_token: ask.token(last.map(|owned| owned.opened_lsn)),
                 default_account_id: owner.default_account().map_or_else(String::new, |o| o.account.to_string()),
             })
         })
@@ -171,13 +171,14 @@ impl WalletService for Wallets {
     ) -> Result<Response<wire::ListEntriesResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         rpc(&self.engine, &self.cells, "ListEntries", (&metadata, ""), async {
-            let (id, size, below) = convert::list_entries(&request).map_err(|refusal| status(&refusal))?;
+            let (id, ask) = convert::list_entries(&request).map_err(|refusal| status(&refusal))?;
             let view = self.engine.account(TENANT, &id).await.map_err(|refusal| status(&refusal))?;
-            let page = self.engine.entries(TENANT, &id, below, size).await.map_err(|refusal| status(&refusal))?;
+            let page =
+                self.engine.entries(TENANT, &id, ask.below, ask.size).await.map_err(|refusal| status(&refusal))?;
             let line = |(row, committed): &_| convert::line(row, committed, view.account.currency);
             Ok(wire::ListEntriesResponse {
                 entries: page.items.iter().filter_map(line).collect(),
-                next_page_token: token(page.next_below),
+                next_page_token: ask.token(page.next_below),
             })
         })
         .await

@@ -69,7 +69,7 @@ impl Server {
     /// Drains as the binary does and gives the data directory back.
     pub async fn stop(mut self) -> TempDir {
         if let Some(servers) = self.servers.take() {
-            servers.drain(LIMIT).await;
+            servers.drain(tokio::time::Instant::now() + LIMIT).await;
         }
         let running = self.running.take().expect("it runs");
         let drained = tokio::task::spawn_blocking(move || running.shut_down(LIMIT)).await.expect("no panic");
