@@ -18,7 +18,7 @@ test:
 verify DATA="data":
     cargo run --release -- verify --data-dir {{DATA}}
 
-# Print one entry whole: an lsn or a payment id.
+# Print one entry whole: an lsn, a payment id or a tx_id.
 inspect WHAT DATA="data":
     cargo run --release -- inspect {{WHAT}} --data-dir {{DATA}}
 

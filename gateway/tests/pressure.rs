@@ -166,3 +166,68 @@ async fn scrape(address: std::net::SocketAddr) -> String {
     assert!(head.to_lowercase().contains("content-length"), "{head}");
     body.to_owned()
 }
+
+/// A connection beyond the bound is closed at once; one that closes makes room.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_bounded() {
+    let mut settings = settings();
+    settings.grpc.connections_max = 1;
+    let (server, mut c) = Server::with(settings).await;
+    c.account_with("ann", "ann-usd", "USD", "10.00").await;
+    let endpoint = format!("http://{}", server.addresses.wallet);
+    let second = || tonic::transport::Channel::from_shared(endpoint.clone()).expect("an address").connect_lazy();
+    let ask = arus_proto::wallet::v1::GetAccountRequest { account_id: "ann-usd".into() };
+    let mut refused = arus_proto::wallet::v1::wallet_service_client::WalletServiceClient::new(second());
+    let read = tokio::time::timeout(LIMIT, refused.get_account(ask.clone())).await.expect("at once");
+    read.expect_err("there is room for one");
+    assert_eq!(c.balance("ann-usd").await, "10.00", "the first is unharmed");
+    drop((c, refused));
+    let until = std::time::Instant::now() + LIMIT;
+    loop {
+        let mut third = arus_proto::wallet::v1::wallet_service_client::WalletServiceClient::new(second());
+        match tokio::time::timeout(LIMIT, third.get_account(ask.clone())).await.expect("in time") {
+            Ok(_) => break,
+            Err(status) => assert!(std::time::Instant::now() < until, "no room was made: {status}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    server.stop().await;
+}
+
+/// One read beyond the bound is refused with a retryable status; payments have bounds of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_are_bounded() {
+    let mut settings = settings();
+    settings.engine.reads_max = 1;
+    let (server, mut c) = Server::with(settings).await;
+    c.account_with("ann", "ann-usd", "USD", "1000.00").await;
+    c.open("shop", "shop-usd", "USD").await;
+    let reads: Vec<_> = (0..200)
+        .map(|_| {
+            let mut c = c.clone();
+            tokio::spawn(async move {
+                let ask =
+                    arus_proto::wallet::v1::ListEntriesRequest { account_id: "ann-usd".into(), ..Default::default() };
+                c.wallet.list_entries(ask).await
+            })
+        })
+        .collect();
+    for n in 0..20 {
+        c.pay(payment(&format!("p{n}"), "ann", "USD", "1.00", "shop-usd")).await.expect("payments go on");
+    }
+    let (mut read, mut refused) = (0, 0);
+    for answer in reads {
+        match tokio::time::timeout(LIMIT, answer).await.expect("in time").expect("no panic") {
+            Ok(_) => read += 1,
+            Err(status) => {
+                assert_eq!(status.code(), Code::ResourceExhausted);
+                let details = status.get_error_details();
+                assert_eq!(details.error_info().expect("a reason").reason, "TOO_MANY_READS");
+                assert!(details.retry_info().is_some());
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0, "{read} were read, none refused");
+    server.stop().await;
+}
