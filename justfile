@@ -26,9 +26,25 @@ inspect WHAT DATA="data":
 bench:
     cargo bench -p arus-engine
 
-# Unary gRPC beside an empty echo of the same size, in one run.
-bench-grpc:
-    bash loadtest/bench-grpc.sh
+# Load on a fresh server of its own: just load --workload hot-payee --mode stream
+load *ARGS:
+    bash loadtest/on-fresh-server.sh run {{ARGS}}
+
+# Load beside an empty echo of the same message sizes, in one run.
+load-ceiling *ARGS:
+    bash loadtest/on-fresh-server.sh ceiling {{ARGS}}
+
+# Raise the rate of an open loop until p99 passes its limit.
+load-sweep *ARGS:
+    bash loadtest/on-fresh-server.sh sweep {{ARGS}}
+
+# Write N dummy transactions to target/dummy.csv: just dummy 1000
+dummy N="1000":
+    cargo run --release -p arus-loadtest -- gen --rows {{N}} --out target/dummy.csv
+
+# Replay target/dummy.csv (see `just dummy`) on a fresh server and check the balances.
+e2e-csv FILE="target/dummy.csv":
+    bash loadtest/on-fresh-server.sh replay --file {{FILE}}
 
 # What CI runs.
 ci:

@@ -29,8 +29,8 @@ for _ in $(seq 200); do
   sleep 0.1
 done
 grep -q 'serving' "$work/log" || fail "the server did not serve within 20 s"
-if timeout 120 target/release/arus-load --payments http://127.0.0.1:19091 --wallet http://127.0.0.1:19093 \
-  --count 200000 --rounds 1 >"$work/load" 2>&1; then
+if timeout 120 target/release/arus-load run --payments http://127.0.0.1:19091 --wallet http://127.0.0.1:19093 \
+  --count 200000 >"$work/load" 2>&1; then
   fail "the load went on over a failed sync"
 fi
 code=0

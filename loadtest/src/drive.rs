@@ -1,4 +1,5 @@
-//! The closed-loop driver: so many callers, each with one call in flight.
+//! The drivers: a closed loop keeps so many payments in flight; an open loop sends each when it is due and counts its
+//! latency from then, so that a slow server cannot hide behind callers that wait for it.
 
 use std::{
     sync::{
@@ -8,78 +9,268 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use arus_proto::payments::v1::{
-    CreatePaymentRequest, CreatePaymentResponse, PaymentStatus, payments_service_client::PaymentsServiceClient,
+    BatchCreatePaymentsRequest, StreamPaymentsRequest, payments_service_client::PaymentsServiceClient,
 };
-use hdrhistogram::Histogram;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{Args, world::World};
+use crate::{
+    options::{Mode, Options},
+    oracle::Oracle,
+    progress::Bar,
+    record::Recorder,
+    workload::{Plan, Planned},
+};
 
 /// A client of PaymentsService.
-pub(crate) type Client = PaymentsServiceClient<Channel>;
+pub(crate) type Payments = PaymentsServiceClient<Channel>;
 
-/// What a run measured.
-pub(crate) struct Run {
-    pub(crate) calls: u64,
-    pub(crate) took: Duration,
-    /// Microseconds.
-    pub(crate) times: Histogram<u64>,
-}
+/// Calls that an open loop may have in flight; beyond that it is late, and its latencies say so.
+const OPEN_IN_FLIGHT_MAX: usize = 50_000;
 
-impl Run {
-    pub(crate) fn per_second(&self) -> f64 {
-        self.calls as f64 / self.took.as_secs_f64()
-    }
+/// An endpoint that answers small messages at once.
+pub(crate) fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
+    Ok(Endpoint::from_shared(address.to_owned())?.tcp_nodelay(true))
 }
 
 /// Opens so many connections.
-pub(crate) async fn connect(address: &str, connections: usize) -> anyhow::Result<Vec<Client>> {
+pub(crate) async fn connect(address: &str, connections: usize) -> anyhow::Result<Vec<Payments>> {
     let mut clients = Vec::with_capacity(connections);
-    for _ in 0..connections.max(1) {
-        let endpoint = Endpoint::from_shared(address.to_owned())?.tcp_nodelay(true);
-        clients.push(Client::new(endpoint.connect().await.with_context(|| format!("{address} does not answer"))?));
+    for _ in 0..connections {
+        let channel = endpoint(address)?.connect().await.with_context(|| format!("{address} does not answer"))?;
+        clients.push(Payments::new(channel));
     }
     Ok(clients)
 }
 
-/// One real payment: its answer is what the echo answers with.
-pub(crate) async fn sample(clients: &[Client], world: &World) -> anyhow::Result<CreatePaymentResponse> {
-    let mut client = clients.first().context("there is a connection")?.clone();
-    // From an account that the run does not use, so that the oracle need not know.
-    let answer = client.create_payment(world.sample_payment()).await?.into_inner();
-    ensure!(answer.payment.as_ref().is_some_and(|p| p.status() == PaymentStatus::Captured), "{answer:?}");
-    Ok(answer)
+/// One run over the payments of a plan, and who hears what came of them.
+#[derive(Clone)]
+pub(crate) struct Run {
+    plan: Arc<Plan>,
+    oracle: Option<Arc<Oracle>>,
+    /// What is measured.
+    pub(crate) recorder: Arc<Recorder>,
+    bar: Bar,
+    next: Arc<AtomicU64>,
+    total: u64,
 }
 
-/// Makes `args.count` calls and measures each. Anything but a captured payment ends the run.
-pub(crate) async fn run(clients: &[Client], world: &World, args: &Args, name: &str) -> anyhow::Result<Run> {
-    let next = Arc::new(AtomicU64::new(0));
-    let started = Instant::now();
-    let mut callers = tokio::task::JoinSet::new();
-    for (_, client) in (0..args.concurrency).zip(clients.iter().cycle()) {
-        let (mut client, next, count) = (client.clone(), Arc::clone(&next), args.count);
-        let payments = world.payments(args, name);
-        callers.spawn(async move {
-            let mut times = Histogram::<u64>::new(3)?;
-            loop {
-                let n = next.fetch_add(1, Ordering::Relaxed);
-                if n >= count {
-                    return anyhow::Ok(times);
+impl Run {
+    /// Nothing is sent yet. Without an oracle nobody checks: for the ceiling, whose answers mean nothing.
+    pub(crate) fn new(options: &Options, plan: &Plan, oracle: Option<Arc<Oracle>>) -> Self {
+        let total = options.payments_total();
+        Self {
+            plan: Arc::new(plan.clone()),
+            oracle,
+            recorder: Arc::new(Recorder::start()),
+            bar: Bar::new("payments", total),
+            next: Arc::new(AtomicU64::new(0)),
+            total,
+        }
+    }
+
+    /// Sends everything and waits for all answers.
+    pub(crate) async fn drive(&self, options: &Options, clients: &[Payments]) -> anyhow::Result<()> {
+        match (options.mode, options.rate) {
+            (Mode::Unary, None) => self.closed(options, clients, Unary).await?,
+            (Mode::Batch, _) => self.closed(options, clients, Batch(options.batch_size)).await?,
+            (Mode::Unary, Some(_)) => self.open(options, clients).await?,
+            (Mode::Stream, _) => self.streams(options, clients).await?,
+        }
+        self.bar.done();
+        Ok(())
+    }
+
+    /// The next payments to send; `None` once all are.
+    fn take(&self, count: u64) -> Option<std::ops::Range<u64>> {
+        let from = self.next.fetch_add(count, Ordering::Relaxed);
+        (from < self.total).then(|| from..(from + count).min(self.total))
+    }
+
+    async fn closed(&self, options: &Options, clients: &[Payments], call: impl Call) -> anyhow::Result<()> {
+        let mut callers = tokio::task::JoinSet::new();
+        for (_, client) in (0..options.concurrency).zip(clients.iter().cycle()) {
+            let (run, mut client) = (self.clone(), client.clone());
+            callers.spawn(async move {
+                while let Some(range) = run.take(call.size()) {
+                    call.make(&run, &mut client, range, Instant::now()).await;
                 }
-                let request: CreatePaymentRequest = payments(n);
-                let begun = Instant::now();
-                let answer = client.create_payment(request).await?.into_inner();
-                times.record(u64::try_from(begun.elapsed().as_micros())?)?;
-                let payment = answer.payment.context("an answer has a payment")?;
-                ensure!(payment.status() == PaymentStatus::Captured, "{payment:?}");
+            });
+        }
+        while let Some(caller) = callers.join_next().await {
+            caller?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self, options: &Options, clients: &[Payments]) -> anyhow::Result<()> {
+        let places = Arc::new(Semaphore::new(OPEN_IN_FLIGHT_MAX));
+        let (started, mut clients) = (Instant::now(), clients.iter().cycle());
+        while let Some(range) = self.take(1) {
+            let due = started + options.due(range.start).unwrap_or_default();
+            wait_until(due).await;
+            let place = Arc::clone(&places).acquire_owned().await?;
+            let (run, mut client) = (self.clone(), clients.next().context("a connection")?.clone());
+            tokio::spawn(async move {
+                Unary.make(&run, &mut client, range, due).await;
+                drop(place);
+            });
+        }
+        // All places back: all answers are there.
+        drop(places.acquire_many(u32::try_from(OPEN_IN_FLIGHT_MAX)?).await?);
+        Ok(())
+    }
+
+    /// One stream a connection, each with its share of what is in flight; with a rate, sent when due.
+    async fn streams(&self, options: &Options, clients: &[Payments]) -> anyhow::Result<()> {
+        let window = options.concurrency.div_ceil(clients.len());
+        let started = Instant::now();
+        let mut streams = tokio::task::JoinSet::new();
+        for client in clients {
+            let (run, client, options) = (self.clone(), client.clone(), options.clone());
+            streams.spawn(async move { run.stream(&options, client, window, started).await });
+        }
+        while let Some(stream) = streams.join_next().await {
+            stream??;
+        }
+        Ok(())
+    }
+
+    async fn stream(
+        &self,
+        options: &Options,
+        mut client: Payments,
+        window: usize,
+        started: Instant,
+    ) -> anyhow::Result<()> {
+        let in_flight = if options.rate.is_some() { OPEN_IN_FLIGHT_MAX } else { window };
+        let places = Arc::new(Semaphore::new(in_flight));
+        let (requests, outgoing) = mpsc::channel(in_flight);
+        let (sent, mut order) = mpsc::unbounded_channel::<(u64, Instant)>();
+        let (run, free, options) = (self.clone(), Arc::clone(&places), options.clone());
+        let sender = tokio::spawn(async move {
+            while let Some(range) = run.take(1) {
+                let n = range.start;
+                let due = options.due(n).map(|due| started + due);
+                if let Some(due) = due {
+                    wait_until(due).await;
+                }
+                let Ok(place) = free.acquire().await else { return };
+                place.forget();
+                let payment = Some(run.request(&run.plan.payment(n)));
+                let begun = due.unwrap_or_else(Instant::now);
+                if sent.send((n, begun)).is_err() || requests.send(StreamPaymentsRequest { payment }).await.is_err() {
+                    return;
+                }
             }
         });
+        let mut outcomes = client.stream_payments(ReceiverStream::new(outgoing)).await?.into_inner();
+        // Answers come in any order and say which request they answer.
+        let mut known = Vec::new();
+        while let Some(answer) = outcomes.next().await {
+            let outcome = answer?.outcome.context("an answer has an outcome")?;
+            while let Ok(more) = order.try_recv() {
+                known.push(more);
+            }
+            let (n, begun) = known.get(outcome.index as usize).copied().context("an answer names a request")?;
+            let end = match &self.oracle {
+                Some(oracle) => oracle.outcome(&self.plan.payment(n), &outcome),
+                None => "ANSWERED".to_owned(),
+            };
+            self.note(&end, begun.elapsed(), 1);
+            places.add_permits(1);
+        }
+        sender.await?;
+        Ok(())
     }
-    let mut times = Histogram::<u64>::new(3)?;
-    while let Some(caller) = callers.join_next().await {
-        times.add(caller??)?;
+
+    fn request(&self, planned: &Planned) -> arus_proto::payments::v1::CreatePaymentRequest {
+        if let Some(oracle) = &self.oracle {
+            oracle.sent(planned);
+        }
+        self.plan.request(planned)
     }
-    Ok(Run { calls: args.count, took: started.elapsed(), times })
+
+    fn note(&self, end: &str, latency: Duration, count: u64) {
+        self.recorder.note(end, latency, count);
+        self.bar.add(count);
+    }
+}
+
+async fn wait_until(due: Instant) {
+    // The timer is good for a millisecond; what is due within one is sent now.
+    if due > Instant::now() + Duration::from_millis(1) {
+        tokio::time::sleep_until(due.into()).await;
+    }
+}
+
+/// How a range of payments is sent.
+trait Call: Copy + Send + Sync + 'static {
+    /// How many payments one call sends.
+    fn size(&self) -> u64;
+    /// Sends them and notes what came of each; latency counts from `begun`.
+    fn make(
+        &self,
+        run: &Run,
+        client: &mut Payments,
+        range: std::ops::Range<u64>,
+        begun: Instant,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+#[derive(Clone, Copy)]
+struct Unary;
+
+impl Call for Unary {
+    fn size(&self) -> u64 {
+        1
+    }
+
+    async fn make(&self, run: &Run, client: &mut Payments, range: std::ops::Range<u64>, begun: Instant) {
+        let planned = run.plan.payment(range.start);
+        let answer = client.create_payment(run.request(&planned)).await;
+        let latency = begun.elapsed();
+        let end = match (&run.oracle, answer) {
+            (None, Ok(_)) => "ANSWERED".to_owned(),
+            (Some(oracle), Ok(answer)) => oracle.answered(&planned, &answer.into_inner().payment.unwrap_or_default()),
+            (_, Err(status)) => Oracle::error(&status),
+        };
+        run.note(&end, latency, 1);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Batch(u64);
+
+impl Call for Batch {
+    fn size(&self) -> u64 {
+        self.0
+    }
+
+    async fn make(&self, run: &Run, client: &mut Payments, range: std::ops::Range<u64>, begun: Instant) {
+        let planned: Vec<_> = range.map(|n| run.plan.payment(n)).collect();
+        let payments = planned.iter().map(|planned| run.request(planned)).collect();
+        let answer = client.batch_create_payments(BatchCreatePaymentsRequest { payments }).await;
+        let latency = begun.elapsed();
+        match answer {
+            Err(status) => run.note(&Oracle::error(&status), latency, planned.len() as u64),
+            Ok(answer) => {
+                let outcomes = answer.into_inner().outcomes;
+                for (planned, outcome) in planned.iter().zip(&outcomes) {
+                    let end = match &run.oracle {
+                        Some(oracle) => oracle.outcome(planned, outcome),
+                        None => "ANSWERED".to_owned(),
+                    };
+                    run.note(&end, latency, 1);
+                }
+                let missing = planned.len().saturating_sub(outcomes.len());
+                if missing > 0 {
+                    run.note("NO OUTCOME", latency, missing as u64);
+                }
+            }
+        }
+    }
 }

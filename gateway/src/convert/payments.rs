@@ -200,6 +200,32 @@ pub fn payment(committed: &Committed, replayed: bool) -> Option<wire::Payment> {
     })
 }
 
+/// Refuses a batch that is empty or too large.
+pub fn check_batch(items: usize, items_max: usize) -> Result<(), Refusal> {
+    let mut fields = Fields::default();
+    if items == 0 {
+        fields.missing("payments");
+    } else if items > items_max {
+        let rule = format_args!("payments are too many, at most {items_max} are allowed");
+        fields.bad("payments", &items.to_string(), rule);
+    }
+    if fields.is_good() { Ok(()) } else { Err(fields.refuse()) }
+}
+
+/// What became of one payment of many; `None` for an entry of another kind.
+pub fn outcome(index: u32, committed: &Committed, replayed: bool) -> Option<wire::BatchOutcome> {
+    let payment = committed.entry.payment()?;
+    Some(wire::BatchOutcome {
+        index,
+        payment_id: payment.id.to_string(),
+        status: payment_status(payment.status).into(),
+        failure: payment.failure.as_ref().map(failure),
+        lsn: committed.lsn.0,
+        replayed,
+        error: None,
+    })
+}
+
 fn tried(payment: &Payment) -> Vec<wire::TriedAccount> {
     let tried = payment.tried.iter();
     tried

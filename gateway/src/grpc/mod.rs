@@ -1,5 +1,6 @@
 //! The tonic services: one file each, every method of the same parts: convert, ask the engine, convert.
 
+pub mod bulk;
 pub mod fx;
 pub mod payments;
 pub mod risk;
@@ -14,9 +15,14 @@ use crate::{observe, status::status};
 
 /// Submits a command with the caller's deadline. Dropping this future gives up waiting, not the command.
 pub(crate) async fn decide(engine: &Engine, mut command: Command, metadata: &MetadataMap) -> Result<Reply, Status> {
-    let default = Duration::from_millis(engine.config().deadline_default_ms);
-    let timeout = observe::timeout(metadata).unwrap_or(default).min(default);
+    let timeout = deadline(engine, metadata);
     command.timeout = Some(timeout);
     let decided = tokio::time::timeout(timeout, engine.submit(command)).await;
     decided.unwrap_or(Err(Refusal::DeadlineExceeded)).map_err(|refusal| status(&refusal))
+}
+
+/// How long a caller waits: what it says, within what the server allows.
+pub(crate) fn deadline(engine: &Engine, metadata: &MetadataMap) -> Duration {
+    let default = Duration::from_millis(engine.config().deadline_default_ms);
+    observe::timeout(metadata).unwrap_or(default).min(default)
 }

@@ -7,7 +7,7 @@ use arus_proto::payments::v1::{self as wire, payments_service_server::PaymentsSe
 use tokio_stream::Empty;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::decide;
+use super::{bulk, deadline, decide};
 use crate::{
     convert::{TENANT, payments as convert},
     observe::{ServiceCells, rpc},
@@ -52,7 +52,7 @@ impl Payments {
 
 #[tonic::async_trait]
 impl PaymentsService for Payments {
-    type StreamPaymentsStream = Empty<Result<wire::StreamPaymentsResponse, Status>>;
+    type StreamPaymentsStream = bulk::Outcomes;
     type WatchPaymentsStream = Empty<Result<wire::WatchPaymentsResponse, Status>>;
 
     async fn create_payment(
@@ -103,14 +103,25 @@ impl PaymentsService for Payments {
         &self,
         request: Request<wire::BatchCreatePaymentsRequest>,
     ) -> Result<Response<wire::BatchCreatePaymentsResponse>, Status> {
-        self.later("BatchCreatePayments", request.metadata()).await
+        let (metadata, _, request) = request.into_parts();
+        rpc(&self.engine, &self.cells, "BatchCreatePayments", (&metadata, ""), async {
+            let timeout = deadline(&self.engine, &metadata);
+            let outcomes = bulk::batch(&self.engine, request.payments, timeout).await;
+            Ok(wire::BatchCreatePaymentsResponse { outcomes: outcomes.map_err(|refusal| status(&refusal))? })
+        })
+        .await
     }
 
     async fn stream_payments(
         &self,
         request: Request<Streaming<wire::StreamPaymentsRequest>>,
     ) -> Result<Response<Self::StreamPaymentsStream>, Status> {
-        self.later("StreamPayments", request.metadata()).await
+        let (metadata, _, requests) = request.into_parts();
+        let engine = self.engine.clone();
+        rpc(&self.engine, &self.cells, "StreamPayments", (&metadata, ""), async {
+            Ok(bulk::outcomes(engine, requests))
+        })
+        .await
     }
 
     async fn capture_payment(

@@ -1,0 +1,81 @@
+//! Many payments by one call: a batch, or a stream with flow control.
+//!
+//! Every item is admitted, decided and answered by itself, on the path of a single payment. A stream reads on only
+//! while few enough of its items are in flight and its answers are taken, so a slow reader slows itself alone.
+
+use std::{pin::Pin, time::Duration};
+
+use arus_engine::{Engine, Refusal, Reply};
+use arus_proto::payments::v1 as wire;
+use futures_util::{Stream, StreamExt, stream};
+use tonic::{Status, Streaming};
+use tonic_types::StatusExt;
+
+use crate::{convert::payments as convert, status::status};
+
+/// How many payments a batch may have.
+const BATCH_ITEMS_MAX: usize = 1_024;
+/// How many items of one stream are in flight at once.
+const STREAM_IN_FLIGHT_MAX: usize = 1_024;
+
+/// The answers of a stream.
+pub type Outcomes = Pin<Box<dyn Stream<Item = Result<wire::StreamPaymentsResponse, Status>> + Send>>;
+
+/// Decides all payments of a batch; those that are not decided within `timeout` say so.
+pub async fn batch(
+    engine: &Engine,
+    payments: Vec<wire::CreatePaymentRequest>,
+    timeout: Duration,
+) -> Result<Vec<wire::BatchOutcome>, Refusal> {
+    convert::check_batch(payments.len(), BATCH_ITEMS_MAX)?;
+    let late = |index| refused(index, &status(&Refusal::DeadlineExceeded));
+    let mut outcomes: Vec<_> = (0..).zip(&payments).map(|(index, _)| late(index)).collect();
+    let items = stream::iter((0..).zip(payments));
+    let mut decided = items.map(|(index, payment)| decide(engine, index, payment)).buffer_unordered(BATCH_ITEMS_MAX);
+    let all = async {
+        while let Some(outcome) = decided.next().await {
+            if let Some(place) = outcomes.get_mut(outcome.index as usize) {
+                *place = outcome;
+            }
+        }
+    };
+    // What is late is marked so already.
+    let _ = tokio::time::timeout(timeout, all).await;
+    Ok(outcomes)
+}
+
+/// Decides payments as they come.
+pub fn outcomes(engine: Engine, requests: Streaming<wire::StreamPaymentsRequest>) -> Outcomes {
+    let items = stream::iter(0..).zip(requests).map(move |(index, request)| {
+        let engine = engine.clone();
+        async move {
+            let payment = request?.payment.unwrap_or_default();
+            Ok(wire::StreamPaymentsResponse { outcome: Some(decide(&engine, index, payment).await) })
+        }
+    });
+    Box::pin(items.buffer_unordered(STREAM_IN_FLIGHT_MAX))
+}
+
+async fn decide(engine: &Engine, index: u32, payment: wire::CreatePaymentRequest) -> wire::BatchOutcome {
+    let command = match convert::create(payment) {
+        Ok(command) => command,
+        Err(error) => return refused(index, &error),
+    };
+    match engine.submit(command).await {
+        Ok(reply) => outcome(index, &reply),
+        Err(refusal) => refused(index, &status(&refusal)),
+    }
+}
+
+fn outcome(index: u32, reply: &Reply) -> wire::BatchOutcome {
+    match convert::outcome(index, &reply.committed, reply.replayed) {
+        Some(outcome) => outcome,
+        None => refused(index, &Status::internal("the entry under this tx_id is no payment")),
+    }
+}
+
+fn refused(index: u32, status: &Status) -> wire::BatchOutcome {
+    let reason = status.get_details_error_info().map_or_else(String::new, |info| info.reason);
+    let error = wire::ItemError { code: status.code().into(), reason, message: status.message().to_owned() };
+    wire::BatchOutcome { index, error: Some(error), ..Default::default() }
+}

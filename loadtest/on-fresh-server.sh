@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Runs arus-load against a server of its own: fresh data, loopback, free of rate rules; stops what it starts.
+# Arguments go to arus-load, such as: run --workload hot-payee --mode stream
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo build --release --quiet -p arus -p arus-loadtest
+work=$(mktemp -d)
+listen=()
+for port in payments=29091 fx=29092 wallet=29093 risk=29094 payments_metrics=29101 fx_metrics=29102 \
+  wallet_metrics=29103 risk_metrics=29104; do
+  listen+=(--set "listen.${port%=*}=127.0.0.1:${port#*=}")
+done
+target/release/arus serve --data-dir "$work/data" "${listen[@]}" \
+  --set engine.risk.velocity_per_minute_max=4000000000 --set log.level=warn 2>"$work/log" &
+pid=$!
+trap 'kill -TERM $pid 2>/dev/null; wait $pid 2>/dev/null; rm -rf "$work"' EXIT
+for _ in $(seq 100); do
+  curl -sf http://127.0.0.1:29101/metrics >/dev/null && break
+  kill -0 "$pid" 2>/dev/null || { cat "$work/log" >&2; exit 1; }
+  sleep 0.1
+done
+command=$1
+shift
+case $command in
+  run | ceiling | sweep | replay)
+    set -- --payments http://127.0.0.1:29091 --fx http://127.0.0.1:29092 --wallet http://127.0.0.1:29093 "$@" ;;
+esac
+target/release/arus-load "$command" "$@"

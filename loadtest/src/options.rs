@@ -1,0 +1,112 @@
+//! What every run can be told, with its defaults.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use clap::{Args, ValueEnum};
+
+/// Where the server listens, what the load is made of, how hard it is driven.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Options {
+    /// PaymentsService.
+    #[arg(long, default_value = "http://127.0.0.1:9091")]
+    pub(crate) payments: String,
+    /// FxService; only cross-currency needs it.
+    #[arg(long, default_value = "http://127.0.0.1:9092")]
+    pub(crate) fx: String,
+    /// WalletService.
+    #[arg(long, default_value = "http://127.0.0.1:9093")]
+    pub(crate) wallet: String,
+    /// Who pays whom.
+    #[arg(long, value_enum, default_value_t = Workload::Uniform)]
+    pub(crate) workload: Workload,
+    /// Skew of the zipf workload: 0 is uniform, 0.99 is usual.
+    #[arg(long, default_value_t = 0.99)]
+    pub(crate) theta: f64,
+    /// The same seed makes the same payments.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Accounts, opened and funded by the run.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) accounts: u64,
+    /// Payments to make; an open loop makes as many as its rate and duration say.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) count: u64,
+    /// How payments are sent.
+    #[arg(long, value_enum, default_value_t = Mode::Unary)]
+    pub(crate) mode: Mode,
+    /// Payments in flight (batches in flight for batch mode).
+    #[arg(long, default_value_t = 256)]
+    pub(crate) concurrency: usize,
+    /// Connections they share.
+    #[arg(long, default_value_t = 4)]
+    pub(crate) connections: usize,
+    /// Payments per batch.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) batch_size: u64,
+    /// Open loop: payments per second, sent when they are due, whatever the server does; latency counts from then.
+    #[arg(long)]
+    pub(crate) rate: Option<u64>,
+    /// Length of an open loop, in seconds.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) duration_s: u64,
+}
+
+/// Who pays whom.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Workload {
+    /// Any account pays any other.
+    Uniform,
+    /// Few accounts do most of it (--theta).
+    Zipf,
+    /// Everybody pays account 0.
+    HotPayee,
+    /// Account 0 pays everybody.
+    HotPayer,
+    /// IDR accounts pay in USD: four postings, two desk accounts that everybody touches.
+    CrossCurrency,
+    /// Uniform, with one in 20 declined and one in 20 sent twice.
+    Mixed,
+}
+
+/// How payments are sent.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// CreatePayment.
+    Unary,
+    /// BatchCreatePayments.
+    Batch,
+    /// StreamPayments.
+    Stream,
+}
+
+impl Options {
+    /// Refuses what cannot be run.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let at_least = |name: &str, value: u64, min: u64| {
+            ensure!(value >= min, "--{name} is {value}; allowed: {min} and more");
+            Ok(())
+        };
+        at_least("accounts", self.accounts, 4)?;
+        at_least("count", self.count, 1)?;
+        at_least("concurrency", self.concurrency as u64, 1)?;
+        at_least("connections", self.connections as u64, 1)?;
+        at_least("rate", self.rate.unwrap_or(1), 1)?;
+        at_least("duration-s", self.duration_s, 1)?;
+        ensure!((1..=1_024).contains(&self.batch_size), "--batch-size is {}; allowed: 1 to 1024", self.batch_size);
+        ensure!(self.theta.is_finite() && self.theta >= 0.0, "--theta is {}; allowed: 0 and more", self.theta);
+        let open_batch = self.rate.is_some() && self.mode == Mode::Batch;
+        ensure!(!open_batch, "--rate works with --mode unary and --mode stream: a batch has no time of its own");
+        Ok(())
+    }
+
+    /// How many payments the run makes.
+    pub(crate) fn payments_total(&self) -> u64 {
+        self.rate.map_or(self.count, |rate| rate.saturating_mul(self.duration_s))
+    }
+
+    /// When the `n`th payment of an open loop is due.
+    pub(crate) fn due(&self, n: u64) -> Option<Duration> {
+        self.rate.map(|rate| Duration::from_nanos(n.saturating_mul(1_000_000_000) / rate))
+    }
+}

@@ -1,0 +1,185 @@
+//! Which payments a run makes: the `n`th is a function of the seed and `n` alone, so that callers need not agree on
+//! anything, and the oracle can say afterwards what each was.
+
+use arus_proto::{common::v1::Money, payments::v1::CreatePaymentRequest};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use rand_distr::{Distribution, Zipf};
+
+use crate::options::{Options, Workload};
+
+/// In the mixed workload one payment in so many is declined, and one is sent twice.
+const ODD_ONE_IN: u64 = 20;
+/// How far back a payment is sent again.
+const REPEAT_BACK: u64 = 1_000;
+/// Above what the default risk rules let one payment be.
+const TOO_MUCH_CENTS: u64 = 490_000_000;
+
+/// One payment of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Planned {
+    /// The payment whose tx_id and body this is: itself, or an earlier one that is sent again.
+    pub(crate) of: u64,
+    /// The paying customer's account, by number.
+    pub(crate) payer: u64,
+    /// The credited account, by number.
+    pub(crate) payee: u64,
+    /// How much, in cents of USD.
+    pub(crate) cents: u64,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// Names accounts and keys, so that runs on one server do not meet.
+    pub(crate) run: String,
+    /// What the load is.
+    pub(crate) workload: Workload,
+    /// How many accounts there are.
+    pub(crate) accounts: u64,
+    seed: u64,
+    zipf: Option<Zipf<f64>>,
+}
+
+impl Plan {
+    /// The plan of a run.
+    pub(crate) fn new(options: &Options, run: String) -> anyhow::Result<Self> {
+        let zipf = match options.workload {
+            Workload::Zipf => Some(Zipf::new(options.accounts as f64, options.theta)?),
+            _ => None,
+        };
+        Ok(Self { run, workload: options.workload, accounts: options.accounts, seed: options.seed, zipf })
+    }
+
+    /// The `n`th payment.
+    pub(crate) fn payment(&self, n: u64) -> Planned {
+        if self.workload == Workload::Mixed && n % ODD_ONE_IN == 7 && n >= REPEAT_BACK {
+            let of = n - REPEAT_BACK;
+            // What is sent again was not itself a repetition: those are a fixed share of the numbers.
+            let of = if of % ODD_ONE_IN == 7 { of - 1 } else { of };
+            return self.payment(of);
+        }
+        let mut random = SmallRng::seed_from_u64(self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n);
+        let mut cents = random.random_range(100..1_000);
+        if self.workload == Workload::Mixed && n % ODD_ONE_IN == 13 {
+            cents = TOO_MUCH_CENTS;
+        }
+        let (payer, payee) = self.parties(&mut random);
+        Planned { of: n, payer, payee, cents }
+    }
+
+    fn parties(&self, random: &mut SmallRng) -> (u64, u64) {
+        let other = |random: &mut SmallRng, than: u64| (than + random.random_range(1..self.accounts)) % self.accounts;
+        match (self.workload, &self.zipf) {
+            (Workload::HotPayee, _) => (random.random_range(1..self.accounts), 0),
+            (Workload::HotPayer, _) => (0, random.random_range(1..self.accounts)),
+            (Workload::CrossCurrency, _) => {
+                let half = self.accounts / 2;
+                (random.random_range(0..half) * 2, random.random_range(0..half) * 2 + 1)
+            }
+            (_, Some(zipf)) => {
+                let draw = |random: &mut SmallRng| (zipf.sample(random) as u64).saturating_sub(1) % self.accounts;
+                let (payer, payee) = (draw(random), draw(random));
+                if payer == payee { (payer, other(random, payer)) } else { (payer, payee) }
+            }
+            (_, None) => {
+                let payer = random.random_range(0..self.accounts);
+                (payer, other(random, payer))
+            }
+        }
+    }
+
+    /// The currency of an account.
+    pub(crate) fn currency(&self, account: u64) -> &'static str {
+        if self.workload == Workload::CrossCurrency && account.is_multiple_of(2) { "IDR" } else { "USD" }
+    }
+
+    /// An account's id.
+    pub(crate) fn account(&self, n: u64) -> String {
+        format!("load-{}-{n:06}", self.run)
+    }
+
+    /// Whose it is.
+    pub(crate) fn owner(&self, n: u64) -> String {
+        format!("LOAD-{}-{n:06}", self.run)
+    }
+
+    /// A payment's key.
+    pub(crate) fn tx_id(&self, n: u64) -> String {
+        format!("load-{}-{n:010}", self.run)
+    }
+
+    /// A payment for the wire.
+    pub(crate) fn request(&self, planned: &Planned) -> CreatePaymentRequest {
+        CreatePaymentRequest {
+            tx_id: self.tx_id(planned.of),
+            customer_id: self.owner(planned.payer),
+            amount: Some(money("USD", planned.cents.into())),
+            destination_account: self.account(planned.payee),
+            ..Default::default()
+        }
+    }
+}
+
+/// Minor units of a currency with two decimal places.
+pub(crate) fn money(currency: &str, minor: i128) -> Money {
+    let (sign, minor) = (if minor < 0 { "-" } else { "" }, minor.unsigned_abs());
+    Money { currency: currency.into(), amount: format!("{sign}{}.{:02}", minor / 100, minor % 100) }
+}
+
+/// Reads what [`money`] writes.
+pub(crate) fn minor(money: Option<&Money>) -> Option<i128> {
+    let text = &money?.amount;
+    let (whole, cents) = text.split_once('.').unwrap_or((text, "0"));
+    let negative = whole.starts_with('-');
+    let (whole, cents): (i128, i128) = (whole.parse().ok()?, format!("{cents:0<2}").parse().ok()?);
+    Some(whole * 100 + if negative { -cents } else { cents })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn plan(args: &[&str]) -> Plan {
+        let line = Line::parse_from(["x"].iter().chain(args));
+        Plan::new(&line.options, "r".into()).expect("a plan")
+    }
+
+    #[test]
+    fn a_seed_makes_one_plan_and_nobody_pays_himself() {
+        for workload in ["uniform", "zipf", "hot-payee", "hot-payer", "cross-currency", "mixed"] {
+            let args = ["--workload", workload, "--accounts", "50", "--seed", "9"];
+            let (one, two) = (plan(&args), plan(&args));
+            let payments: Vec<_> = (0..5_000).map(|n| one.payment(n)).collect();
+            assert!(payments.iter().all(|p| p.payer != p.payee && p.payer < 50 && p.payee < 50), "{workload}");
+            assert!((0..5_000).all(|n| two.payment(n) == payments[n as usize]), "{workload}");
+        }
+        let hot = plan(&["--workload", "zipf", "--accounts", "1000"]);
+        let first = (0..10_000).filter(|n| hot.payment(*n).payee == 0).count();
+        assert!(first > 500, "{first} of 10,000 went to the hottest of 1,000 accounts");
+    }
+
+    #[test]
+    fn repetitions_repeat_something_else() {
+        let mixed = plan(&["--workload", "mixed"]);
+        for n in 0..20_000 {
+            let planned = mixed.payment(n);
+            assert_eq!(mixed.payment(planned.of), planned, "{n}");
+        }
+        assert!((0..20_000).any(|n| mixed.payment(n).of != n));
+    }
+
+    #[test]
+    fn amounts_round_trip() {
+        for minor_units in [0, 5, 100, -105, 123_456_789] {
+            assert_eq!(minor(Some(&money("USD", minor_units))), Some(minor_units));
+        }
+    }
+}
