@@ -235,6 +235,14 @@ impl EngineConfig {
         ] {
             range(key, u64::from(points), 0, 100)?;
         }
+        for country in &self.risk.blocked_countries {
+            if country.len() != 2 || !country.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                return Err(error("risk.blocked_countries", country, "ISO 3166-1 alpha-2 codes, such as KP"));
+            }
+        }
+        for id in &self.risk.blocked_ids {
+            OwnerId::parse(id).map_err(|rule| error("risk.blocked_ids", id, &format!("ids; one {rule}")))?;
+        }
         OwnerId::parse(&self.house_owner).map_err(|rule| error("house_owner", &self.house_owner, &rule.to_string()))?;
         self.risk_rules().map(|_| ())
     }
@@ -306,6 +314,10 @@ mod tests {
         let said = config.check().expect_err("not allowed").to_string();
         assert_eq!(said, "engine.arbiters is 65; allowed: 0 to 64");
         let mut config = EngineConfig::default();
+        config.risk.blocked_countries.insert("Indonesia".into());
+        let said = config.check().expect_err("not allowed").to_string();
+        assert_eq!(said, "engine.risk.blocked_countries is Indonesia; allowed: ISO 3166-1 alpha-2 codes, such as KP");
+        config.risk.blocked_countries.clear();
         config.risk.amount_max = vec!["USD 1.005".into()];
         assert!(config.check().expect_err("not allowed").to_string().contains("risk.amount_max is USD 1.005"));
     }

@@ -125,6 +125,8 @@ impl Engine {
                     Ok(committed) => return self.replay(committed, &command.request),
                     // That was about the other caller's body, and bound nothing.
                     Err(Refusal::Invalid(_) | Refusal::NotFound { .. }) => {}
+                    // So was its deadline; but who joined it is told to ask again rather than to wait once more (P2).
+                    Err(Refusal::DeadlineExceeded) => return Err(interrupted()),
                     Err(refusal) => return Err(refusal),
                 },
             }

@@ -2,8 +2,11 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
+    atomic::AtomicBool,
     mpsc::{Receiver, SyncSender, sync_channel},
 };
+
+use crate::{fatal::OnFatal, runtime::watch};
 
 /// Work for the pool.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
@@ -19,12 +22,16 @@ pub(crate) enum Pool {
 
 impl Pool {
     /// Starts `threads` threads behind a queue of `queue_max` jobs. They end when the last clone is dropped.
-    pub(crate) fn start(name: &str, threads: usize, queue_max: usize) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        name: &'static str,
+        (threads, queue_max): (usize, usize),
+        (stopping, on_fatal): (&Arc<AtomicBool>, &OnFatal),
+    ) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel::<Job>(queue_max);
         let receiver = Arc::new(Mutex::new(receiver));
-        for n in 0..threads {
+        for _ in 0..threads {
             let receiver = Arc::clone(&receiver);
-            std::thread::Builder::new().name(format!("{name}-{n}")).spawn(move || work(&receiver))?;
+            watch::spawn(name, stopping, on_fatal, move || work(&receiver))?;
         }
         Ok(Self::Threads(sender))
     }

@@ -27,8 +27,11 @@ use crate::{
 /// The longest page of any list.
 pub const PAGE_MAX: usize = 1_000;
 
-/// How many entries one page may read in search of payments; beyond it the page is short and says where to go on.
+/// How many entries or rows one page may read in search of what is wanted; beyond it the page is short and says where to go on.
 const SCAN_MAX: usize = 2_000;
+
+/// How many rows a search looks at in one go: small pages must not repeat its beginning for every row.
+const SCAN_STEP: usize = 256;
 
 /// More lines than one entry ever has on one account, so that a read always gets past an entry.
 const ENTRY_LINES_MAX: usize = 8;
@@ -74,19 +77,12 @@ impl Engine {
 
     /// The latest entry of a payment or reservation.
     pub(crate) async fn object(&self, tenant: TenantId, id: OpId) -> Result<Option<Committed>, Refusal> {
-        if let Some(committed) = self.0.tail.by_object(id) {
-            return Ok((committed.entry.tenant == tenant).then_some(committed));
-        }
-        self.on_load_pool(move |core| {
-            let lsn = core.index.object(tenant, id).map_err(internal)?;
-            lsn.map(|lsn| core.read_entry(lsn)).transpose()
-        })
-        .await
+        self.on_load_pool(move |core| core.object(tenant, id)).await
     }
 
     /// A payment as it is now.
     pub async fn payment(&self, tenant: TenantId, id: OpId) -> Result<Committed, Refusal> {
-        let found = self.read(self.object(tenant, id)).await?;
+        let found = self.read(self.on_read_pool(move |core| core.object(tenant, id))).await?;
         let found = found.filter(|committed| committed.entry.payment().is_some());
         found.ok_or_else(|| Refusal::not_found("payment", id))
     }
@@ -162,22 +158,36 @@ impl Engine {
             Ok(actor) => actor,
             Err(failure) => return Ok(Err(failure)),
         };
-        let (sender, receiver) = oneshot::channel();
-        actor.send(FxMessage::Price(sender));
-        self.read(async { receiver.await.map_err(|_| interrupted()) }).await
+        self.read(async {
+            let (sender, receiver) = oneshot::channel();
+            actor.send(FxMessage::Price(sender));
+            receiver.await.map_err(|_| interrupted())
+        })
+        .await
     }
 
     /// What the risk rules would say, without counting it.
     pub async fn score(&self, tenant: TenantId, ask: Assessment) -> Result<Verdict, Refusal> {
         let partition = self.0.directory.partition(tenant, &ask.customer, None);
         let risk = self.0.risk.get(partition).ok_or_else(interrupted)?;
-        let (sender, receiver) = oneshot::channel();
-        risk.send(RiskMessage::Score(Box::new(ask), sender));
-        self.read(async { receiver.await.map_err(|_| interrupted()) }).await
+        self.read(async {
+            let (sender, receiver) = oneshot::channel();
+            risk.send(RiskMessage::Score(Box::new(ask), sender));
+            receiver.await.map_err(|_| interrupted())
+        })
+        .await
     }
 }
 
 impl Core {
+    fn object(&self, tenant: TenantId, id: OpId) -> Result<Option<Committed>, Refusal> {
+        if let Some(committed) = self.tail.by_object(id) {
+            return Ok((committed.entry.tenant == tenant).then_some(committed));
+        }
+        let lsn = self.index.object(tenant, id).map_err(internal)?;
+        lsn.map(|lsn| self.read_entry(lsn)).transpose()
+    }
+
     fn payments_page(
         &self,
         accounts: &[AccountKey],
@@ -201,7 +211,7 @@ impl Core {
             let mut lsns = BTreeSet::new();
             let mut floor = Lsn(0);
             for account in accounts {
-                let page = self.history(account, below, limit, |row| row.payment)?;
+                let page = self.history(account, below, limit.max(SCAN_STEP), |row| row.payment)?;
                 floor = floor.max(page.next_below.unwrap_or_default());
                 lsns.extend(page.items.iter().map(|row| row.lsn));
             }
@@ -247,10 +257,15 @@ impl Core {
         // The index may show rows of a run whose account states are not visible yet: those are the tail's to tell.
         let mut from = Lsn(below.0.min(indexed.0 + 1));
         let read_max = limit + ENTRY_LINES_MAX;
+        let mut scanned = 0;
         while rows.len() <= limit {
+            if scanned >= SCAN_MAX {
+                return Ok(Page { items: rows, next_below: Some(from) });
+            }
             let older = self.index.history(key, from, read_max).map_err(internal)?;
             let Some(last) = older.last() else { break };
             let complete = older.len() < read_max;
+            scanned += older.len();
             // An entry's rows stay together: the last entry of a full read may be cut, so it is read again.
             let cut = if complete { Lsn(0) } else { last.lsn };
             from = if complete { Lsn(0) } else { Lsn(cut.0 + 1) };

@@ -19,12 +19,14 @@ use crate::{
         fx::RateBook,
         request::Request,
         risk::{RiskRules, RiskState, WINDOW},
+        time::Timestamp,
     },
     money::Lsn,
 };
 
-/// How many of the last entries are read at most to rebuild the risk windows.
-const RISK_ENTRIES_MAX: u64 = 200_000;
+/// How many of the last entries are read at most to rebuild the risk windows: a minute at 66,000 payments a second, the
+/// whole ten minutes at 6,600.
+const RISK_ENTRIES_MAX: u64 = 4_000_000;
 
 /// Why the engine does not start.
 #[derive(Debug, thiserror::Error)]
@@ -138,26 +140,41 @@ pub fn risk_states(
 ) -> Result<Vec<RiskState>, StartError> {
     let mut states: Vec<RiskState> = (0..arbiters).map(|_| RiskState::default()).collect();
     let since = clock.now().minus(WINDOW);
-    let mut last = head.lsn;
-    let mut blocks = Vec::new();
-    let oldest = Lsn(head.lsn.0.saturating_sub(RISK_ENTRIES_MAX));
-    while last > oldest {
-        let Some((_, block)) = reader.block(last)? else { break };
-        if block.at < since {
-            break;
-        }
-        last = Lsn(block.first_lsn.0.saturating_sub(1));
-        blocks.push(block);
+    let mut next = first_since(reader, head, since)?;
+    if head.lsn.0.saturating_sub(next.0) > RISK_ENTRIES_MAX {
+        tracing::warn!(
+            entries_max = RISK_ENTRIES_MAX,
+            "risk windows are rebuilt from the last entries only, to start soon"
+        );
+        next = Lsn(head.lsn.0 - RISK_ENTRIES_MAX);
     }
-    for committed in blocks.iter().rev().flat_map(|block| block.committed()) {
-        let Request::CreatePayment(request) = &committed.entry.request else { continue };
-        let Some(state) = states.get_mut(partition(&committed.entry, &request.customer)) else { continue };
-        state.note_payment(rules, &request.customer, committed.at);
-        if committed.entry.failure().is_some() {
-            state.note_decline(rules, &request.customer, committed.at);
+    while next <= head.lsn {
+        let Some((_, block)) = reader.block(next)? else { break };
+        next = Lsn(block.last_lsn().0 + 1);
+        for (_, entry) in block.placed() {
+            let Request::CreatePayment(request) = &entry.request else { continue };
+            let Some(state) = states.get_mut(partition(entry, &request.customer)) else { continue };
+            state.note_payment(rules, &request.customer, block.at);
+            if entry.failure().is_some() {
+                state.note_decline(rules, &request.customer, block.at);
+            }
         }
     }
     Ok(states)
+}
+
+/// The first entry of a block that is no older than `since`: block times never go back, so halving finds it.
+fn first_since(reader: &dyn JournalReader, head: &Head, since: Timestamp) -> Result<Lsn, StartError> {
+    let (mut low, mut high) = (1, head.lsn.0 + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match reader.block(Lsn(middle))? {
+            Some((_, block)) if block.at < since => low = block.last_lsn().0 + 1,
+            Some((_, block)) => high = block.first_lsn.0,
+            None => break,
+        }
+    }
+    Ok(Lsn(low))
 }
 
 /// A tail behind an index, with the builder between them.

@@ -1,28 +1,40 @@
 //! A bound on the connections of one port. One more is closed at once, so that the client learns of it instead of
-//! waiting for an answer that nobody will give.
+//! waiting for an answer that nobody will give. One that says nothing gives its place back soon.
 
 use std::{
     io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::Sleep,
 };
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 
+/// How long a connection may stay silent at first.
+const SILENT_MAX: Duration = Duration::from_secs(10);
+
 /// The connections of a port, at most so many open at once.
 pub fn limited(incoming: TcpIncoming, connections_max: usize) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(connections_max));
+    let mut is_full = false;
     incoming.filter_map(move |stream| match (stream, Arc::clone(&places).try_acquire_owned()) {
-        (Ok(stream), Ok(place)) => Some(Ok(Connection { stream, _place: place })),
+        (Ok(stream), Ok(place)) => {
+            is_full = false;
+            let silent = Some(Box::pin(tokio::time::sleep(SILENT_MAX)));
+            Some(Ok(Connection { stream, silent, _place: place }))
+        }
         (Ok(_), Err(_)) => {
-            tracing::warn!(connections_max, "a connection was closed: as many as allowed are open");
+            if !std::mem::replace(&mut is_full, true) {
+                tracing::warn!(connections_max, "connections are closed: as many as allowed are open");
+            }
             None
         }
         (Err(error), _) => Some(Err(error)),
@@ -32,6 +44,8 @@ pub fn limited(incoming: TcpIncoming, connections_max: usize) -> impl Stream<Ite
 /// An open connection with its place, which is given back when it closes.
 pub struct Connection {
     stream: TcpStream,
+    /// Runs until the first byte came.
+    silent: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -51,7 +65,16 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_read(context, buffer)
+        let this = self.get_mut();
+        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if read.is_ready() {
+            this.silent = None;
+        } else if let Some(silent) = &mut this.silent
+            && silent.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt::Write, path::Path, sync::Arc};
 
 use anyhow::Context;
 use arus_engine::{
-    index::{Index, fjall::FjallIndex},
+    index::Index,
     journal::{
         Block, BlockHead, JournalReader, audit,
         block::for_each_account,
@@ -19,27 +19,13 @@ use arus_engine::{
     runtime::data_dir::{Beside, DataDir},
 };
 
-/// Memory for the index while its rows are read, in bytes.
-const INDEX_CACHE_BYTES: u64 = 16 << 20;
+use crate::index_copy::IndexCopy;
 
 /// The text about one entry.
 pub fn run(data_dir: &Path, what: &str) -> anyhow::Result<String> {
     let (dir, beside) = DataDir::open_read_only(data_dir)?;
     let disk = RealDisk::open(&dir.journal(), Access::ReadOnly)?;
-    let (head, block, lsn) = match (what.parse::<u64>(), OpId::parse(what)) {
-        (Ok(lsn), _) => {
-            let (reader, _) = recovery::open_read_only(&disk)?;
-            let found = reader.block(Lsn(lsn))?.with_context(|| format!("there is no entry at lsn {lsn}"))?;
-            (found.0, found.1, Lsn(lsn))
-        }
-        (_, Ok(id)) => {
-            let is_it = |entry: &Entry| entry.object() == Some(id) || entry.op == id;
-            search(&disk, is_it)?.with_context(|| format!("there is no payment {id}"))?
-        }
-        _ => search(&disk, |entry| &*entry.tx_id == what)?.with_context(|| {
-            format!("\"{what}\" is neither an lsn, nor a payment id (a UUID), nor a tx_id that was used")
-        })?,
-    };
+    let (head, block, lsn) = find(&disk, what)?;
     let committed = block.get(lsn).context("the block does not hold the entry")?;
     let mut text = String::new();
     describe(&mut text, &head, &committed)?;
@@ -47,13 +33,32 @@ pub fn run(data_dir: &Path, what: &str) -> anyhow::Result<String> {
         Beside::Server => writeln!(text, "index     not read: a running server holds it (stop it to see the rows)")?,
         Beside::NoServer if !dir.index().exists() => writeln!(text, "index     is missing; the next start builds it")?,
         Beside::NoServer => {
-            index_rows(&mut text, &FjallIndex::open(&dir.index(), INDEX_CACHE_BYTES)?, &dir, &committed)?;
+            index_rows(&mut text, &IndexCopy::open(&dir.index())?.index, &dir, &committed)?;
         }
     }
     Ok(text)
 }
 
 type Found = (BlockHead, Arc<Block>, Lsn);
+
+/// A number is an lsn, a UUID a payment id or else a tx_id; `tx_id=` says that it is one whatever it looks like.
+fn find(disk: &RealDisk, what: &str) -> anyhow::Result<Found> {
+    let by_key = |key: &str| search(disk, |entry| &*entry.tx_id == key);
+    if let Some(key) = what.strip_prefix("tx_id=") {
+        return by_key(key)?.with_context(|| format!("there is no entry under tx_id {key}"));
+    }
+    if let Ok(lsn) = what.parse::<u64>() {
+        let (reader, _) = recovery::open_read_only(disk)?;
+        let (head, block) = reader.block(Lsn(lsn))?.with_context(|| format!("there is no entry at lsn {lsn}"))?;
+        return Ok((head, block, Lsn(lsn)));
+    }
+    let id = OpId::parse(what).ok();
+    let by_id = id.map(|id| search(disk, |entry| entry.object() == Some(id) || entry.op == id)).transpose()?.flatten();
+    match by_id {
+        Some(found) => Ok(found),
+        None => by_key(what)?.with_context(|| format!("\"{what}\" is no lsn, payment id or tx_id of this journal")),
+    }
+}
 
 /// The latest entry that is wanted, by walking the journal: needs no index.
 fn search(disk: &RealDisk, is_it: impl Fn(&Entry) -> bool) -> anyhow::Result<Option<Found>> {

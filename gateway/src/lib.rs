@@ -10,6 +10,7 @@ pub mod convert;
 pub mod demo;
 pub mod feed;
 pub mod grpc;
+pub mod index_copy;
 pub mod inspect;
 pub mod metrics;
 pub mod observe;

@@ -43,15 +43,15 @@ enum Cmd {
     /// Check the whole data directory against its journal; read-only.
     Verify {
         /// The data directory.
-        #[arg(long, default_value = "data")]
+        #[arg(long, env = "ARUS_DATA_DIR", default_value = "data")]
         data_dir: PathBuf,
     },
     /// Print one entry whole: block, entry, postings, index rows; read-only.
     Inspect {
-        /// A journal position, a payment id, or a tx_id.
+        /// A journal position, a payment id, or a tx_id (tx_id=777 where it looks like one of the others).
         what: String,
         /// The data directory.
-        #[arg(long, default_value = "data")]
+        #[arg(long, env = "ARUS_DATA_DIR", default_value = "data")]
         data_dir: PathBuf,
     },
 }
@@ -141,13 +141,16 @@ fn serve(options: &Options, mode: Mode) -> anyhow::Result<ExitCode> {
 async fn serve_until_signal(running: &Running, settings: &Settings, mode: Mode) -> anyhow::Result<Instant> {
     // Before the ports: a signal that comes early must drain, not kill.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let servers = Servers::start(running.engine().clone(), settings).await?;
+    let mut servers = Servers::start(running.engine().clone(), settings).await?;
     tracing::info!(
         payments = %servers.addresses.payments,
         fx = %servers.addresses.fx,
         wallet = %servers.addresses.wallet,
         risk = %servers.addresses.risk,
         payments_metrics = %servers.addresses.metrics[0],
+        fx_metrics = %servers.addresses.metrics[1],
+        wallet_metrics = %servers.addresses.metrics[2],
+        risk_metrics = %servers.addresses.metrics[3],
         "serving"
     );
     let signalled = async {
@@ -156,15 +159,17 @@ async fn serve_until_signal(running: &Running, settings: &Settings, mode: Mode) 
             _ = terminate.recv() => {}
         }
     };
+    let addresses = servers.addresses.clone();
     let demo = async {
         if mode == Mode::Demo {
-            demo::run(running.engine(), &servers.addresses).await?;
+            demo::run(running.engine(), &addresses).await?;
         }
         std::future::pending::<anyhow::Result<Infallible>>().await
     };
     let failed = tokio::select! {
         () = signalled => Ok(()),
         ended = demo => ended.map(drop),
+        error = servers.failed() => Err(error),
     };
     tracing::info!("draining");
     let until = Instant::now() + Duration::from_secs(settings.drain_max_s);

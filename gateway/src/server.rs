@@ -96,6 +96,15 @@ impl Servers {
         Ok(Self { addresses, engine, reporters, stop, tasks })
     }
 
+    /// Waits for a server that ends though nobody asked it to; says why.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.tasks.join_next().await {
+            Some(Ok(Err(error))) => error.context("a server ended"),
+            Some(Err(error)) => anyhow::Error::new(error).context("a server ended"),
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a server ended though nobody asked it to"),
+        }
+    }
+
     /// Health says NOT_SERVING, admission closes, what is in flight is answered, then the ports close.
     pub async fn drain(mut self, until: Instant) {
         set_health(&self.reporters, Health::NotServing).await;

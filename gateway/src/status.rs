@@ -10,6 +10,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 /// How many bad fields a status lists: all of it travels in headers, which clients bound at 8 to 16 KiB.
 const VIOLATIONS_MAX: usize = 20;
+/// How many of them the message names with their rules.
+const MESSAGE_FIELDS_MAX: usize = 5;
 
 /// Code, `ErrorInfo` and what else helps: field violations, a pause, the thing that is missing.
 pub fn status(refusal: &Refusal) -> Status {
@@ -52,15 +54,13 @@ fn message(refusal: &Refusal) -> String {
             tracing::error!(why, "a request failed inside the server");
             "internal error; the server's log says more under this request's id".to_owned()
         }
-        Refusal::Invalid(fields) if fields.len() > VIOLATIONS_MAX => {
-            format!("invalid request: {} fields are bad, the first {VIOLATIONS_MAX} are listed", fields.len())
-        }
         Refusal::Invalid(fields) => {
-            let names: Vec<_> = fields.iter().map(|field| field.field.as_str()).collect();
-            let first = fields.first().map_or("", |field| field.rule.as_str());
-            match names.as_slice() {
-                [name] => format!("invalid request: {name} {first}"),
-                _ => format!("invalid request: {}; see the details", names.join(", ")),
+            // Not every client shows the details: the first fields are told here too.
+            let told = fields.iter().take(MESSAGE_FIELDS_MAX).map(|field| format!("{} {}", field.field, field.rule));
+            let told = told.collect::<Vec<_>>().join("; ");
+            match fields.len().saturating_sub(MESSAGE_FIELDS_MAX) {
+                0 => format!("invalid request: {told}"),
+                more => format!("invalid request: {told}; and {more} more bad fields, see the details"),
             }
         }
         _ => refusal.to_string(),

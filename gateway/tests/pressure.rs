@@ -60,7 +60,7 @@ async fn a_caller_that_leaves_midway_leaves_exactly_one_outcome() {
     }
     let mut done = 0;
     for n in 0..200 {
-        let paid = c.pay(payment(&format!("left{n}"), "ann", "USD", "1.00", "shop-usd")).await.expect("decided");
+        let paid = c.pay_until_decided(payment(&format!("left{n}"), "ann", "USD", "1.00", "shop-usd")).await;
         assert_eq!(paid.status(), PaymentStatus::Captured);
         done += 1;
     }
@@ -78,7 +78,7 @@ async fn a_passed_deadline_is_unknown_until_the_key_is_repeated() {
     request.metadata_mut().insert("grpc-timeout", "1u".parse().expect("ascii"));
     let status = c.payments.create_payment(request).await.expect_err("too late");
     assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
-    let settled = c.pay(payment("late", "ann", "USD", "1.00", "shop-usd")).await.expect("decided");
+    let settled = c.pay_until_decided(payment("late", "ann", "USD", "1.00", "shop-usd")).await;
     assert_eq!(settled.status(), PaymentStatus::Captured);
     assert_eq!(c.balance("shop-usd").await, "1.00");
     server.stop().await;

@@ -61,6 +61,20 @@ async fn every_port_has_health_and_both_reflections() {
     server.stop().await;
 }
 
+/// Every file below a folder, with its bytes.
+fn every_file(folder: &std::path::Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut files = std::collections::BTreeMap::new();
+    for item in std::fs::read_dir(folder).expect("a folder") {
+        let path = item.expect("readable").path();
+        if path.is_dir() {
+            files.extend(every_file(&path));
+        } else {
+            files.insert(path.clone(), std::fs::read(path).expect("readable"));
+        }
+    }
+    files
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_and_inspect_read_beside_a_server_and_find_damage_without_one() {
     let (server, mut c) = Server::start().await;
@@ -72,6 +86,7 @@ async fn verify_and_inspect_read_beside_a_server_and_find_damage_without_one() {
     let beside = arus::inspect::run(server.dir.path(), &paid.payment_id).expect("it is found");
     assert!(beside.contains("a running server holds it"), "{beside}");
     let dir = server.stop().await;
+    let before = every_file(dir.path());
     support::assert_verified(dir.path());
     let by_id = arus::inspect::run(dir.path(), &paid.payment_id).expect("it is found");
     assert_eq!(by_id, arus::inspect::run(dir.path(), &paid.lsn.to_string()).expect("it is found"));
@@ -83,6 +98,7 @@ async fn verify_and_inspect_read_beside_a_server_and_find_damage_without_one() {
     for unknown in ["999999", "018f0000-0000-7000-8000-000000000000", "nonsense"] {
         assert!(arus::inspect::run(dir.path(), unknown).is_err(), "{unknown}");
     }
+    assert_eq!(every_file(dir.path()), before, "tools that read write nothing");
     // What is no data directory stays none.
     let empty = tempfile::TempDir::new().expect("a temp dir");
     assert!(arus::verify::run(empty.path()).is_err());

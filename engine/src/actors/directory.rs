@@ -325,20 +325,25 @@ impl Directory {
         }
     }
 
-    /// Passivates accounts that nobody refers to, whose mailbox is empty and that were not used since the last sweep,
-    /// once there are too many. The guard of the map is held while that is decided.
+    /// Passivates accounts that nobody refers to, whose mailbox is empty and that were not used since the last sweep:
+    /// as many as are too many, once they are a few. The guard of the map is held while that is decided.
     pub fn sweep(&self) {
-        if self.accounts.len() > self.resident_max {
+        let too_many =
+            |len: usize| len.checked_sub(self.resident_max).filter(|excess| *excess > self.resident_max / 64);
+        if let Some(mut excess) = too_many(self.accounts.len()) {
             self.accounts.retain(|key, handle| {
                 let used = handle.used.swap(false, Ordering::Relaxed);
                 // The house's accounts are few, and so hot that they are never let go.
-                used || key.1.is_system() || self.account_loads.has(key) || !is_idle(handle, &handle.queued)
+                let stays =
+                    used || key.1.is_system() || self.account_loads.has(key) || !is_idle(handle, &handle.queued);
+                keeps(stays, &mut excess)
             });
         }
-        if self.owners.len() > self.resident_max {
+        if let Some(mut excess) = too_many(self.owners.len()) {
             self.owners.retain(|key, handle| {
                 let used = handle.used.swap(false, Ordering::Relaxed);
-                used || self.owner_loads.has(key) || Arc::strong_count(handle) > 1
+                let stays = used || self.owner_loads.has(key) || Arc::strong_count(handle) > 1;
+                keeps(stays, &mut excess)
             });
         }
     }
@@ -397,6 +402,15 @@ impl Directory {
         };
         Ok(Arc::clone(&self.owners.entry(key.clone()).or_insert_with(build)))
     }
+}
+
+/// Whether a resident is kept: because it must stay, or because enough others went.
+fn keeps(stays: bool, excess: &mut usize) -> bool {
+    if stays || *excess == 0 {
+        return true;
+    }
+    *excess -= 1;
+    false
 }
 
 /// Nobody but the map refers to it, and nothing is in its mailbox.

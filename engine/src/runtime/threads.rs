@@ -124,8 +124,11 @@ impl Running {
         }
         let (system, arbiters, system_thread) = start_arbiters(config.arbiters())?;
         let places = arbiters.iter().map(|arbiter| Place { arbiter: arbiter.clone(), order: Order::Direct }).collect();
+        // A start that fails drops what it began: threads may end until everything runs.
+        let stopping = Arc::new(AtomicBool::new(true));
         let pool = |name, threads, queue_max| {
-            Pool::start(name, threads, queue_max).map_err(|error| StartError::Thread(name, error))
+            let started = Pool::start(name, (threads, queue_max), (&stopping, &on_fatal));
+            started.map_err(|error| StartError::Thread(name, error))
         };
         let loads = pool("arus-load", config.load_threads, config.load_queue_max)?;
         let reads = pool("arus-read", config.read_threads, config.reads_max)?;
@@ -148,13 +151,14 @@ impl Running {
         let recovered = assembled.recovered;
         let mut running = Self {
             engine: assembled.engine.clone(),
-            stopping: Arc::new(AtomicBool::new(false)),
+            stopping,
             spare,
             system,
             arbiters,
             threads: vec![("arus-system", system_thread)],
             _data_dir: data_dir,
         };
+        running.stopping.store(false, Ordering::SeqCst);
         running.start_threads(assembled, &on_fatal)?;
         let started = Started { head: head.lsn, recovered, torn: opened.torn, rebuilt, took: began.elapsed() };
         Ok((running, started))

@@ -162,6 +162,18 @@ impl Clients {
         Ok(answer.into_inner().payment.expect("a payment"))
     }
 
+    /// Repeats a key as a client does: who joins a caller that is just giving up is told to ask again (P2).
+    pub async fn pay_until_decided(&mut self, request: CreatePaymentRequest) -> Payment {
+        let until = std::time::Instant::now() + LIMIT;
+        loop {
+            match self.pay(request.clone()).await {
+                Ok(payment) => return payment,
+                Err(status) => assert_eq!(status.code(), tonic::Code::Unavailable, "{status}"),
+            }
+            assert!(std::time::Instant::now() < until, "interrupted for ever");
+        }
+    }
+
     pub async fn rates(&mut self, tx_id: &str, source: RateSource, rates: &[(&str, &str, &str)]) {
         let rates = rates.iter().map(|(base, quote, mid)| PublishedRate {
             base: (*base).into(),

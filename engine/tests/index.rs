@@ -1,0 +1,121 @@
+//! The index on disk: what it is given comes back once and in order, also after runs that failed half-way and were
+//! built again with other bounds (P5).
+
+use arus_engine::{
+    index::{HistoryRow, Index, IndexError, Moved, Run, Watermark, fjall::FjallIndex},
+    ledger::account::Account,
+    money::{AccountId, Currency, Lsn, OpId, OwnerId, PostingKind, TenantId},
+};
+
+const TENANT: TenantId = TenantId(0);
+
+fn open(folder: &tempfile::TempDir) -> FjallIndex {
+    FjallIndex::open(folder.path(), 1 << 20).expect("it opens")
+}
+
+fn key() -> (TenantId, AccountId) {
+    (TENANT, AccountId::parse("hot").expect("an id"))
+}
+
+/// Two lines an entry: 10 in, 3 out.
+fn lines(lsns: std::ops::RangeInclusive<u64>) -> Vec<HistoryRow> {
+    let line = |lsn: u64, line: u16| {
+        let (kind, amount_minor, balance_minor) = match line {
+            0 => (PostingKind::Credit, 10, i128::from(lsn) * 7 + 3),
+            _ => (PostingKind::Debit, 3, i128::from(lsn) * 7),
+        };
+        HistoryRow { lsn: Lsn(lsn), line, payment: true, moved: Some(Moved { kind, amount_minor, balance_minor }) }
+    };
+    lsns.flat_map(|lsn| [line(lsn, 0), line(lsn, 1)]).collect()
+}
+
+fn run(lsns: std::ops::RangeInclusive<u64>) -> Run {
+    let watermark = Some(Watermark { lsn: Lsn(*lsns.end()), block_hash: [7; 32] });
+    Run { history: vec![(key(), lines(lsns))], watermark, ..Run::default() }
+}
+
+/// Reads the whole history in pages, as lists do: an entry cut by a page's end is read again.
+fn read_all(index: &FjallIndex, page: usize) -> Vec<HistoryRow> {
+    let (mut all, mut below): (Vec<HistoryRow>, _) = (Vec::new(), Lsn(u64::MAX));
+    loop {
+        let rows = index.history(&key(), below, page).expect("it reads");
+        let Some(last) = rows.last().map(|row| row.lsn) else { return all };
+        let complete = rows.len() < page;
+        all.extend(rows.into_iter().filter(|row| complete || row.lsn > last));
+        below = if complete { last } else { Lsn(last.0 + 1) };
+    }
+}
+
+fn newest_first(lsns: std::ops::RangeInclusive<u64>) -> Vec<HistoryRow> {
+    let mut rows = lines(lsns);
+    rows.reverse();
+    rows
+}
+
+#[test]
+fn chunks_read_as_single_lines_at_any_page_size() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = open(&folder);
+    // 64 entries of two lines fill a chunk exactly; the others end before or behind one's bound.
+    for lsns in [1..=64, 65..=65, 66..=600] {
+        index.apply(run(lsns)).expect("it takes the run");
+    }
+    for page in [3, 100, 128, 129, 5_000] {
+        assert_eq!(read_all(&index, page), newest_first(1..=600), "pages of {page}");
+    }
+    let below = index.history(&key(), Lsn(66), 4).expect("it reads");
+    assert_eq!(below, newest_first(64..=65));
+    drop(index);
+    assert_eq!(read_all(&open(&folder), 1_000), newest_first(1..=600), "and after a restart");
+}
+
+#[test]
+fn a_run_that_is_built_again_with_other_bounds_doubles_and_loses_nothing() {
+    for bounds in [vec![300], vec![100, 300], vec![10, 11, 250, 300], vec![299, 300]] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let index = open(&folder);
+        // It reached the history, and crashed before the watermark: all of it is built again.
+        index.apply(run(1..=300)).expect("it takes the run");
+        let mut first = 1;
+        for last in bounds.iter().copied() {
+            index.apply(run(first..=last)).expect("it takes the run");
+            first = last + 1;
+        }
+        index.apply(run(301..=310)).expect("it takes the run");
+        for page in [7, 128, 10_000] {
+            assert_eq!(read_all(&index, page), newest_first(1..=310), "bounds {bounds:?}, pages of {page}");
+        }
+    }
+}
+
+#[test]
+fn keys_objects_and_accounts_are_found_and_a_double_row_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = open(&folder);
+    let usd = Currency::from_code("USD").expect("USD");
+    let account = |balance: i128| {
+        let owner = OwnerId::parse("ann").expect("an id");
+        Account { credits_posted: balance, applied_lsn: Lsn(5), ..Account::open(key().1, owner, usd) }
+    };
+    let watermark = Some(Watermark { lsn: Lsn(5), block_hash: [1; 32] });
+    // In no order: the index sorts. The later state of an object counts.
+    let given = Run {
+        keys: vec![(TENANT, 9, Lsn(1)), (TENANT, 2, Lsn(5)), (TENANT, u128::MAX, Lsn(3))],
+        objects: vec![(TENANT, OpId(8), Lsn(1)), (TENANT, OpId(4), Lsn(3)), (TENANT, OpId(8), Lsn(5))],
+        accounts: vec![(TENANT, account(77))],
+        watermark,
+        ..Run::default()
+    };
+    index.apply(given).expect("it takes the run");
+    for (hash, lsn) in [(9, Some(Lsn(1))), (2, Some(Lsn(5))), (u128::MAX, Some(Lsn(3))), (3, None)] {
+        assert_eq!(index.key(TENANT, hash).expect("it reads"), lsn);
+    }
+    assert_eq!(index.object(TENANT, OpId(8)).expect("it reads"), Some(Lsn(5)));
+    assert_eq!(index.account(&key()).expect("it reads"), Some(account(77)));
+    assert_eq!(index.watermark().expect("it reads"), watermark);
+    let twice = Run { accounts: vec![(TENANT, account(1)), (TENANT, account(2))], watermark, ..Run::default() };
+    assert_eq!(index.apply(twice), Err(IndexError::Duplicate("accounts")));
+    let twice = Run { keys: vec![(TENANT, 5, Lsn(2)), (TENANT, 5, Lsn(2))], watermark, ..Run::default() };
+    assert_eq!(index.apply(twice), Err(IndexError::Duplicate("keys")));
+    assert_eq!(index.account(&key()).expect("it reads"), Some(account(77)), "a refused run changes no account");
+}
