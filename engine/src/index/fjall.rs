@@ -10,7 +10,7 @@
 //! rates     tenant:4 base:2 quote:2                    -> BookRow
 //! meta      "watermark"                                -> lsn, block hash, format
 //! ```
-//! Integers in keys are big-endian ([`super::layout`]), values are postcard.
+//! Integers in keys are big-endian (see `layout`), values are postcard.
 
 use std::{cmp::Ordering, path::Path, sync::Arc};
 
