@@ -15,8 +15,10 @@ use std::{
 use super::{Block, Head, Journal, JournalError, Record};
 use crate::{clock::Clock, money::Lsn};
 
-/// A block that holds fewer than one in so many of the commands in flight waits for more, once.
+/// A block that holds fewer than one in so many of the commands in flight waits for more.
 const LINGER_BELOW_ONE_IN: usize = 3;
+/// How often.
+const LINGERS_MAX: u32 = 5;
 /// How long it waits.
 const LINGER: Duration = Duration::from_micros(60);
 
@@ -143,7 +145,7 @@ impl<T> Writer<T> {
 
     fn collect(&mut self, first: Append<T>) -> (Vec<Record>, Vec<T>) {
         let started = Instant::now();
-        let (mut bytes, mut lingered) = (first.record.bytes.len(), false);
+        let (mut bytes, mut lingered) = (first.record.bytes.len(), 0);
         let mut records = Vec::with_capacity(self.entries_last + 1);
         let mut with = Vec::with_capacity(self.entries_last + 1);
         records.push(first.record);
@@ -151,10 +153,10 @@ impl<T> Writer<T> {
         while records.len() < self.bounds.entries_max && started.elapsed() <= self.bounds.collect_max {
             let Ok(next) = self.queue.try_recv() else {
                 // Idle, the first record goes at once; under load a sync for a few of many in flight is a waste.
-                if lingered || records.len() * LINGER_BELOW_ONE_IN > (self.in_flight)() {
+                if lingered == LINGERS_MAX || records.len() * LINGER_BELOW_ONE_IN > (self.in_flight)() {
                     break;
                 }
-                lingered = true;
+                lingered += 1;
                 std::thread::sleep(LINGER);
                 continue;
             };
