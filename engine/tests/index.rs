@@ -22,7 +22,7 @@ fn lines(lsns: std::ops::RangeInclusive<u64>) -> Vec<HistoryRow> {
     let line = |lsn: u64, line: u16| {
         let (kind, amount_minor, balance_minor) = match line {
             0 => (PostingKind::Credit, 10, i128::from(lsn) * 7 + 3),
-            _ => (PostingKind::Debit, 3, i128::from(lsn) * 7),
+            _ => (PostingKind::Debit { held_on: 0 }, 3, i128::from(lsn) * 7),
         };
         HistoryRow { lsn: Lsn(lsn), line, payment: true, moved: Some(Moved { kind, amount_minor, balance_minor }) }
     };

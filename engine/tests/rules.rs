@@ -297,3 +297,24 @@ fn prices_of_two_books_are_asked_for_again_and_never_mixed() {
 fn owner(id: &str) -> OwnerId {
     OwnerId::parse(id).expect("an id")
 }
+
+/// P6: a debit counts for the UTC day of its hold, also when its block is of the next day.
+#[test]
+fn a_debit_across_midnight_counts_for_the_day_of_its_hold() {
+    let day = |n: u64| Timestamp(n * 86_400_000_000);
+    let id = account("A", "USD");
+    let mut opened = Account::open(id.clone(), owner("A"), currency("USD"));
+    opened.daily_debit_limit = Some(1_000);
+    opened.post(&Posting::new(id.clone(), PostingKind::Credit, money(10_000, "USD")), Lsn(1), day(0)).expect("it fits");
+    let held_on = Wallet::new(opened.clone()).hold(OpId(1), money(900, "USD"), day(1)).expect("it is there");
+    assert_eq!(held_on, 1);
+    let debit = Posting::new(id, PostingKind::Debit { held_on }, money(900, "USD"));
+    let mut same_day = opened.clone();
+    same_day.post(&debit, Lsn(2), day(1)).expect("it fits");
+    assert_eq!(same_day.debits_on(1), 900);
+    let mut next_day = opened;
+    next_day.post(&debit, Lsn(2), day(2)).expect("it fits");
+    assert_eq!((next_day.debits_on(2), next_day.balance().minor), (0, 9_100));
+    let mut wallet = Wallet::new(next_day);
+    wallet.hold(OpId(2), money(1_000, "USD"), day(2)).expect("the new day is whole");
+}

@@ -64,8 +64,8 @@ impl WalletActor {
                 answer(&reply, Event::Granted(granted));
             }
             WalletMessage::Hold(op, amount, reply) => {
-                let granted = self.ask(|wallet, clock| wallet.hold(op, amount, clock.now()));
-                answer(&reply, Event::Granted(granted));
+                let held = self.ask(|wallet, clock| wallet.hold(op, amount, clock.now()));
+                answer(&reply, Event::Held(held));
             }
             WalletMessage::Release(op) => self.tell(|wallet| wallet.release(op)),
             WalletMessage::Open(account, reply) => {

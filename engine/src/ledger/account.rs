@@ -130,10 +130,9 @@ impl Account {
         let minor = posting.amount.minor;
         self.turn_day(at.utc_day());
         let done = (posting.amount.currency == self.currency).then_some(()).and_then(|()| match posting.kind {
-            PostingKind::Debit => {
+            PostingKind::Debit { held_on } => {
                 self.debits_posted = self.debits_posted.checked_add(minor)?;
-                self.day_debits = self.day_debits.checked_add(minor)?;
-                Some(())
+                self.count_for(held_on, minor)
             }
             PostingKind::Credit => {
                 self.credits_posted = self.credits_posted.checked_add(minor)?;
@@ -141,10 +140,7 @@ impl Account {
             }
             PostingKind::Authorize { held_on } => {
                 self.authorized = self.authorized.checked_add(minor)?;
-                if held_on == self.day {
-                    self.day_debits = self.day_debits.checked_add(minor)?;
-                }
-                Some(())
+                self.count_for(held_on, minor)
             }
             PostingKind::Settle => {
                 self.authorized = self.authorized.checked_sub(minor).filter(|left| *left >= 0)?;
@@ -160,6 +156,15 @@ impl Account {
             }
         });
         done.ok_or_else(|| FoldError { lsn, account: self.id.clone(), currency: self.currency, amount: posting.amount })
+    }
+
+    /// Counts against the daily limit of the day of the hold, if that day is not over.
+    fn count_for(&mut self, held_on: u32, minor: i128) -> Option<()> {
+        self.turn_day(held_on);
+        if held_on == self.day {
+            self.day_debits = self.day_debits.checked_add(minor)?;
+        }
+        Some(())
     }
 
     fn turn_day(&mut self, day: u32) {

@@ -53,12 +53,14 @@ pub enum Subject {
 #[derive(Debug)]
 pub struct CommandFlow {
     order: CommandOrder,
+    /// The UTC day a hold counts for; of money from outside, the day it came.
+    held_on: u32,
 }
 
 impl CommandFlow {
     /// A command that has not begun.
     pub fn new(order: CommandOrder) -> Self {
-        Self { order }
+        Self { held_on: order.now.utc_day(), order }
     }
 
     /// The next effect.
@@ -66,6 +68,10 @@ impl CommandFlow {
         match event {
             Event::Start => self.ask(),
             Event::Granted(granted) => self.decide(granted),
+            Event::Held(held) => {
+                self.held_on = *held.as_ref().unwrap_or(&self.held_on);
+                self.decide(held.map(|_| ()))
+            }
             Event::Changed(changed) => self.changed(changed),
             // A command asks neither risk nor the desk.
             Event::Assessed(_) | Event::Quoted(_) => self.decide(Ok(())),
@@ -104,11 +110,12 @@ impl CommandFlow {
     }
 
     fn decide(&mut self, granted: Result<(), Failure>) -> Effect {
+        let debit = PostingKind::Debit { held_on: self.held_on };
         let (outcome, postings) = match (&self.order.request, &self.order.subject) {
-            (Request::Deposit(transfer), _) => transferred(granted, transfer, PostingKind::Debit, PostingKind::Credit),
-            (Request::Withdraw(transfer), _) => transferred(granted, transfer, PostingKind::Credit, PostingKind::Debit),
+            (Request::Deposit(transfer), _) => transferred(granted, transfer, debit, PostingKind::Credit),
+            (Request::Withdraw(transfer), _) => transferred(granted, transfer, PostingKind::Credit, debit),
             (Request::Reserve(reserve), Subject::Until(expires_at)) => {
-                let reservation = Reservation::new(self.order.op, reserve, self.order.now, *expires_at);
+                let reservation = Reservation::new(self.order.op, reserve, self.held_on, *expires_at);
                 reserved(granted, reservation, reserve)
             }
             (Request::Capture(capture), Subject::Reservation(before, payee)) => {

@@ -47,8 +47,10 @@ pub enum Event {
     Assessed(Verdict),
     /// From the desk, in the order asked.
     Quoted(Result<Vec<Box<PairPrice>>, Failure>),
-    /// From an account that was asked to expect, hold or open.
+    /// From an account that was asked to expect or open.
     Granted(Result<(), Failure>),
+    /// From an account that was asked to hold: the UTC day it counts for (P6).
+    Held(Result<u32, Failure>),
     /// From an account that was asked to change: its settings afterwards.
     Changed(Result<Box<Account>, Failure>),
 }

@@ -139,11 +139,17 @@ impl PaymentFlow {
             (Event::Assessed(verdict), _) => self.assessed(verdict),
             (Event::Quoted(Ok(prices)), _) => self.quoted(&prices),
             (Event::Granted(Ok(())), Waiting::Payee) => self.hold(),
-            (Event::Granted(Ok(())) | Event::Changed(Ok(_)), _) => self.captured(),
+            (Event::Held(Ok(held_on)), _) => self.captured(held_on),
+            // A payment asks a payer only to hold and never for a change.
+            (Event::Granted(Ok(())) | Event::Changed(Ok(_)), _) => self.try_candidate(),
             (Event::Granted(Err(failure)), Waiting::Payee) => self.failed(failure),
-            (Event::Granted(Err(failure)) | Event::Quoted(Err(failure)) | Event::Changed(Err(failure)), _) => {
-                self.next_candidate(failure)
-            }
+            (
+                Event::Held(Err(failure))
+                | Event::Granted(Err(failure))
+                | Event::Quoted(Err(failure))
+                | Event::Changed(Err(failure)),
+                _,
+            ) => self.next_candidate(failure),
         }
     }
 
@@ -284,17 +290,17 @@ impl PaymentFlow {
         }
     }
 
-    fn captured(&mut self) -> Effect {
+    fn captured(&mut self, held_on: u32) -> Effect {
         let (Some(party), Some(plan)) = (self.order.candidates.get(self.candidate), self.plan.take()) else {
             return self.try_candidate();
         };
         let (payer, payee) = (party.account.clone(), self.order.payee.account.clone());
         let mut postings = Vec::with_capacity(if plan.debit.currency == plan.credit.currency { 2 } else { 4 });
-        postings.push(Posting::new(payer.clone(), PostingKind::Debit, plan.debit));
+        postings.push(Posting::new(payer.clone(), PostingKind::Debit { held_on }, plan.debit));
         if plan.debit.currency != plan.credit.currency {
             let desk = |currency| AccountId::system("fx", currency);
             postings.push(Posting::new(desk(plan.debit.currency), PostingKind::Credit, plan.debit));
-            postings.push(Posting::new(desk(plan.credit.currency), PostingKind::Debit, plan.credit));
+            postings.push(Posting::new(desk(plan.credit.currency), PostingKind::Debit { held_on }, plan.credit));
         }
         postings.push(Posting::new(payee.clone(), PostingKind::Credit, plan.credit));
         let payment = Payment {

@@ -60,8 +60,8 @@ pub enum End {
 pub type Step = (Reservation, Vec<Posting>);
 
 impl Reservation {
-    /// What a Reserve decided at `now` makes.
-    pub fn new(id: OpId, request: &Reserve, now: Timestamp, expires_at: Timestamp) -> Self {
+    /// What a Reserve makes that was held on a UTC day.
+    pub fn new(id: OpId, request: &Reserve, held_on: u32, expires_at: Timestamp) -> Self {
         Self {
             id,
             account: request.account.clone(),
@@ -71,7 +71,7 @@ impl Reservation {
             remaining: request.amount,
             status: ReservationStatus::Active,
             expires_at,
-            held_on: now.utc_day(),
+            held_on,
         }
     }
 

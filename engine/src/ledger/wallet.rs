@@ -84,8 +84,8 @@ impl Wallet {
             .saturating_add(self.account.overdraft_limit)
     }
 
-    /// Payer's side: holds `amount` for `op` if it is there.
-    pub fn hold(&mut self, op: OpId, amount: Money, now: Timestamp) -> Result<(), Failure> {
+    /// Payer's side: holds `amount` for `op` if it is there. Says for which UTC day it counts.
+    pub fn hold(&mut self, op: OpId, amount: Money, now: Timestamp) -> Result<u32, Failure> {
         self.check_open(amount)?;
         let available = self.available_minor();
         if amount.minor > available {
@@ -116,7 +116,7 @@ impl Wallet {
         }
         self.pending.entry(op).or_default().debit = amount.minor;
         self.held = self.held.saturating_add(amount.minor);
-        Ok(())
+        Ok(day)
     }
 
     /// Payee's side: notes that `op` will credit `amount`. A second call for one `op` replaces the first.

@@ -10,8 +10,11 @@ use super::{AccountId, Money};
 /// What a posting does to its account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PostingKind {
-    /// Takes money out.
-    Debit,
+    /// Takes money out that was held on this UTC day (days since 1970-01-01), whose daily limit it counts against.
+    Debit {
+        /// The day of the hold.
+        held_on: u32,
+    },
     /// Puts money in.
     Credit,
     /// Sets money aside for a client who was told so: a durable hold, made on this UTC day (days since 1970-01-01).
@@ -50,7 +53,7 @@ impl Posting {
         match self.kind {
             PostingKind::Credit => self.amount.minor,
             // An amount is at most POSTING_MINOR_MAX, so its negation always exists.
-            PostingKind::Debit | PostingKind::Settle => self.amount.minor.saturating_neg(),
+            PostingKind::Debit { .. } | PostingKind::Settle => self.amount.minor.saturating_neg(),
             PostingKind::Authorize { .. } | PostingKind::Void { .. } => 0,
         }
     }

@@ -208,7 +208,7 @@ impl Reference {
             let (balance, aside) = self.accounts.entry(posting.account.to_string()).or_default();
             let minor = posting.amount.minor;
             match posting.kind {
-                PostingKind::Debit => *balance -= minor,
+                PostingKind::Debit { .. } => *balance -= minor,
                 PostingKind::Credit => *balance += minor,
                 PostingKind::Authorize { .. } => *aside += minor,
                 PostingKind::Settle => {

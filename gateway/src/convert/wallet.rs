@@ -287,7 +287,7 @@ fn reservation_status(reservation: &Reservation) -> wire::ReservationStatus {
 pub fn line(row: &HistoryRow, committed: &Committed, currency: Currency) -> Option<wire::StatementLine> {
     let moved = row.moved?;
     let kind = match moved.kind {
-        PostingKind::Debit => wire::LineKind::Debit,
+        PostingKind::Debit { .. } => wire::LineKind::Debit,
         PostingKind::Credit => wire::LineKind::Credit,
         PostingKind::Authorize { .. } => wire::LineKind::Authorize,
         PostingKind::Settle => wire::LineKind::Settle,
