@@ -1,10 +1,11 @@
 //! The ceiling: a tonic server that answers everything with one prepared answer and does nothing else.
 
+use std::pin::Pin;
+
 use arus_proto::payments::v1::{
     self as wire,
     payments_service_server::{PaymentsService, PaymentsServiceServer},
 };
-use std::pin::Pin;
 use tokio_stream::{Empty, Stream, StreamExt};
 use tonic::{
     Request, Response, Status, Streaming,

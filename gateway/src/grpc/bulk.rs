@@ -5,7 +5,7 @@
 
 use std::{pin::Pin, time::Duration};
 
-use arus_engine::{Engine, Refusal, Reply};
+use arus_engine::{Command, Engine, Refusal, Reply};
 use arus_proto::payments::v1 as wire;
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Status, Streaming};
@@ -28,37 +28,43 @@ pub async fn batch(
     timeout: Duration,
 ) -> Result<Vec<wire::BatchOutcome>, Refusal> {
     convert::check_batch(payments.len(), BATCH_ITEMS_MAX)?;
-    let late = |index| refused(index, &status(&Refusal::DeadlineExceeded));
-    let mut outcomes: Vec<_> = (0..).zip(&payments).map(|(index, _)| late(index)).collect();
+    let mut outcomes = vec![None; payments.len()];
     let items = stream::iter((0..).zip(payments));
-    let mut decided = items.map(|(index, payment)| decide(engine, index, payment)).buffer_unordered(BATCH_ITEMS_MAX);
+    let decide = |(index, payment)| decide(engine, timeout, index, payment);
+    let mut decided = items.map(decide).buffer_unordered(BATCH_ITEMS_MAX);
     let all = async {
         while let Some(outcome) = decided.next().await {
             if let Some(place) = outcomes.get_mut(outcome.index as usize) {
-                *place = outcome;
+                *place = Some(outcome);
             }
         }
     };
-    // What is late is marked so already.
+    // Whatever has no outcome afterwards is late.
     let _ = tokio::time::timeout(timeout, all).await;
-    Ok(outcomes)
+    let late = |index| refused(index, &status(&Refusal::DeadlineExceeded));
+    Ok((0..).zip(outcomes).map(|(index, outcome)| outcome.unwrap_or_else(|| late(index))).collect())
 }
 
-/// Decides payments as they come.
-pub fn outcomes(engine: Engine, requests: Streaming<wire::StreamPaymentsRequest>) -> Outcomes {
+/// Decides payments as they come; each may take `timeout`.
+pub fn outcomes(engine: Engine, requests: Streaming<wire::StreamPaymentsRequest>, timeout: Duration) -> Outcomes {
     let items = stream::iter(0..).zip(requests).map(move |(index, request)| {
         let engine = engine.clone();
         async move {
             let payment = request?.payment.unwrap_or_default();
-            Ok(wire::StreamPaymentsResponse { outcome: Some(decide(&engine, index, payment).await) })
+            Ok(wire::StreamPaymentsResponse { outcome: Some(decide(&engine, timeout, index, payment).await) })
         }
     });
     Box::pin(items.buffer_unordered(STREAM_IN_FLIGHT_MAX))
 }
 
-async fn decide(engine: &Engine, index: u32, payment: wire::CreatePaymentRequest) -> wire::BatchOutcome {
+async fn decide(
+    engine: &Engine,
+    timeout: Duration,
+    index: u32,
+    payment: wire::CreatePaymentRequest,
+) -> wire::BatchOutcome {
     let command = match convert::create(payment) {
-        Ok(command) => command,
+        Ok(command) => Command { timeout: Some(timeout), ..command },
         Err(error) => return refused(index, &error),
     };
     match engine.submit(command).await {

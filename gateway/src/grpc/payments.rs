@@ -119,7 +119,7 @@ impl PaymentsService for Payments {
         let (metadata, _, requests) = request.into_parts();
         let engine = self.engine.clone();
         rpc(&self.engine, &self.cells, "StreamPayments", (&metadata, ""), async {
-            Ok(bulk::outcomes(engine, requests))
+            Ok(bulk::outcomes(engine, requests, deadline(&self.engine, &metadata)))
         })
         .await
     }
