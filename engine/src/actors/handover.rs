@@ -57,12 +57,12 @@ impl HandOver {
             owners.extend(handed.owner.map(|owner| (position, owner)));
             answers.push(handed.answer);
         }
-        let release = Release { block: Arc::clone(&block), answers, owners, answering: self.answering.clone() };
-        self.share_out(&block, touches, &Arc::new(release));
+        let release = Release { block, answers, owners, answering: self.answering.clone() };
+        self.share_out(touches, &Arc::new(release));
     }
 
     /// One message to each arbiter that is home to a touched account.
-    fn share_out(&self, block: &Arc<Block>, mut touches: Vec<(AccountRef, u32)>, release: &Arc<Release>) {
+    fn share_out(&self, mut touches: Vec<(AccountRef, u32)>, release: &Arc<Release>) {
         // Stable by account: positions of one account stay in order.
         touches.sort_by_key(|(account, _)| (account.partition(), Arc::as_ptr(account).addr()));
         for share in touches.chunk_by(|(a, _), (b, _)| a.partition() == b.partition()) {
@@ -73,8 +73,7 @@ impl HandOver {
             });
             let partition = share.first().and_then(|(account, _)| self.partitions.get(account.partition()));
             if let Some(partition) = partition {
-                let share =
-                    Share { block: Arc::clone(block), touched: touched.collect(), release: Arc::clone(release) };
+                let share = Share { touched: touched.collect(), release: Arc::clone(release) };
                 partition.send(PartitionMessage::Share(share));
             }
         }
@@ -82,10 +81,9 @@ impl HandOver {
 
     /// Rates switch here, in the order of their entries.
     fn publish_rates(&self, block: &Block) {
-        for committed in block.committed() {
-            let entry = &committed.entry;
+        for entry in &block.entries {
             if let (Outcome::Rates { failure: None }, Request::PublishRates(rates)) = (&entry.outcome, &entry.request) {
-                self.desk.publish(self.desk.book().with(rates, entry.op, committed.at));
+                self.desk.publish(self.desk.book().with(rates, entry.op, block.at));
             }
         }
     }
@@ -99,16 +97,19 @@ impl HandOver {
         cells.journal_queue.fetch_sub(entries, Ordering::Relaxed);
         cells.sync.observe(sync_time);
         cells.block_entries.observe(entries);
+        let (mut captured, mut failed) = (0, 0);
         for entry in &block.entries {
             match (entry.payment().is_some(), entry.failure()) {
-                (true, None) => drop(cells.captured.fetch_add(1, Ordering::Relaxed)),
-                (true, Some(_)) => drop(cells.failed.fetch_add(1, Ordering::Relaxed)),
+                (true, None) => captured += 1,
+                (true, Some(_)) => failed += 1,
                 (false, _) => {}
             }
             if let Some(failure) = entry.failure() {
                 cells.count_decline(failure.code);
             }
         }
+        cells.captured.fetch_add(captured, Ordering::Relaxed);
+        cells.failed.fetch_add(failed, Ordering::Relaxed);
     }
 
     /// The journal is poisoned: nothing is let in, whoever waits hears that the outcome is unknown, the process ends.

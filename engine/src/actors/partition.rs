@@ -37,11 +37,9 @@ impl PartitionActor {
 /// One arbiter's share of a durable block.
 #[derive(Debug)]
 pub struct Share {
-    /// The block.
-    pub block: Arc<Block>,
     /// Each touched account that lives here, with the positions of its entries in order.
     pub touched: Vec<(AccountRef, SmallVec<[u32; 4]>)>,
-    /// Gone once every share was passed on.
+    /// The block, and what waits for it: gone once every share was passed on.
     pub release: Arc<Release>,
 }
 
@@ -90,10 +88,10 @@ impl Handler<Queued<PartitionMessage>> for PartitionActor {
     fn handle(&mut self, queued: Queued<PartitionMessage>, _: &mut Self::Context) {
         queued.handle(|message| match message {
             PartitionMessage::Launch(launch) => PaymentActor::start_here(launch, &self.order),
-            PartitionMessage::Share(Share { block, touched, release }) => {
+            PartitionMessage::Share(Share { touched, release }) => {
                 for (account, entries) in touched {
                     // First the apply: whoever finds the account open finds it behind this message.
-                    account.send(WalletMessage::Apply(Apply { block: Arc::clone(&block), entries }));
+                    account.send(WalletMessage::Apply(Apply { block: Arc::clone(&release.block), entries }));
                     account.mark_open();
                 }
                 drop(release);
