@@ -46,6 +46,22 @@ dummy N="1000":
 e2e-csv FILE="target/dummy.csv":
     bash loadtest/on-fresh-server.sh replay --file {{FILE}}
 
+# Pay with k6 on a running server: just e2e-grpc TX_ID=my CUSTOMER_ID=CUST-1 AMOUNT=250 VUS=10 DURATION=1m
+e2e-grpc *SETTINGS:
+    env {{SETTINGS}} bash loadtest/e2e-grpc.sh
+
+# The same payment in PostgreSQL beside Arus, with ratios: just compare CLIENTS=64
+compare *SETTINGS:
+    env {{SETTINGS}} bash loadtest/compare.sh
+
+# Ten million payments, and whether the last cost what the first did.
+soak COUNT="10000000":
+    bash loadtest/on-fresh-server.sh soak --mode stream --concurrency 2000 --count {{COUNT}} --html target/soak.html
+
+# Every figure of the load tests beside its target (20 minutes; just load-report STEADY_S=60 is shorter).
+load-report *SETTINGS:
+    env {{SETTINGS}} bash loadtest/load-report.sh
+
 # What CI runs.
 ci:
     bash .ci/run

@@ -21,8 +21,9 @@ for _ in $(seq 100); do
 done
 command=$1
 shift
+services=(--payments http://127.0.0.1:29091 --fx http://127.0.0.1:29092 --wallet http://127.0.0.1:29093)
 case $command in
-  run | ceiling | sweep | replay)
-    set -- --payments http://127.0.0.1:29091 --fx http://127.0.0.1:29092 --wallet http://127.0.0.1:29093 "$@" ;;
+  run | ceiling | sweep | soak) set -- "${services[@]}" --metrics http://127.0.0.1:29101/metrics "$@" ;;
+  replay) set -- "${services[@]}" "$@" ;;
 esac
 target/release/arus-load "$command" "$@"

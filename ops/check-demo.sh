@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Follows the README by hand on a fresh directory: the demo, its client commands, kill -9 under load, verify, inspect.
-# Needs BUF and PYTHON (with grpcio-tools) and a release build.
+# Needs BUF, PYTHON (with grpcio-tools), K6 and a release build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -42,6 +42,10 @@ curl_payment | tee "$work/first.json" | grep -q PAYMENT_STATUS_CAPTURED || fail 
 curl_payment | grep -q '"replayed": *true' || fail "the same tx_id was not replayed"
 "$PYTHON" ops/client.py | tee "$work/client.log"
 grep -q PAYMENT_STATUS_CAPTURED "$work/client.log" || fail "the Python client did not capture"
+for with in reflection:CUST-0002 file:CUST-0003; do
+  WITH=${with%:*} CUSTOMER_ID=${with#*:} TX_ID="${with%:*}" AMOUNT=1 VUS=4 DURATION=3s CAPTURED_MIN=1 P95_MS=1000 \
+    bash loadtest/e2e-grpc.sh || fail "k6 by ${with%:*}"
+done
 for port in 9101 9102 9103 9104; do
   curl -sf "http://127.0.0.1:$port/metrics" | grep -q '^arus_' || fail "no metrics on $port"
 done

@@ -30,9 +30,14 @@ for _ in $(seq 200); do
 done
 grep -q 'serving' "$work/log" || fail "the server did not serve within 20 s"
 if timeout 120 target/release/arus-load run --payments http://127.0.0.1:19091 --wallet http://127.0.0.1:19093 \
-  --count 200000 >"$work/load" 2>&1; then
+  --metrics http://127.0.0.1:19101/metrics --count 200000 >"$work/load" 2>&1; then
   fail "the load went on over a failed sync"
 fi
+for _ in $(seq 300); do
+  kill -0 "$pid" 2>/dev/null || break
+  sleep 0.1
+done
+kill -0 "$pid" 2>/dev/null && { cat "$work/load" >&2; fail "the server still runs 30 s after the load ended"; }
 code=0
 wait "$pid" || code=$?
 pid=

@@ -12,6 +12,7 @@ pub mod feed;
 pub mod grpc;
 pub mod index_copy;
 pub mod inspect;
+pub mod machine;
 pub mod metrics;
 pub mod observe;
 pub mod server;

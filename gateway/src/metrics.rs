@@ -4,6 +4,7 @@
 
 use std::{
     fmt,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -24,7 +25,10 @@ use prometheus_client::{
 };
 use tokio::net::TcpListener;
 
-use crate::observe::{ServiceCells, code_name};
+use crate::{
+    machine::Machine,
+    observe::{ServiceCells, code_name},
+};
 
 /// How many accounts the hot list names at most.
 const HOT_ACCOUNTS_MAX: usize = 10;
@@ -42,10 +46,14 @@ pub enum Part {
     Risk,
 }
 
-/// A registry of one service's series.
-pub fn registry(part: Part, engine: Engine, service: Arc<ServiceCells>) -> Registry {
-    let mut registry = Registry::with_prefix("arus");
-    registry.register_collector(Box::new(Cells { part, engine, service }));
+/// A registry of one service's series. The process as a whole and its data directory are among those of payments.
+pub fn registry(part: Part, engine: Engine, service: Arc<ServiceCells>, data_dir: &Path) -> Registry {
+    let mut registry = Registry::default();
+    if part == Part::Payments {
+        registry.register_collector(Box::new(Machine { data_dir: data_dir.to_owned() }));
+    }
+    let ours = registry.sub_registry_with_prefix("arus");
+    ours.register_collector(Box::new(Cells { part, engine, service }));
     registry
 }
 

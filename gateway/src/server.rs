@@ -12,6 +12,7 @@ use arus_proto::{
     payments::v1::payments_service_server::PaymentsServiceServer, risk::v1::risk_service_server::RiskServiceServer,
     wallet::v1::wallet_service_server::WalletServiceServer,
 };
+use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::Instant};
 use tonic::{
     server::NamedService,
@@ -64,6 +65,7 @@ impl Servers {
         let (stop, _) = watch::channel(false);
         let (listen, limits) = (&settings.listen, &settings.grpc);
         let cells = |methods: &[&'static str]| Arc::new(ServiceCells::new(methods));
+        let registry = |part, of| metrics::registry(part, engine.clone(), of, &settings.data_dir);
         let mut tasks = JoinSet::new();
         let mut reporters = Vec::new();
 
@@ -71,25 +73,25 @@ impl Servers {
         let service = Payments { engine: engine.clone(), cells: Arc::clone(&of) };
         let service = PaymentsServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
         let payments = serve(&mut tasks, &mut reporters, &stop, listen.payments, limits, service).await?;
-        let m1 = scrape(&mut tasks, &stop, listen.payments_metrics, Part::Payments, &engine, of).await?;
+        let m1 = scrape(&mut tasks, &stop, listen.payments_metrics, registry(Part::Payments, of)).await?;
 
         let of = cells(&grpc::fx::METHODS);
         let service = Fx { engine: engine.clone(), cells: Arc::clone(&of) };
         let service = FxServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
         let fx = serve(&mut tasks, &mut reporters, &stop, listen.fx, limits, service).await?;
-        let m2 = scrape(&mut tasks, &stop, listen.fx_metrics, Part::Fx, &engine, of).await?;
+        let m2 = scrape(&mut tasks, &stop, listen.fx_metrics, registry(Part::Fx, of)).await?;
 
         let of = cells(&grpc::wallet::METHODS);
         let service = Wallets { engine: engine.clone(), cells: Arc::clone(&of) };
         let service = WalletServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
         let wallet = serve(&mut tasks, &mut reporters, &stop, listen.wallet, limits, service).await?;
-        let m3 = scrape(&mut tasks, &stop, listen.wallet_metrics, Part::Wallet, &engine, of).await?;
+        let m3 = scrape(&mut tasks, &stop, listen.wallet_metrics, registry(Part::Wallet, of)).await?;
 
         let of = cells(&grpc::risk::METHODS);
         let service = Risk { engine: engine.clone(), cells: Arc::clone(&of) };
         let service = RiskServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
         let risk = serve(&mut tasks, &mut reporters, &stop, listen.risk, limits, service).await?;
-        let m4 = scrape(&mut tasks, &stop, listen.risk_metrics, Part::Risk, &engine, of).await?;
+        let m4 = scrape(&mut tasks, &stop, listen.risk_metrics, registry(Part::Risk, of)).await?;
 
         tasks.spawn(follow_health(engine.clone(), reporters.clone(), stop.subscribe()));
         let addresses = Addresses { payments, fx, wallet, risk, metrics: [m1, m2, m3, m4] };
@@ -188,12 +190,9 @@ async fn scrape(
     tasks: &mut JoinSet<anyhow::Result<()>>,
     stop: &watch::Sender<bool>,
     address: SocketAddr,
-    part: Part,
-    engine: &Engine,
-    cells: Arc<ServiceCells>,
+    registry: Registry,
 ) -> anyhow::Result<SocketAddr> {
     let (listener, bound) = bind(address).await?;
-    let registry = metrics::registry(part, engine.clone(), cells);
     let mut stopped = stop.subscribe();
     let signal = async move {
         // The sender going away is a stop as well.

@@ -2,6 +2,8 @@
 //! latency from then, so that a slow server cannot hide behind callers that wait for it.
 
 use std::{
+    collections::HashMap,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -54,21 +56,22 @@ pub(crate) struct Run {
     /// What is measured.
     pub(crate) recorder: Arc<Recorder>,
     bar: Bar,
+    first: u64,
     next: Arc<AtomicU64>,
-    total: u64,
+    end: u64,
 }
 
 impl Run {
     /// Nothing is sent yet. Without an oracle nobody checks: for the ceiling, whose answers mean nothing.
-    pub(crate) fn new(options: &Options, plan: &Plan, oracle: Option<Arc<Oracle>>) -> Self {
-        let total = options.payments_total();
+    pub(crate) fn new(plan: &Plan, payments: Range<u64>, oracle: Option<Arc<Oracle>>) -> Self {
         Self {
             plan: Arc::new(plan.clone()),
             oracle,
             recorder: Arc::new(Recorder::start()),
-            bar: Bar::new("payments", total),
-            next: Arc::new(AtomicU64::new(0)),
-            total,
+            bar: Bar::new("payments", payments.end.saturating_sub(payments.start)),
+            first: payments.start,
+            next: Arc::new(AtomicU64::new(payments.start)),
+            end: payments.end,
         }
     }
 
@@ -85,9 +88,9 @@ impl Run {
     }
 
     /// The next payments to send; `None` once all are.
-    fn take(&self, count: u64) -> Option<std::ops::Range<u64>> {
+    fn take(&self, count: u64) -> Option<Range<u64>> {
         let from = self.next.fetch_add(count, Ordering::Relaxed);
-        (from < self.total).then(|| from..(from + count).min(self.total))
+        (from < self.end).then(|| from..(from + count).min(self.end))
     }
 
     async fn closed(&self, options: &Options, clients: &[Payments], call: impl Call) -> anyhow::Result<()> {
@@ -110,7 +113,7 @@ impl Run {
         let places = Arc::new(Semaphore::new(OPEN_IN_FLIGHT_MAX));
         let (started, mut clients) = (Instant::now(), clients.iter().cycle());
         while let Some(range) = self.take(1) {
-            let due = started + options.due(range.start).unwrap_or_default();
+            let due = started + options.due(range.start - self.first).unwrap_or_default();
             wait_until(due).await;
             let place = Arc::clone(&places).acquire_owned().await?;
             let (run, mut client) = (self.clone(), clients.next().context("a connection")?.clone());
@@ -154,7 +157,7 @@ impl Run {
         let sender = tokio::spawn(async move {
             while let Some(range) = run.take(1) {
                 let n = range.start;
-                let due = options.due(n).map(|due| started + due);
+                let due = options.due(n - run.first).map(|due| started + due);
                 if let Some(due) = due {
                     wait_until(due).await;
                 }
@@ -169,13 +172,13 @@ impl Run {
         });
         let mut outcomes = client.stream_payments(ReceiverStream::new(outgoing)).await?.into_inner();
         // Answers come in any order and say which request they answer.
-        let mut known = Vec::new();
+        let (mut known, mut numbers) = (HashMap::new(), 0..);
         while let Some(answer) = outcomes.next().await {
             let outcome = answer?.outcome.context("an answer has an outcome")?;
             while let Ok(more) = order.try_recv() {
-                known.push(more);
+                known.extend(numbers.next().map(|index| (index, more)));
             }
-            let (n, begun) = known.get(outcome.index as usize).copied().context("an answer names a request")?;
+            let (n, begun) = known.remove(&outcome.index).context("an answer names a request")?;
             let end = match &self.oracle {
                 Some(oracle) => oracle.outcome(&self.plan.payment(n), &outcome),
                 None => "ANSWERED".to_owned(),
@@ -216,7 +219,7 @@ trait Call: Copy + Send + Sync + 'static {
         &self,
         run: &Run,
         client: &mut Payments,
-        range: std::ops::Range<u64>,
+        range: Range<u64>,
         begun: Instant,
     ) -> impl Future<Output = ()> + Send;
 }
@@ -229,7 +232,7 @@ impl Call for Unary {
         1
     }
 
-    async fn make(&self, run: &Run, client: &mut Payments, range: std::ops::Range<u64>, begun: Instant) {
+    async fn make(&self, run: &Run, client: &mut Payments, range: Range<u64>, begun: Instant) {
         let planned = run.plan.payment(range.start);
         let answer = client.create_payment(run.request(&planned)).await;
         let latency = begun.elapsed();
@@ -250,7 +253,7 @@ impl Call for Batch {
         self.0
     }
 
-    async fn make(&self, run: &Run, client: &mut Payments, range: std::ops::Range<u64>, begun: Instant) {
+    async fn make(&self, run: &Run, client: &mut Payments, range: Range<u64>, begun: Instant) {
         let planned: Vec<_> = range.map(|n| run.plan.payment(n)).collect();
         let payments = planned.iter().map(|planned| run.request(planned)).collect();
         let answer = client.batch_create_payments(BatchCreatePaymentsRequest { payments }).await;

@@ -1,6 +1,6 @@
 //! What every run can be told, with its defaults.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
@@ -17,6 +17,9 @@ pub(crate) struct Options {
     /// WalletService.
     #[arg(long, default_value = "http://127.0.0.1:9093")]
     pub(crate) wallet: String,
+    /// The metrics of PaymentsService: syncs, memory, disk, and how far the index is.
+    #[arg(long, default_value = "http://127.0.0.1:9101/metrics")]
+    pub(crate) metrics: String,
     /// Who pays whom.
     #[arg(long, value_enum, default_value_t = Workload::Uniform)]
     pub(crate) workload: Workload,
@@ -29,6 +32,10 @@ pub(crate) struct Options {
     /// Accounts, opened and funded by the run.
     #[arg(long, default_value_t = 10_000)]
     pub(crate) accounts: u64,
+    /// Take these accounts instead, open and funded already: a CSV with the columns account_id,owner_id,currency, all
+    /// in one currency with two decimal places.
+    #[arg(long)]
+    pub(crate) accounts_file: Option<PathBuf>,
     /// Payments to make; an open loop makes as many as its rate and duration say.
     #[arg(long, default_value_t = 100_000)]
     pub(crate) count: u64,
@@ -97,6 +104,8 @@ impl Options {
         ensure!(self.theta.is_finite() && self.theta >= 0.0, "--theta is {}; allowed: 0 and more", self.theta);
         let open_batch = self.rate.is_some() && self.mode == Mode::Batch;
         ensure!(!open_batch, "--rate works with --mode unary and --mode stream: a batch has no time of its own");
+        let converting = self.accounts_file.is_some() && self.workload == Workload::CrossCurrency;
+        ensure!(!converting, "--accounts-file works in one currency; cross-currency opens accounts of its own");
         Ok(())
     }
 

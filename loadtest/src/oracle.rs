@@ -10,22 +10,15 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use arus_proto::{
-    payments::v1::{BatchOutcome, GetPaymentRequest, Payment, PaymentStatus, get_payment_request::By},
-    wallet::v1::ListEntriesRequest,
-};
+use arus_proto::payments::v1::{BatchOutcome, GetPaymentRequest, Payment, PaymentStatus, get_payment_request::By};
 use tonic::{Code, Status};
 
 use crate::{
     drive::Payments,
     workload::{Plan, Planned, minor},
-    world::{self, FUNDS, Wallets},
+    world::{self, STATEMENTS, Start, Wallets, World},
 };
 
-/// How many statements are read whole: the hottest account's and some others'.
-const STATEMENTS: u64 = 20;
-/// The longest page of a statement.
-const PAGE: i32 = 1_000;
 /// How many payments a difference names.
 const NAMED: usize = 5;
 /// Payments whose amounts are asked for, or whose fate is, at once.
@@ -185,12 +178,11 @@ impl Oracle {
     }
 
     /// Holds everything against what was acknowledged; says what was checked, or what is wrong.
-    pub(crate) async fn check(self: &Arc<Self>, payments: &Payments, wallets: &Wallets) -> anyhow::Result<String> {
+    pub(crate) async fn check(self: &Arc<Self>, payments: &Payments, world: &World) -> anyhow::Result<String> {
         let asked = self.ask(payments).await?;
         let wrong = lock(&self.wrong).clone();
         ensure!(wrong.is_empty(), "{} answers contradict: {}", wrong.len(), wrong.join("; "));
-        let mut expected = vec![FUNDS; usize::try_from(self.plan.accounts)?];
-        let mut lines = vec![1_u64; expected.len()];
+        let mut expected = world.start.clone();
         let mut captured = 0;
         for n in (0..self.known.len() as u64).filter(|n| self.known(*n) == Known::Captured) {
             let planned = self.plan.payment(n);
@@ -201,12 +193,13 @@ impl Oracle {
             let (debited, credited) = self.amounts(&planned)?;
             for (account, change) in [(planned.payer, -debited), (planned.payee, credited)] {
                 let account = usize::try_from(account)?;
-                expected.get_mut(account).map(|balance| *balance += change).context("a known account")?;
-                lines.get_mut(account).map(|lines| *lines += 1).context("a known account")?;
+                let account = expected.get_mut(account).context("a known account")?;
+                account.balance += change;
+                account.lines += 1;
             }
         }
-        self.check_balances(wallets, &expected).await?;
-        self.check_statements(wallets, &lines).await?;
+        self.check_balances(world, &expected).await?;
+        self.check_statements(&world.wallets, &expected).await?;
         Ok(format!(
             "{captured} captured payments: all {} balances, {} statements and the sum of all money are as acknowledged ({asked} asked for)",
             expected.len(),
@@ -214,31 +207,15 @@ impl Oracle {
         ))
     }
 
-    async fn check_balances(self: &Arc<Self>, wallets: &Wallets, expected: &[i128]) -> anyhow::Result<()> {
-        let balances = Arc::new(Mutex::new(HashMap::new()));
-        world::for_each(self.plan.accounts, |n| {
-            let (mut wallets, id, balances) = (wallets.clone(), self.plan.account(n), Arc::clone(&balances));
-            async move {
-                let balance = world::balance(&mut wallets, id).await?;
-                lock(&balances).insert(n, balance);
-                Ok(())
-            }
-        })
-        .await?;
-        let balances = lock(&balances);
-        for (n, expected) in (0..).zip(expected) {
-            let found = balances.get(&n).copied().unwrap_or_default();
-            if found != *expected {
-                bail!(
-                    "{} has {found}, acknowledged were {expected} (minor units); {}",
-                    self.plan.account(n),
-                    self.name_some(n)
-                );
-            }
+    async fn check_balances(&self, world: &World, expected: &[Start]) -> anyhow::Result<()> {
+        let balances = world::balances(&world.wallets, &self.plan).await?;
+        for (n, (found, Start { balance, .. })) in (0..).zip(balances.iter().zip(expected)) {
+            let (account, some) = (self.plan.account(n), || self.name_some(n));
+            ensure!(found == balance, "{account} has {found}, acknowledged were {balance} (minor units); {}", some());
         }
         // Within one currency money only moves between the run's accounts.
-        let sum: i128 = balances.values().sum();
-        let funded = FUNDS * i128::from(self.plan.accounts);
+        let sum: i128 = balances.iter().sum();
+        let funded: i128 = world.start.iter().map(|start| start.balance).sum();
         ensure!(self.is_converting || sum == funded, "all accounts hold {sum}, {funded} were paid in (minor units)");
         Ok(())
     }
@@ -251,25 +228,12 @@ impl Oracle {
         format!("some of its payments: {}", names.join(", "))
     }
 
-    /// A statement has one line for each posting, and its running balance ends in the balance.
-    async fn check_statements(&self, wallets: &Wallets, lines: &[u64]) -> anyhow::Result<()> {
-        for (n, expected) in (0..STATEMENTS).zip(lines) {
-            let (mut wallets, mut found, mut page_token) = (wallets.clone(), 0, String::new());
-            loop {
-                let ask = ListEntriesRequest { account_id: self.plan.account(n), page_size: PAGE, page_token };
-                let page = wallets.list_entries(ask).await?.into_inner();
-                found += page.entries.len() as u64;
-                page_token = page.next_page_token;
-                if page_token.is_empty() {
-                    break;
-                }
-            }
-            ensure!(
-                found == *expected,
-                "{} has {found} lines, acknowledged were {expected}; {}",
-                self.plan.account(n),
-                self.name_some(n)
-            );
+    /// A statement has one line for each posting.
+    async fn check_statements(&self, wallets: &Wallets, expected: &[Start]) -> anyhow::Result<()> {
+        for (n, Start { lines, .. }) in (0..STATEMENTS).zip(expected) {
+            let (account, some) = (self.plan.account(n), || self.name_some(n));
+            let found = world::statement_lines(wallets, account.clone()).await?;
+            ensure!(found == *lines, "{account} has {found} lines, acknowledged were {lines}; {}", some());
         }
         Ok(())
     }

@@ -2,48 +2,53 @@
 
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use plotters::prelude::*;
 
-use crate::report::Report;
+use crate::report::{Latency, Report, write_text};
 
 /// Width and height of a plot, in pixels.
 const PLOT: (u32, u32) = (900, 320);
+const STYLE: &str = "body{font:16px system-ui;margin:2rem auto;max-width:60rem;padding:0 1rem}\
+    td,th{padding:.2rem 1rem .2rem 0;text-align:left;vertical-align:top}svg{max-width:100%;height:auto}";
 
-/// Writes an HTML file with the plots in it; it needs no other file and no network.
-pub(crate) fn write(path: &Path, report: &Report) -> anyhow::Result<()> {
-    let seconds = &report.record.seconds;
-    let throughput: Vec<_> = (0_u32..).zip(seconds).map(|(s, second)| (f64::from(s), second.answered as f64)).collect();
-    let at = |quantile: f64| -> Vec<(f64, f64)> {
-        let answered = (0_u32..).zip(seconds).filter(|(_, second)| second.answered > 0);
-        answered.map(|(s, second)| (f64::from(s), second.times.value_at_quantile(quantile) as f64 / 1e3)).collect()
+/// Writes an HTML file with some text and the plots of reports in it; it needs no other file and no network.
+pub(crate) fn write(path: &Path, title: &str, text: &str, reports: &[Report]) -> anyhow::Result<()> {
+    let sections = reports.iter().map(section).collect::<anyhow::Result<Vec<_>>>()?;
+    let html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title><style>{STYLE}</style>\
+         <h1>{title}</h1>{text}{}</html>",
+        sections.concat(),
+    );
+    write_text(path, &html)
+}
+
+/// One report: its figures, its plots.
+fn section(report: &Report) -> anyhow::Result<String> {
+    let seconds = || (0_u32..).zip(&report.seconds);
+    let throughput: Vec<_> = seconds().map(|(s, second)| (f64::from(s), second.answered as f64)).collect();
+    let at = |figure: fn(&Latency) -> f64| -> Vec<(f64, f64)> {
+        let answered = seconds().filter(|(_, second)| second.answered > 0);
+        answered.map(|(s, second)| (f64::from(s), figure(&second.latency))).collect()
     };
-    let over_time = [("p50", at(0.5)), ("p99", at(0.99)), ("p99.9", at(0.999))];
+    let over_time = [("p50", at(|of| of.p50_ms)), ("p99", at(|of| of.p99_ms)), ("p99.9", at(|of| of.p999_ms))];
     // Equal steps towards 1 in nines, as latency plots are read.
-    let nines: Vec<_> = (0..=40_u32)
-        .map(|step| f64::from(step) / 10.0)
-        .map(|nines| (nines, report.ms(1.0 - 10_f64.powf(-nines))))
-        .collect();
+    let nines = (0_u32..).zip(&report.nines_ms).map(|(tenths, ms)| (f64::from(tenths) / 10.0, *ms)).collect();
     let plots = [
         plot("answers per second, over the seconds of the run", &[("answers/s", throughput)])?,
         plot("latency in ms, over the seconds of the run", &over_time)?,
         plot("latency in ms, by nines (1: 90 %, 2: 99 %, 3: 99.9 %)", &[("all answers", nines)])?,
     ];
-    let ends: String =
-        report.record.ends.iter().map(|(end, n)| format!("<tr><td>{end}</td><td>{n}</td></tr>")).collect();
-    let html = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{name}</title>\
-         <style>body{{font:16px system-ui;margin:2rem;max-width:60rem}}td{{padding:.2rem 1rem .2rem 0}}svg{{max-width:100%;height:auto}}</style>\
-         <h1>{name}</h1><table><tr><td>throughput</td><td>{:.0} /s</td></tr><tr><td>p50</td><td>{:.3} ms</td></tr>\
-         <tr><td>p99</td><td>{:.3} ms</td></tr><tr><td>p99.9</td><td>{:.3} ms</td></tr>{ends}</table>{}</html>",
-        report.per_second(),
-        report.ms(0.5),
-        report.ms(0.99),
-        report.ms(0.999),
+    let row = |name: &str, value: String| format!("<tr><td>{name}</td><td>{value}</td></tr>");
+    let latencies = report.latency.named().map(|(name, ms)| row(name, format!("{ms:.3} ms")));
+    let ends: String = report.ends.iter().map(|(end, n)| row(end, n.to_string())).collect();
+    Ok(format!(
+        "<h2>{}</h2><table>{}{}{ends}</table>{}",
+        report.name,
+        row("throughput", format!("{:.0} /s", report.per_second())),
+        latencies.concat(),
         plots.concat(),
-        name = report.name,
-    );
-    std::fs::write(path, html).with_context(|| format!("{} cannot be written", path.display()))
+    ))
 }
 
 /// One plot as SVG.

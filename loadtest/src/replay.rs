@@ -136,7 +136,7 @@ pub(crate) async fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     }
     bar.done();
     let took = recorder.elapsed();
-    let report = Report { name: format!("replay of {}", args.file.display()), took, record: recorder.finish() };
+    let report = Report::new(format!("replay of {}", args.file.display()), took, &recorder.finish());
     report.print();
     let after = balances(&wallets, &accounts).await?;
     let moved = moved.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,80 +1,145 @@
 //! What a run found: a table for people, JSON for machines; the page with plots is in [`crate::page`].
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::Context;
-use serde_json::{Value, json};
+use clap::ValueEnum;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
-use crate::{options::Options, record::Record, say};
+use crate::{options::Options, record::Record, say, server::Cost};
 
 /// The figures of one run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Report {
     /// What ran, such as `hot-payee unary`.
     pub(crate) name: String,
-    /// How long it took.
-    pub(crate) took: Duration,
-    /// What was measured.
-    pub(crate) record: Record,
+    /// Answers counted.
+    pub(crate) answers: u64,
+    /// Until the last of them.
+    pub(crate) took_s: f64,
+    /// Of all answers.
+    pub(crate) latency: Latency,
+    /// How many ended so: `CAPTURED`, `FAILED INSUFFICIENT_FUNDS`, `UNAVAILABLE DRAINING`.
+    pub(crate) ends: BTreeMap<String, u64>,
+    /// Second by second.
+    pub(crate) seconds: Vec<SecondFigures>,
+    /// The latency at 0, 0.1, 0.2 … nines (0.9 is one nine, 0.99 two), in milliseconds.
+    pub(crate) nines_ms: Vec<f64>,
+    /// What it cost the server; an echo has none.
+    pub(crate) cost: Option<Cost>,
+    /// What the oracle checked.
+    pub(crate) oracle: Option<String>,
 }
 
-/// The percentiles that a report names.
-const PERCENTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+/// Latencies, in milliseconds.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    pub(crate) p50_ms: f64,
+    pub(crate) p90_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) p999_ms: f64,
+    pub(crate) max_ms: f64,
+}
+
+/// One second of a run.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct SecondFigures {
+    /// Answers in it.
+    pub(crate) answered: u64,
+    /// Their latencies.
+    pub(crate) latency: Latency,
+}
+
+/// How many tenths of nines are kept: to 0.9999.
+const NINE_TENTHS: u32 = 40;
+
+impl Latency {
+    fn of(times: &Histogram<u64>) -> Self {
+        let ms = |quantile| times.value_at_quantile(quantile) as f64 / 1_000.0;
+        let max_ms = times.max() as f64 / 1_000.0;
+        Self { p50_ms: ms(0.5), p90_ms: ms(0.9), p99_ms: ms(0.99), p999_ms: ms(0.999), max_ms }
+    }
+
+    /// With the names that a report gives them.
+    pub(crate) fn named(&self) -> [(&'static str, f64); 5] {
+        let Self { p50_ms, p90_ms, p99_ms, p999_ms, max_ms } = *self;
+        [("p50", p50_ms), ("p90", p90_ms), ("p99", p99_ms), ("p99.9", p999_ms), ("max", max_ms)]
+    }
+}
+
+/// Names a run by its options.
+pub(crate) fn name(options: &Options) -> String {
+    let loop_kind = options.rate.map_or_else(|| "closed".to_owned(), |rate| format!("open at {rate}/s"));
+    format!("{} {}, {loop_kind}, {} in flight", word(options.workload), word(options.mode), options.concurrency)
+}
+
+/// A choice as the command line spells it.
+fn word(choice: impl ValueEnum) -> String {
+    choice.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
 
 impl Report {
-    /// Names a run by its options.
-    pub(crate) fn new(options: &Options, took: Duration, record: Record) -> Self {
-        let loop_kind = options.rate.map_or_else(|| "closed".to_owned(), |rate| format!("open at {rate}/s"));
-        let name = format!("{:?} {:?}, {loop_kind}", options.workload, options.mode).to_lowercase();
-        Self { name, took, record }
+    /// The figures of what was recorded.
+    pub(crate) fn new(name: String, took: Duration, record: &Record) -> Self {
+        let nines = (0..=NINE_TENTHS).map(|tenths| 1.0 - 10_f64.powf(-f64::from(tenths) / 10.0));
+        let second = |second: &crate::record::Second| SecondFigures {
+            answered: second.answered,
+            latency: Latency::of(&second.times),
+        };
+        Self {
+            name,
+            answers: record.answered(),
+            took_s: took.as_secs_f64().max(1e-9),
+            latency: Latency::of(&record.times),
+            ends: record.ends.clone(),
+            seconds: record.seconds.iter().map(second).collect(),
+            nines_ms: nines.map(|quantile| record.times.value_at_quantile(quantile) as f64 / 1_000.0).collect(),
+            cost: None,
+            oracle: None,
+        }
     }
 
-    /// Answers a second.
+    /// Answers a second, until the last.
+    pub(crate) fn answered_per_second(&self) -> f64 {
+        self.answers as f64 / self.took_s
+    }
+
+    /// Answers a second, until the index had caught up with them.
     pub(crate) fn per_second(&self) -> f64 {
-        self.record.answered() as f64 / self.took.as_secs_f64().max(1e-9)
-    }
-
-    /// A latency, in milliseconds.
-    pub(crate) fn ms(&self, quantile: f64) -> f64 {
-        self.record.times.value_at_quantile(quantile) as f64 / 1_000.0
-    }
-
-    fn max_ms(&self) -> f64 {
-        self.record.times.max() as f64 / 1_000.0
+        let took_s = self.cost.as_ref().map_or(self.took_s, |cost| cost.indexed_s.max(self.took_s));
+        self.answers as f64 / took_s
     }
 
     /// Prints the table.
     pub(crate) fn print(&self) {
-        say(&format!("{}: {} answers in {:.2} s", self.name, self.record.answered(), self.took.as_secs_f64()));
-        say(&format!("  throughput  {:>10.0} /s", self.per_second()));
-        for (name, quantile) in PERCENTILES {
-            say(&format!("  {name:<11} {:>10.3} ms", self.ms(quantile)));
+        say(&format!("{}: {} answers in {:.2} s", self.name, self.answers, self.took_s));
+        say(&format!("  throughput  {:>10.0} /s until the last answer", self.answered_per_second()));
+        if let Some(cost) = &self.cost {
+            say(&format!("              {:>10.0} /s until the index had caught up", self.per_second()));
+            let per = cost.entries_per_sync;
+            say(&format!("  syncs       {:>10.0} /s, {per:.0} entries each", cost.syncs_per_second));
+            say(&format!("  memory      {:>10} MB at most", cost.resident_bytes_max / 1_000_000));
+            say(&format!("  disk        {:>10.0} B a payment", cost.disk_bytes_per_payment));
         }
-        say(&format!("  {:<11} {:>10.3} ms", "max", self.max_ms()));
-        for (end, count) in &self.record.ends {
+        for (name, ms) in self.latency.named() {
+            say(&format!("  {name:<11} {ms:>10.3} ms"));
+        }
+        for (end, count) in &self.ends {
             say(&format!("  {end:<42} {count:>10}"));
         }
+        if let Some(checked) = &self.oracle {
+            say(&format!("oracle   {checked}"));
+        }
     }
+}
 
-    /// The same for machines.
-    pub(crate) fn json(&self) -> Value {
-        let percentiles: serde_json::Map<_, _> =
-            PERCENTILES.iter().map(|(name, quantile)| ((*name).to_owned(), json!(self.ms(*quantile)))).collect();
-        let seconds: Vec<_> = self.record.seconds.iter().map(|second| second.answered).collect();
-        json!({
-            "name": self.name,
-            "answers": self.record.answered(),
-            "took_s": self.took.as_secs_f64(),
-            "per_second": self.per_second(),
-            "latency_ms": percentiles,
-            "latency_max_ms": self.max_ms(),
-            "ends": self.record.ends,
-            "answers_by_second": seconds,
-        })
-    }
+/// Writes figures to a JSON file.
+pub(crate) fn write_json(path: &Path, figures: &impl Serialize) -> anyhow::Result<()> {
+    write_text(path, &serde_json::to_string_pretty(figures)?)
+}
 
-    /// Writes the JSON to a file.
-    pub(crate) fn write_json(&self, path: &Path) -> anyhow::Result<()> {
-        let text = serde_json::to_string_pretty(&self.json())?;
-        std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
-    }
+/// Writes a file; an error names it.
+pub(crate) fn write_text(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
 }

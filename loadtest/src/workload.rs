@@ -1,11 +1,16 @@
 //! Which payments a run makes: the `n`th is a function of the seed and `n` alone, so that callers need not agree on
 //! anything, and the oracle can say afterwards what each was.
 
+use std::sync::Arc;
+
 use arus_proto::{common::v1::Money, payments::v1::CreatePaymentRequest};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use rand_distr::{Distribution, Zipf};
 
-use crate::options::{Options, Workload};
+use crate::{
+    accounts::{self, Given},
+    options::{Options, Workload},
+};
 
 /// In the mixed workload one payment in so many is declined, and one is sent twice.
 const ODD_ONE_IN: u64 = 20;
@@ -23,7 +28,7 @@ pub(crate) struct Planned {
     pub(crate) payer: u64,
     /// The credited account, by number.
     pub(crate) payee: u64,
-    /// How much, in cents of USD.
+    /// How much, in hundredths of the payee's currency.
     pub(crate) cents: u64,
 }
 
@@ -36,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) workload: Workload,
     /// How many accounts there are.
     pub(crate) accounts: u64,
+    /// Accounts that somebody else opened, in place of the run's own.
+    given: Option<Arc<Vec<Given>>>,
     seed: u64,
     zipf: Option<Zipf<f64>>,
 }
@@ -43,11 +50,13 @@ pub(crate) struct Plan {
 impl Plan {
     /// The plan of a run.
     pub(crate) fn new(options: &Options, run: String) -> anyhow::Result<Self> {
+        let given = options.accounts_file.as_deref().map(accounts::read).transpose()?;
+        let accounts = given.as_ref().map_or(options.accounts, |given| given.len() as u64);
         let zipf = match options.workload {
-            Workload::Zipf => Some(Zipf::new(options.accounts as f64, options.theta)?),
+            Workload::Zipf => Some(Zipf::new(accounts as f64, options.theta)?),
             _ => None,
         };
-        Ok(Self { run, workload: options.workload, accounts: options.accounts, seed: options.seed, zipf })
+        Ok(Self { run, workload: options.workload, accounts, given: given.map(Arc::new), seed: options.seed, zipf })
     }
 
     /// The `n`th payment.
@@ -89,17 +98,31 @@ impl Plan {
     }
 
     /// The currency of an account.
-    pub(crate) fn currency(&self, account: u64) -> &'static str {
+    pub(crate) fn currency(&self, account: u64) -> &str {
+        if let Some(first) = self.given.as_ref().and_then(|given| given.first()) {
+            return &first.currency;
+        }
         if self.workload == Workload::CrossCurrency && account.is_multiple_of(2) { "IDR" } else { "USD" }
+    }
+
+    /// An account that somebody else opened.
+    pub(crate) fn given(&self, n: u64) -> Option<&Given> {
+        self.given.as_ref()?.get(usize::try_from(n).ok()?)
     }
 
     /// An account's id.
     pub(crate) fn account(&self, n: u64) -> String {
+        if let Some(given) = self.given(n) {
+            return given.account_id.clone();
+        }
         format!("load-{}-{n:06}", self.run)
     }
 
     /// Whose it is.
     pub(crate) fn owner(&self, n: u64) -> String {
+        if let Some(given) = self.given(n) {
+            return given.owner_id.clone();
+        }
         format!("LOAD-{}-{n:06}", self.run)
     }
 
@@ -113,7 +136,7 @@ impl Plan {
         CreatePaymentRequest {
             tx_id: self.tx_id(planned.of),
             customer_id: self.owner(planned.payer),
-            amount: Some(money("USD", planned.cents.into())),
+            amount: Some(money(self.currency(planned.payee), planned.cents.into())),
             destination_account: self.account(planned.payee),
             ..Default::default()
         }

@@ -1,0 +1,5 @@
+\set payer random(1, 9999)
+\set minor random(100, 999)
+\set a random(1, 1000000000)
+\set b random(1, 1000000000)
+select pay('load-' || :client_id || '-' || :a || '-' || :b, :payer, 0, :minor);

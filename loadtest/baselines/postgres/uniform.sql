@@ -1,0 +1,6 @@
+\set payer random(0, 9999)
+\set payee (:payer + random(1, 9999)) % 10000
+\set minor random(100, 999)
+\set a random(1, 1000000000)
+\set b random(1, 1000000000)
+select pay('load-' || :client_id || '-' || :a || '-' || :b, :payer, :payee, :minor);

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Every mode and command of arus-load for a moment: the oracle gates, no figure of time does.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+fail() {
+  echo "check-load: $*" >&2
+  exit 1
+}
+load() { bash loadtest/on-fresh-server.sh "$@" --accounts 200 | tee "$work/out"; }
+for of in "mixed unary" "hot-payee stream" "cross-currency batch" "zipf unary"; do
+  load run --workload "${of% *}" --mode "${of#* }" --count 20000 --json "$work/run.json" --html "$work/run.html"
+  grep -q '^oracle .* are as acknowledged' "$work/out" || fail "$of: the oracle did not speak"
+  grep -q 'answered' "$work/run.json" && grep -q '<svg' "$work/run.html" || fail "$of: no figures or no plots"
+done
+load run --rate 2000 --duration-s 3
+load soak --window 5000 --count 20000 --mode stream
+grep -q '^throughput .* of the first' "$work/out" || fail "soak does not compare"
+load ceiling --rounds 1 --count 10000 --disk "$work"
+grep -q '^share of the ceiling' "$work/out" || fail "ceiling gives no share"
+cargo build --release --quiet -p arus-loadtest
+target/release/arus-load gen --rows 2000 --out "$work/dummy.csv"
+bash loadtest/on-fresh-server.sh replay --file "$work/dummy.csv" | tee "$work/out"
+grep -q '^oracle .* are as acknowledged' "$work/out" || fail "the replay was not checked"
+CLIENTS=8 SECONDS_EACH=2 bash loadtest/baselines/postgres/run.sh "$work/postgres.json"
+grep -q '"hot_per_second":[1-9]' "$work/postgres.json" || fail "the baseline has no figures"
+echo "check-load: the oracle passed in every run"

@@ -1,0 +1,154 @@
+//! What a server says of itself at its metrics port: how often it synced, how far its index is, what it takes up.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use serde::{Deserialize, Serialize};
+
+/// The longest wait for metrics.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the index is asked whether it has caught up.
+const CATCH_UP_POLL: Duration = Duration::from_millis(20);
+/// An index that has not caught up by then has stopped.
+const CATCH_UP_MAX: Duration = Duration::from_secs(600);
+/// How often the memory is looked at.
+const MEMORY_POLL: Duration = Duration::from_secs(1);
+
+/// The metrics port of PaymentsService.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    url: String,
+}
+
+/// What one look found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    /// Syncs since the start, one a commit block.
+    pub(crate) syncs: f64,
+    /// Entries committed since the start.
+    pub(crate) entries: f64,
+    /// Entries committed and not yet indexed.
+    lag: f64,
+    /// Memory in RAM, in bytes; absent where the server's system does not tell.
+    resident: Option<f64>,
+    /// Bytes of the data directory.
+    pub(crate) disk: f64,
+}
+
+/// What a run cost the server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Cost {
+    /// Until the index had caught up, from the first payment, in seconds.
+    pub(crate) indexed_s: f64,
+    /// Syncs a second, until the last answer.
+    pub(crate) syncs_per_second: f64,
+    /// Entries committed by one sync.
+    pub(crate) entries_per_sync: f64,
+    /// The most memory seen, in bytes.
+    pub(crate) resident_bytes_max: u64,
+    /// Bytes of the data directory when the index had caught up.
+    pub(crate) disk_bytes: u64,
+    /// By how many bytes the data directory grew for one payment.
+    pub(crate) disk_bytes_per_payment: f64,
+}
+
+impl Server {
+    /// A server whose metrics can be read.
+    pub(crate) async fn at(url: &str) -> anyhow::Result<Self> {
+        let server = Self { url: url.to_owned() };
+        server.look().await?;
+        Ok(server)
+    }
+
+    /// Reads the metrics once.
+    pub(crate) async fn look(&self) -> anyhow::Result<Look> {
+        let url = self.url.clone();
+        let text = tokio::task::spawn_blocking(move || {
+            let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(SCRAPE_TIMEOUT)).build().into();
+            anyhow::Ok(agent.get(&url).call()?.body_mut().read_to_string()?)
+        })
+        .await?
+        .with_context(|| {
+            format!("the server's metrics at {} cannot be read; --metrics says where they are", self.url)
+        })?;
+        let need = |name: &str| sum(&text, name).with_context(|| format!("{} has no {name}", self.url));
+        Ok(Look {
+            syncs: need("arus_journal_blocks_total")?,
+            entries: need("arus_journal_entries_total")?,
+            lag: need("arus_index_lag_entries")?,
+            resident: sum(&text, "process_resident_memory_bytes"),
+            disk: need("arus_data_bytes")?,
+        })
+    }
+
+    /// Waits until everything committed is indexed.
+    pub(crate) async fn caught_up(&self) -> anyhow::Result<Look> {
+        let started = std::time::Instant::now();
+        loop {
+            let look = self.look().await?;
+            if look.lag <= 0.0 {
+                return Ok(look);
+            }
+            ensure!(started.elapsed() < CATCH_UP_MAX, "the index is {} entries behind and does not catch up", look.lag);
+            tokio::time::sleep(CATCH_UP_POLL).await;
+        }
+    }
+
+    /// Watches the memory until it is asked for the most it saw.
+    pub(crate) fn watch_memory(&self) -> MemoryWatch {
+        let (server, most) = (self.clone(), Arc::new(AtomicU64::new(0)));
+        let seen = Arc::clone(&most);
+        let task = tokio::spawn(async move {
+            loop {
+                if let Ok(look) = server.look().await {
+                    seen.fetch_max(look.resident.unwrap_or_default() as u64, Ordering::Relaxed);
+                }
+                tokio::time::sleep(MEMORY_POLL).await;
+            }
+        });
+        MemoryWatch { most, task }
+    }
+}
+
+/// See [`Server::watch_memory`].
+pub(crate) struct MemoryWatch {
+    most: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl MemoryWatch {
+    /// The most memory seen, the last look included, in bytes.
+    pub(crate) fn end(self, last: &Look) -> u64 {
+        self.task.abort();
+        self.most.load(Ordering::Relaxed).max(last.resident.unwrap_or_default() as u64)
+    }
+}
+
+/// Adds up the series of one name, whatever their labels.
+fn sum(text: &str, name: &str) -> Option<f64> {
+    let values = text.lines().filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let of = series.split_once('{').map_or(series, |(of, _)| of);
+        (of == name).then(|| value.parse::<f64>().ok()).flatten()
+    });
+    values.reduce(|sum, value| sum + value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_of_one_name_are_added() {
+        let text = "# HELP a b\na_total 3\nab_total 9\nd{part=\"x\"} 1.5\nd{part=\"y z\"} 2\n# EOF";
+        assert_eq!(sum(text, "a_total"), Some(3.0));
+        assert_eq!(sum(text, "d"), Some(3.5));
+        assert_eq!(sum(text, "c"), None);
+    }
+}

@@ -1,0 +1,67 @@
+//! Raises the rate of an open loop until its p99 passes a limit.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::{field::Field, options::Options, report::write_json, say};
+
+/// A rate whose answers fall behind by more than this was too much.
+const KEPT_UP: f64 = 0.95;
+
+/// Where to begin, and where to end.
+#[derive(Args)]
+pub(crate) struct SweepArgs {
+    #[command(flatten)]
+    options: Options,
+    /// The first rate, in payments per second.
+    #[arg(long, default_value_t = 2_000)]
+    from: u64,
+    /// Each rate is so many percent above the one before.
+    #[arg(long, default_value_t = 25)]
+    step_percent: u64,
+    /// The p99 that ends it, in milliseconds.
+    #[arg(long, default_value_t = 20.0)]
+    p99_ms_max: f64,
+    /// Also write the figures to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// What a sweep found.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Sweep {
+    /// The highest rate within the limit, in payments per second.
+    pub(crate) knee: Option<u64>,
+    /// The limit, in milliseconds.
+    pub(crate) p99_ms_max: f64,
+}
+
+/// See the module.
+pub(crate) async fn sweep(args: SweepArgs) -> anyhow::Result<()> {
+    let SweepArgs { mut options, from, step_percent, p99_ms_max, json } = args;
+    let (mut rate, mut knee) = (from, None);
+    loop {
+        options.rate = Some(rate);
+        let report = Field::set_up(&options).await?.drive_and_check(&options).await?;
+        let (of, answered) = (report.latency, report.answered_per_second());
+        say(&format!(
+            "rate {rate}/s: answered {answered:.0}/s, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
+            of.p50_ms, of.p99_ms, of.p999_ms
+        ));
+        if of.p99_ms > p99_ms_max || answered / (rate as f64) < KEPT_UP {
+            break;
+        }
+        knee = Some(rate);
+        rate += (rate * step_percent.max(1) / 100).max(1);
+    }
+    match knee {
+        Some(knee) => say(&format!("knee     {knee} payments/s with p99 within {p99_ms_max} ms; {rate} are too many")),
+        None => say(&format!("knee     below {from} payments/s: p99 passes {p99_ms_max} ms at once")),
+    }
+    match &json {
+        Some(path) => write_json(path, &Sweep { knee, p99_ms_max }),
+        None => Ok(()),
+    }
+}
