@@ -38,9 +38,9 @@ load-ceiling *ARGS:
 load-sweep *ARGS:
     bash loadtest/on-fresh-server.sh sweep {{ARGS}}
 
-# Write N dummy transactions to target/dummy.csv: just dummy 1000
-dummy N="1000":
-    cargo run --release -p arus-loadtest -- gen --rows {{N}} --out target/dummy.csv
+# Write N dummy transactions to target/dummy.csv: just dummy N=1000
+dummy *SETTINGS:
+    env {{SETTINGS}} bash -c 'cargo run --release -p arus-loadtest -- gen --rows "${N:-1000}" --out target/dummy.csv'
 
 # Replay target/dummy.csv (see `just dummy`) on a fresh server and check the balances.
 e2e-csv FILE="target/dummy.csv":
@@ -58,7 +58,7 @@ compare *SETTINGS:
 soak COUNT="10000000":
     bash loadtest/on-fresh-server.sh soak --mode stream --concurrency 2000 --count {{COUNT}} --html target/soak.html
 
-# Every figure of the load tests beside its target (20 minutes; just load-report STEADY_S=60 is shorter).
+# Every figure of the load tests beside its target, in 40 minutes; shorter: just load-report STEADY_S=60 SOAK=1000000
 load-report *SETTINGS:
     env {{SETTINGS}} bash loadtest/load-report.sh
 

@@ -17,6 +17,9 @@ done
 load run --rate 2000 --duration-s 3
 load soak --window 5000 --count 20000 --mode stream
 grep -q '^throughput .* of the first' "$work/out" || fail "soak does not compare"
+grep -q '^the cost is' "$work/out" || fail "soak does not judge"
+load sweep --from 500 --step-percent 300 --duration-s 1 --p99-ms-max 1000000 2>&1
+grep -q '^knee ' "$work/out" || fail "sweep names no knee"
 load ceiling --rounds 1 --count 10000 --disk "$work"
 grep -q '^share of the ceiling' "$work/out" || fail "ceiling gives no share"
 cargo build --release --quiet -p arus-loadtest

@@ -38,23 +38,30 @@ curl_payment() {
     '{"tx_id":"my-first-payment","customer_id":"CUST-1","amount":{"currency":"USD","amount":"250.00"}}' \
     http://127.0.0.1:9091/payments.v1.PaymentsService/CreatePayment
 }
-curl_payment | tee "$work/first.json" | grep -q PAYMENT_STATUS_CAPTURED || fail "buf curl did not capture"
-curl_payment | grep -q '"replayed": *true' || fail "the same tx_id was not replayed"
+curl_payment >"$work/first.json" && grep -q PAYMENT_STATUS_CAPTURED "$work/first.json" || fail "buf curl did not capture"
+curl_payment >"$work/again.json" && grep -q '"replayed": *true' "$work/again.json" || fail "the same tx_id was not replayed"
 "$PYTHON" ops/client.py | tee "$work/client.log"
 grep -q PAYMENT_STATUS_CAPTURED "$work/client.log" || fail "the Python client did not capture"
 for with in reflection:CUST-0002 file:CUST-0003; do
   WITH=${with%:*} CUSTOMER_ID=${with#*:} TX_ID="${with%:*}" AMOUNT=1 VUS=4 DURATION=3s CAPTURED_MIN=1 P95_MS=1000 \
     bash loadtest/e2e-grpc.sh || fail "k6 by ${with%:*}"
 done
+# A load over accounts that somebody else opened: the demo's own.
+{
+  echo account_id,owner_id,currency
+  for n in $(seq -w 0100 0199); do echo "acct-CUST-$n-USD,CUST-$n,USD"; done
+} >"$work/accounts.csv"
+target/release/arus-load run --accounts-file "$work/accounts.csv" --count 200 --concurrency 8 >"$work/given.log" ||
+  { cat "$work/given.log"; fail "a load over given accounts"; }
 for port in 9101 9102 9103 9104; do
-  curl -sf "http://127.0.0.1:$port/metrics" | grep -q '^arus_' || fail "no metrics on $port"
+  curl -sf "http://127.0.0.1:$port/metrics" >"$work/metrics" && grep -q '^arus_' "$work/metrics" || fail "no metrics on $port"
 done
 
 target/release/arus verify --data-dir "$work/data" || fail "verify beside the running server"
 kill -9 "$pid"
 wait "$pid" 2>/dev/null || true
 start
-curl_payment | grep -q '"replayed": *true' || fail "the payment did not survive kill -9"
+curl_payment >"$work/again.json" && grep -q '"replayed": *true' "$work/again.json" || fail "the payment did not survive kill -9"
 kill -TERM "$pid"
 wait "$pid" || fail "the drain was not clean"
 pid=

@@ -63,6 +63,10 @@ fn process(e: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let help = "Memory of the process that is in RAM";
         gauge(e, "process_resident_memory_bytes", help, stat.rss * procfs::page_size())?;
     }
+    if let Some(kib) = of.status().ok().and_then(|status| status.vmhwm) {
+        let help = "The most memory of the process that was ever in RAM";
+        gauge(e, "process_resident_memory_max_bytes", help, kib * 1_024)?;
+    }
     if let Ok(count) = of.fd_count() {
         gauge(e, "process_open_fds", "Open file descriptors", count as u64)?;
     }

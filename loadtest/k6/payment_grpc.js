@@ -24,6 +24,7 @@ export const options = {
   duration: env('DURATION', '10s'),
   thresholds: {
     rpc_errors: ['rate==0'],
+    checks: ['rate==1'],
     grpc_req_duration: [`p(95)<${env('P95_MS', '100')}`],
     payments: ['count>0'],
     payments_captured: [`count>=${env('CAPTURED_MIN', '0')}`],

@@ -61,7 +61,7 @@ impl Ceiling {
 
     /// Arus's throughput as a share of the echo's.
     pub(crate) fn share(&self) -> f64 {
-        self.median(|echo, arus| arus.answered_per_second() / echo.answered_per_second())
+        self.median(|echo, arus| arus.decided_per_second() / echo.decided_per_second())
     }
 }
 
@@ -72,7 +72,7 @@ pub(crate) async fn ceiling(args: CeilingArgs) -> anyhow::Result<()> {
     let mut found = Ceiling { rounds: Vec::new(), append_sync_p50_ms };
     for round in 1..=args.rounds.max(1) {
         let field = Field::set_up(options).await?;
-        let echo = echo::start(sample(&field, options).await?).await?;
+        let echo = echo::start(sample(&field).await?).await?;
         let echoes = drive::connect(&echo, options.connections).await.context("echo")?;
         let empty = Run::new(&field.plan, 0..options.payments_total(), None);
         empty.drive(options, &echoes).await?;
@@ -80,9 +80,9 @@ pub(crate) async fn ceiling(args: CeilingArgs) -> anyhow::Result<()> {
         let arus = field.drive_and_check(options).await?;
         let line = |what: &str, report: &Report| {
             let of = report.latency;
-            format!("{what} {:.0}/s p50 {:.2} ms p99 {:.2} ms", report.answered_per_second(), of.p50_ms, of.p99_ms)
+            format!("{what} {:.0}/s p50 {:.2} ms p99 {:.2} ms", report.decided_per_second(), of.p50_ms, of.p99_ms)
         };
-        let share = arus.answered_per_second() / echo.answered_per_second();
+        let share = arus.decided_per_second() / echo.decided_per_second();
         say(&format!("round {round}: {}; {}; share {share:.2}", line("echo", &echo), line("arus", &arus)));
         found.rounds.push((echo, arus));
     }
@@ -95,12 +95,13 @@ pub(crate) async fn ceiling(args: CeilingArgs) -> anyhow::Result<()> {
 }
 
 /// One real payment: its answer is what the echo answers with. It is between accounts that the run does not count.
-async fn sample(field: &Field, options: &Options) -> anyhow::Result<CreatePaymentResponse> {
+async fn sample(field: &Field) -> anyhow::Result<CreatePaymentResponse> {
     let mut client = field.client()?.clone();
     let mut request = field.plan.request(&field.plan.payment(0));
     request.tx_id = format!("sample-{}", field.plan.run);
-    request.customer_id = field.plan.owner(options.accounts);
-    request.destination_account = field.plan.account(options.accounts + 1);
+    request.customer_id = field.plan.owner(field.plan.accounts);
+    request.source_account = field.plan.account(field.plan.accounts);
+    request.destination_account = field.plan.account(field.plan.accounts + 1);
     let answer = client.create_payment(request).await?.into_inner();
     ensure!(answer.payment.as_ref().is_some_and(|p| p.status() == PaymentStatus::Captured), "{answer:?}");
     Ok(answer)

@@ -24,6 +24,7 @@ use crate::{
     oracle::Oracle,
     progress::Bar,
     record::Recorder,
+    report::ANSWERED,
     workload::{Plan, Planned},
 };
 
@@ -33,9 +34,16 @@ pub(crate) type Payments = PaymentsServiceClient<Channel>;
 /// Calls that an open loop may have in flight; beyond that it is late, and its latencies say so.
 const OPEN_IN_FLIGHT_MAX: usize = 50_000;
 
+/// An answer that has not come by then does not come, and a server that does not answer a ping is gone.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+
 /// An endpoint that answers small messages at once.
 pub(crate) fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
-    Ok(Endpoint::from_shared(address.to_owned())?.tcp_nodelay(true))
+    Ok(Endpoint::from_shared(address.to_owned())?
+        .tcp_nodelay(true)
+        .timeout(ANSWER_MAX)
+        .http2_keep_alive_interval(ANSWER_MAX)
+        .keep_alive_timeout(ANSWER_MAX))
 }
 
 /// Opens so many connections.
@@ -114,11 +122,11 @@ impl Run {
         let (started, mut clients) = (Instant::now(), clients.iter().cycle());
         while let Some(range) = self.take(1) {
             let due = started + options.due(range.start - self.first).unwrap_or_default();
-            wait_until(due).await;
+            let begun = sent_when(due).await;
             let place = Arc::clone(&places).acquire_owned().await?;
             let (run, mut client) = (self.clone(), clients.next().context("a connection")?.clone());
             tokio::spawn(async move {
-                Unary.make(&run, &mut client, range, due).await;
+                Unary.make(&run, &mut client, range, begun).await;
                 drop(place);
             });
         }
@@ -129,10 +137,10 @@ impl Run {
 
     /// One stream a connection, each with its share of what is in flight; with a rate, sent when due.
     async fn streams(&self, options: &Options, clients: &[Payments]) -> anyhow::Result<()> {
-        let window = options.concurrency.div_ceil(clients.len());
-        let started = Instant::now();
+        let (all, started) = (clients.len().min(options.concurrency), Instant::now());
         let mut streams = tokio::task::JoinSet::new();
-        for client in clients {
+        for (n, client) in clients.iter().enumerate().take(all) {
+            let window = options.concurrency / all + usize::from(n < options.concurrency % all);
             let (run, client, options) = (self.clone(), client.clone(), options.clone());
             streams.spawn(async move { run.stream(&options, client, window, started).await });
         }
@@ -157,10 +165,10 @@ impl Run {
         let sender = tokio::spawn(async move {
             while let Some(range) = run.take(1) {
                 let n = range.start;
-                let due = options.due(n - run.first).map(|due| started + due);
-                if let Some(due) = due {
-                    wait_until(due).await;
-                }
+                let due = match options.due(n - run.first) {
+                    Some(due) => Some(sent_when(started + due).await),
+                    None => None,
+                };
                 let Ok(place) = free.acquire().await else { return };
                 place.forget();
                 let payment = Some(run.request(&run.plan.payment(n)));
@@ -172,21 +180,36 @@ impl Run {
         });
         let mut outcomes = client.stream_payments(ReceiverStream::new(outgoing)).await?.into_inner();
         // Answers come in any order and say which request they answer.
-        let (mut known, mut numbers) = (HashMap::new(), 0..);
+        let (mut known, mut numbers, mut end) = (HashMap::new(), 0.., "NO OUTCOME".to_owned());
         while let Some(answer) = outcomes.next().await {
-            let outcome = answer?.outcome.context("an answer has an outcome")?;
+            let outcome = match answer {
+                Ok(answer) => answer.outcome.context("an answer has an outcome")?,
+                Err(status) => {
+                    end = Oracle::error(&status);
+                    break;
+                }
+            };
             while let Ok(more) = order.try_recv() {
                 known.extend(numbers.next().map(|index| (index, more)));
             }
             let (n, begun) = known.remove(&outcome.index).context("an answer names a request")?;
             let end = match &self.oracle {
                 Some(oracle) => oracle.outcome(&self.plan.payment(n), &outcome),
-                None => "ANSWERED".to_owned(),
+                None => ANSWERED.to_owned(),
             };
             self.note(&end, begun.elapsed(), 1);
             places.add_permits(1);
         }
+        // Whoever still waits to send, sends no more; what is open ended with the stream, and the oracle asks for it.
+        places.close();
+        drop(outcomes);
         sender.await?;
+        while let Ok((_, begun)) = order.try_recv() {
+            self.note(&end, begun.elapsed(), 1);
+        }
+        for (_, begun) in known.into_values() {
+            self.note(&end, begun.elapsed(), 1);
+        }
         Ok(())
     }
 
@@ -203,11 +226,13 @@ impl Run {
     }
 }
 
-async fn wait_until(due: Instant) {
-    // The timer is good for a millisecond; what is due within one is sent now.
+/// Waits until it is time, and says from when a latency counts.
+async fn sent_when(due: Instant) -> Instant {
+    // The timer is good for a millisecond; what is due within one is sent now, and what is late counts as due.
     if due > Instant::now() + Duration::from_millis(1) {
         tokio::time::sleep_until(due.into()).await;
     }
+    due.min(Instant::now())
 }
 
 /// How a range of payments is sent.
@@ -237,7 +262,7 @@ impl Call for Unary {
         let answer = client.create_payment(run.request(&planned)).await;
         let latency = begun.elapsed();
         let end = match (&run.oracle, answer) {
-            (None, Ok(_)) => "ANSWERED".to_owned(),
+            (None, Ok(_)) => ANSWERED.to_owned(),
             (Some(oracle), Ok(answer)) => oracle.answered(&planned, &answer.into_inner().payment.unwrap_or_default()),
             (_, Err(status)) => Oracle::error(&status),
         };
@@ -265,7 +290,7 @@ impl Call for Batch {
                 for (planned, outcome) in planned.iter().zip(&outcomes) {
                     let end = match &run.oracle {
                         Some(oracle) => oracle.outcome(planned, outcome),
-                        None => "ANSWERED".to_owned(),
+                        None => ANSWERED.to_owned(),
                     };
                     run.note(&end, latency, 1);
                 }

@@ -13,7 +13,7 @@ use crate::{
     options::Options,
     oracle::Oracle,
     report::{self, Report},
-    server::{Cost, Server},
+    server::Server,
     workload::Plan,
     world::{self, World},
 };
@@ -57,22 +57,14 @@ impl Field {
         oracle: &Arc<Oracle>,
     ) -> anyhow::Result<Report> {
         let before = self.server.look().await?;
-        let memory = self.server.watch_memory();
         let (started, run) = (Instant::now(), Run::new(&self.plan, payments, Some(Arc::clone(oracle))));
         run.drive(options, &self.clients).await?;
         let took = run.recorder.elapsed();
         let answered = self.server.look().await?;
         let after = self.server.caught_up().await?;
         let mut report = Report::new(report::name(options), took, &run.recorder.finish());
-        let syncs = (answered.syncs - before.syncs).max(1.0);
-        report.cost = Some(Cost {
-            indexed_s: started.elapsed().as_secs_f64(),
-            syncs_per_second: syncs / report.took_s,
-            entries_per_sync: (answered.entries - before.entries) / syncs,
-            resident_bytes_max: memory.end(&after),
-            disk_bytes: after.disk as u64,
-            disk_bytes_per_payment: (after.disk - before.disk) / report.answers.max(1) as f64,
-        });
+        let indexed_s = started.elapsed().as_secs_f64();
+        report.cost = Some(before.cost(&answered, &after, &report, indexed_s));
         Ok(report)
     }
 

@@ -101,8 +101,9 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     if let Some(path) = &args.html {
         page::write(path, "Load on Arus", "", std::slice::from_ref(&report))?;
     }
-    let decided = report.ends.keys().any(|end| end.starts_with("CAPTURED") || end.starts_with("FAILED"));
-    ensure!(decided, "no payment was decided");
+    let (planned, captured) = (args.options.payments_total(), report.captured());
+    ensure!(report.answers == planned, "{} of {planned} payments were sent, then no stream was left", report.answers);
+    ensure!(captured > 0, "no payment moved money");
     Ok(())
 }
 

@@ -5,6 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
 
+/// The length of an open loop that is not told one, in seconds.
+const DURATION_S: u64 = 30;
+/// The most payments of a run: the oracle keeps a byte for each.
+pub(crate) const PAYMENTS_MAX: u64 = 1_000_000_000;
+
 /// Where the server listens, what the load is made of, how hard it is driven.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Options {
@@ -54,9 +59,9 @@ pub(crate) struct Options {
     /// Open loop: payments per second, sent when they are due, whatever the server does; latency counts from then.
     #[arg(long)]
     pub(crate) rate: Option<u64>,
-    /// Length of an open loop, in seconds.
-    #[arg(long, default_value_t = 30)]
-    pub(crate) duration_s: u64,
+    /// Length of an open loop, in seconds; 30 if it is not given.
+    #[arg(long)]
+    pub(crate) duration_s: Option<u64>,
 }
 
 /// Who pays whom.
@@ -99,7 +104,13 @@ impl Options {
         at_least("concurrency", self.concurrency as u64, 1)?;
         at_least("connections", self.connections as u64, 1)?;
         at_least("rate", self.rate.unwrap_or(1), 1)?;
-        at_least("duration-s", self.duration_s, 1)?;
+        at_least("duration-s", self.duration_s.unwrap_or(1), 1)?;
+        ensure!(
+            self.rate.is_some() || self.duration_s.is_none(),
+            "--duration-s is the length of an open loop: give --rate too"
+        );
+        let total = self.payments_total();
+        ensure!(total <= PAYMENTS_MAX, "{total} payments are too many for one run; allowed: up to {PAYMENTS_MAX}");
         ensure!((1..=1_024).contains(&self.batch_size), "--batch-size is {}; allowed: 1 to 1024", self.batch_size);
         ensure!(self.theta.is_finite() && self.theta >= 0.0, "--theta is {}; allowed: 0 and more", self.theta);
         let open_batch = self.rate.is_some() && self.mode == Mode::Batch;
@@ -111,7 +122,7 @@ impl Options {
 
     /// How many payments the run makes.
     pub(crate) fn payments_total(&self) -> u64 {
-        self.rate.map_or(self.count, |rate| rate.saturating_mul(self.duration_s))
+        self.rate.map_or(self.count, |rate| rate.saturating_mul(self.duration_s.unwrap_or(DURATION_S)))
     }
 
     /// When the `n`th payment of an open loop is due.

@@ -1,8 +1,8 @@
-//! What must be true: every acknowledgement is kept, and in the end every balance, a sample of statements and the sum
-//! of all money are held against them. Nothing is believed but answers.
+//! What must be true: every acknowledgement is kept and held against the plan, and in the end every balance, a sample
+//! of statements and the sum of all money are held against them. Nothing is believed but answers.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
@@ -10,17 +10,23 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use arus_proto::payments::v1::{BatchOutcome, GetPaymentRequest, Payment, PaymentStatus, get_payment_request::By};
+use arus_proto::{
+    payments::v1::{BatchOutcome, GetPaymentRequest, Payment, PaymentStatus, get_payment_request::By},
+    wallet::v1::StatementLine,
+};
 use tonic::{Code, Status};
 
 use crate::{
     drive::Payments,
+    report::{CAPTURED, FAILED},
     workload::{Plan, Planned, minor},
-    world::{self, STATEMENTS, Start, Wallets, World},
+    world::{self, Held, STATEMENTS, Start, Wallets, World},
 };
 
 /// How many payments a difference names.
 const NAMED: usize = 5;
+/// How many wrong answers are kept.
+const WRONG_MAX: usize = 100;
 /// Payments whose amounts are asked for, or whose fate is, at once.
 const ASKING: u64 = 1_000;
 
@@ -55,17 +61,15 @@ pub(crate) struct Oracle {
     known: Vec<AtomicU8>,
     /// What was debited and credited, where that is not just the amount. Minor units.
     converted: Mutex<HashMap<u64, (i128, i128)>>,
-    /// Answers that contradict themselves.
+    /// Answers that contradict each other or the plan; at most [`WRONG_MAX`].
     wrong: Mutex<Vec<String>>,
-    is_converting: bool,
 }
 
 impl Oracle {
     /// Knows nothing yet.
     pub(crate) fn new(plan: Plan, payments: u64) -> Arc<Self> {
         let known = (0..payments).map(|_| AtomicU8::new(0)).collect();
-        let is_converting = plan.currency(0) != plan.currency(1);
-        Arc::new(Self { plan, known, converted: Mutex::default(), wrong: Mutex::default(), is_converting })
+        Arc::new(Self { plan, known, converted: Mutex::default(), wrong: Mutex::default() })
     }
 
     /// A payment is on its way.
@@ -76,8 +80,14 @@ impl Oracle {
     /// CreatePayment's answer. Gives back how it ended, for the report.
     pub(crate) fn answered(&self, planned: &Planned, payment: &Payment) -> String {
         let amounts = (minor(payment.debited.as_ref()), minor(payment.credited.as_ref()));
-        if let (true, (Some(debited), Some(credited))) = (self.is_converting, amounts) {
-            lock(&self.converted).insert(planned.of, (debited, credited));
+        if let (Some(debited), Some(credited)) = amounts {
+            if !self.plan.may_move(planned, debited, credited) {
+                let cents = planned.cents;
+                self.wrong(planned.of, &format!("debited {debited} and credited {credited} for {cents} (minor units)"));
+            }
+            if self.plan.is_converting() {
+                lock(&self.converted).insert(planned.of, (debited, credited));
+            }
         }
         self.decided(planned, payment.status(), payment.failure.as_ref().map(|failure| failure.code().as_str_name()))
     }
@@ -95,19 +105,24 @@ impl Oracle {
     }
 
     fn decided(&self, planned: &Planned, status: PaymentStatus, code: Option<&'static str>) -> String {
-        match (status, code) {
-            (PaymentStatus::Captured, _) => {
-                self.raise(planned.of, Known::Captured);
-                "CAPTURED".to_owned()
-            }
+        let (known, end) = match (status, code) {
+            (PaymentStatus::Captured, None) => (Known::Captured, CAPTURED.to_owned()),
             (PaymentStatus::Failed, Some(code)) => {
-                self.raise(planned.of, Known::Failed);
-                format!("FAILED {}", code.trim_start_matches("FAILURE_CODE_"))
+                (Known::Failed, format!("{FAILED} {}", code.trim_start_matches("FAILURE_CODE_")))
             }
-            _ => {
-                lock(&self.wrong).push(format!("{} is {status:?} {code:?}", self.plan.tx_id(planned.of)));
-                "UNKNOWN STATUS".to_owned()
-            }
+            _ => (Known::Asked, "UNKNOWN STATUS".to_owned()),
+        };
+        if known == Known::Asked || !self.plan.allows(planned, code) {
+            self.wrong(planned.of, &format!("ended as {end}, which the plan does not have"));
+        }
+        self.raise(planned.of, known);
+        end
+    }
+
+    fn wrong(&self, n: u64, what: &str) {
+        let mut wrong = lock(&self.wrong);
+        if wrong.len() < WRONG_MAX {
+            wrong.push(format!("{} {what}", self.plan.tx_id(n)));
         }
     }
 
@@ -123,7 +138,7 @@ impl Oracle {
         let Some(known) = usize::try_from(n).ok().and_then(|n| self.known.get(n)) else { return };
         let before = Known::of(known.fetch_max(to as u8, Ordering::Relaxed));
         if matches!((before, to), (Known::Captured, Known::Failed) | (Known::Failed, Known::Captured)) {
-            lock(&self.wrong).push(format!("{} was answered {before:?} and {to:?}", self.plan.tx_id(n)));
+            self.wrong(n, &format!("was answered {before:?} and {to:?}"));
         }
     }
 
@@ -133,7 +148,7 @@ impl Oracle {
     }
 
     fn amounts(&self, planned: &Planned) -> anyhow::Result<(i128, i128)> {
-        if !self.is_converting {
+        if !self.plan.is_converting() {
             return Ok((planned.cents.into(), planned.cents.into()));
         }
         let converted = lock(&self.converted).get(&planned.of).copied();
@@ -172,7 +187,7 @@ impl Oracle {
     fn is_open(&self, n: u64) -> bool {
         match self.known(n) {
             Known::Asked => true,
-            Known::Captured => self.is_converting && !lock(&self.converted).contains_key(&n),
+            Known::Captured => self.plan.is_converting() && !lock(&self.converted).contains_key(&n),
             Known::Nothing | Known::Failed => false,
         }
     }
@@ -181,9 +196,10 @@ impl Oracle {
     pub(crate) async fn check(self: &Arc<Self>, payments: &Payments, world: &World) -> anyhow::Result<String> {
         let asked = self.ask(payments).await?;
         let wrong = lock(&self.wrong).clone();
-        ensure!(wrong.is_empty(), "{} answers contradict: {}", wrong.len(), wrong.join("; "));
+        let some = wrong.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+        ensure!(wrong.is_empty(), "{} answers are wrong (counted to {WRONG_MAX}): {some}", wrong.len());
         let mut expected = world.start.clone();
-        let mut captured = 0;
+        let (mut captured, mut sold, mut bought) = (0, 0, 0);
         for n in (0..self.known.len() as u64).filter(|n| self.known(*n) == Known::Captured) {
             let planned = self.plan.payment(n);
             if planned.of != n {
@@ -191,14 +207,22 @@ impl Oracle {
             }
             captured += 1;
             let (debited, credited) = self.amounts(&planned)?;
+            (bought, sold) = (bought + debited, sold + credited);
             for (account, change) in [(planned.payer, -debited), (planned.payee, credited)] {
                 let account = usize::try_from(account)?;
                 let account = expected.get_mut(account).context("a known account")?;
-                account.balance += change;
+                account.held.balance += change;
                 account.lines += 1;
             }
         }
         self.check_balances(world, &expected).await?;
+        if let Some([rupiah, dollars]) = world.desks {
+            let (found, expected) = (world::desks(&world.wallets).await?, [rupiah + bought, dollars - sold]);
+            ensure!(
+                found == expected,
+                "the desks in IDR and USD hold {found:?}, acknowledged were {expected:?} (minor units), unless somebody else converted"
+            );
+        }
         self.check_statements(&world.wallets, &expected).await?;
         Ok(format!(
             "{captured} captured payments: all {} balances, {} statements and the sum of all money are as acknowledged ({asked} asked for)",
@@ -209,31 +233,54 @@ impl Oracle {
 
     async fn check_balances(&self, world: &World, expected: &[Start]) -> anyhow::Result<()> {
         let balances = world::balances(&world.wallets, &self.plan).await?;
-        for (n, (found, Start { balance, .. })) in (0..).zip(balances.iter().zip(expected)) {
-            let (account, some) = (self.plan.account(n), || self.name_some(n));
-            ensure!(found == balance, "{account} has {found}, acknowledged were {balance} (minor units); {}", some());
+        for (n, (found, Start { held, .. })) in (0..).zip(balances.iter().zip(expected)) {
+            if found != held {
+                let (account, payments) = (self.plan.account(n), self.differing(&world.wallets, n).await?);
+                bail!("{account} has {found:?}, acknowledged were {held:?} (minor units); {payments}");
+            }
         }
         // Within one currency money only moves between the run's accounts.
-        let sum: i128 = balances.iter().sum();
-        let funded: i128 = world.start.iter().map(|start| start.balance).sum();
-        ensure!(self.is_converting || sum == funded, "all accounts hold {sum}, {funded} were paid in (minor units)");
+        let sum = |held: &mut dyn Iterator<Item = &Held>| held.map(|held| held.balance).sum::<i128>();
+        let (found, funded) = (sum(&mut balances.iter()), sum(&mut world.start.iter().map(|start| &start.held)));
+        let may_differ = self.plan.is_converting();
+        ensure!(may_differ || found == funded, "all accounts hold {found}, {funded} were paid in (minor units)");
         Ok(())
     }
 
-    /// Some payments that touched an account, for a person who looks into a difference.
-    fn name_some(&self, account: u64) -> String {
+    /// Which payments an account's statement and the acknowledgements do not have in common.
+    async fn differing(&self, wallets: &Wallets, account: u64) -> anyhow::Result<String> {
         let touches = |planned: &Planned| planned.payer == account || planned.payee == account;
-        let all = (0..self.known.len() as u64).map(|n| self.plan.payment(n)).filter(touches);
-        let names: Vec<_> = all.take(NAMED).map(|planned| self.plan.tx_id(planned.of)).collect();
-        format!("some of its payments: {}", names.join(", "))
+        let captured = (0..self.known.len() as u64).filter(|n| self.known(*n) == Known::Captured);
+        let planned = captured.map(|n| self.plan.payment(n)).filter(touches);
+        let mut acknowledged: HashSet<_> = planned.map(|planned| self.plan.tx_id(planned.of)).collect();
+        let (mut surplus, prefix) = (Vec::new(), self.plan.tx_id_prefix());
+        let visit = |line: StatementLine| {
+            // What stays in the set is acknowledged and has no line; a second line is as wrong as an unknown one.
+            if line.tx_id.starts_with(&prefix) && !acknowledged.remove(&line.tx_id) {
+                surplus.push(line.tx_id);
+            }
+        };
+        world::statement(wallets, self.plan.account(account), visit).await?;
+        let name = |ids: Vec<String>| format!("{} ({})", ids.len(), ids.join(", "));
+        let missing = acknowledged.iter().take(NAMED).cloned().collect();
+        surplus.truncate(NAMED);
+        Ok(format!(
+            "acknowledged without a line, of {} the first {}; lines not acknowledged, the first {}",
+            acknowledged.len(),
+            name(missing),
+            name(surplus)
+        ))
     }
 
     /// A statement has one line for each posting.
     async fn check_statements(&self, wallets: &Wallets, expected: &[Start]) -> anyhow::Result<()> {
         for (n, Start { lines, .. }) in (0..STATEMENTS).zip(expected) {
-            let (account, some) = (self.plan.account(n), || self.name_some(n));
+            let account = self.plan.account(n);
             let found = world::statement_lines(wallets, account.clone()).await?;
-            ensure!(found == *lines, "{account} has {found} lines, acknowledged were {lines}; {}", some());
+            if found != *lines {
+                let payments = self.differing(wallets, n).await?;
+                bail!("{account} has {found} lines, acknowledged were {lines}; {payments}");
+            }
         }
         Ok(())
     }

@@ -41,9 +41,19 @@ fn section(report: &Report) -> anyhow::Result<String> {
     ];
     let row = |name: &str, value: String| format!("<tr><td>{name}</td><td>{value}</td></tr>");
     let latencies = report.latency.named().map(|(name, ms)| row(name, format!("{ms:.3} ms")));
+    let cost = report.cost.as_ref().map_or_else(String::new, |cost| {
+        let memory = cost.resident_bytes_max.map_or_else(|| "not told".into(), |b| format!("{} MB", b / 1_000_000));
+        [
+            row("syncs", format!("{:.0} /s, {:.0} entries each", cost.syncs_per_second, cost.entries_per_sync)),
+            row("memory, at most", memory),
+            row("disk", format!("{:.0} B a payment", cost.disk_bytes_per_payment)),
+        ]
+        .concat()
+    });
+    let oracle = report.oracle.as_ref().map_or_else(String::new, |checked| row("oracle", checked.clone()));
     let ends: String = report.ends.iter().map(|(end, n)| row(end, n.to_string())).collect();
     Ok(format!(
-        "<h2>{}</h2><table>{}{}{ends}</table>{}",
+        "<h2>{}</h2><table>{}{}{ends}{cost}{oracle}</table>{}",
         report.name,
         row("throughput", format!("{:.0} /s", report.per_second())),
         latencies.concat(),

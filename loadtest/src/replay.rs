@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, bail, ensure};
@@ -22,7 +22,7 @@ use crate::{
     oracle::Oracle,
     progress::Bar,
     record::Recorder,
-    report::Report,
+    report::{CAPTURED, FAILED, Report},
     say,
     workload::minor,
     world::{self, Wallets},
@@ -109,6 +109,7 @@ fn parse(layout: Layout, record: &csv::StringRecord) -> anyhow::Result<Transacti
 pub(crate) async fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     let transactions = Arc::new(read(&args.file)?);
     ensure!(!transactions.is_empty(), "{} has no transactions", args.file.display());
+    ensure!(args.concurrency >= 1, "--concurrency is 0; allowed: 1 and more");
     let wallets = WalletServiceClient::new(endpoint(&args.wallet)?.connect().await.context("WalletService")?);
     let accounts = open_accounts(args, &transactions, &wallets).await?;
     let before = balances(&wallets, &accounts).await?;
@@ -123,7 +124,7 @@ pub(crate) async fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
             for transaction in transactions.iter().skip(caller).step_by(step) {
                 let begun = Instant::now();
                 let end = match client.create_payment(request(transaction)).await {
-                    Ok(answer) => note(&moved, &answer.into_inner().payment.unwrap_or_default()),
+                    Ok(answer) => note(&moved, transaction, &answer.into_inner().payment.unwrap_or_default()),
                     Err(status) => Oracle::error(&status),
                 };
                 recorder.note(&end, begun.elapsed(), 1);
@@ -138,6 +139,11 @@ pub(crate) async fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     let took = recorder.elapsed();
     let report = Report::new(format!("replay of {}", args.file.display()), took, &recorder.finish());
     report.print();
+    let odd = report.answers - report.decided();
+    ensure!(
+        odd == 0,
+        "{odd} payments were not decided as the file says; replay it again: what happened is answered again"
+    );
     let after = balances(&wallets, &accounts).await?;
     let moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
     for (id, after) in &after {
@@ -167,19 +173,22 @@ fn owner(account: &str) -> String {
 }
 
 /// Adds what an answer says moved; a replay moved before.
-fn note(moved: &Mutex<HashMap<String, i128>>, payment: &Payment) -> String {
+fn note(moved: &Mutex<HashMap<String, i128>>, transaction: &Transaction, payment: &Payment) -> String {
     if payment.replayed {
-        return "REPLAYED".to_owned();
+        return format!("{CAPTURED} or {FAILED} before");
     }
     if payment.status() != PaymentStatus::Captured {
         let code = payment.failure.as_ref().map_or("", |failure| failure.code().as_str_name());
-        return format!("FAILED {}", code.trim_start_matches("FAILURE_CODE_"));
+        return format!("{FAILED} {}", code.trim_start_matches("FAILURE_CODE_"));
+    }
+    if minor(payment.debited.as_ref()) != minor(Some(&transaction.amount)) {
+        return "WRONG AMOUNT".to_owned();
     }
     let mut moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
     let (debited, credited) = (minor(payment.debited.as_ref()), minor(payment.credited.as_ref()));
     *moved.entry(payment.source_account.clone()).or_default() -= debited.unwrap_or_default();
     *moved.entry(payment.destination_account.clone()).or_default() += credited.unwrap_or_default();
-    "CAPTURED".to_owned()
+    CAPTURED.to_owned()
 }
 
 /// All accounts of a file: opened, sources funded, with rates where currencies differ. Doing it twice changes nothing.
@@ -203,7 +212,7 @@ async fn open_accounts(
             mid: mid.into(),
             spread_bps: Some(25),
         });
-        let tx_id = format!("replay-rates-{:x}", std::process::id());
+        let tx_id = format!("replay-rates-{:x}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
         let source = RateSource::Ecb.into();
         fx.publish_rates(PublishRatesRequest { tx_id, source, rates: rates.to_vec(), as_of: None }).await?;
     }
@@ -245,8 +254,8 @@ async fn balances(wallets: &Wallets, accounts: &Arc<Vec<String>>) -> anyhow::Res
         let (mut wallets, accounts, found) = (wallets.clone(), Arc::clone(accounts), Arc::clone(&found));
         async move {
             let id = accounts.get(usize::try_from(n)?).context("an account")?;
-            let balance = world::balance(&mut wallets, id.clone()).await?;
-            found.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), balance);
+            let held = world::held(&mut wallets, id.clone()).await?;
+            found.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), held.balance);
             Ok(())
         }
     })

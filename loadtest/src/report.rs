@@ -14,7 +14,7 @@ use crate::{options::Options, record::Record, say, server::Cost};
 pub(crate) struct Report {
     /// What ran, such as `hot-payee unary`.
     pub(crate) name: String,
-    /// Answers counted.
+    /// All answers, errors too.
     pub(crate) answers: u64,
     /// Until the last of them.
     pub(crate) took_s: f64,
@@ -51,6 +51,11 @@ pub(crate) struct SecondFigures {
     pub(crate) latency: Latency,
 }
 
+/// How payments end, as reports spell it; a code follows FAILED, and errors are named by their status.
+pub(crate) const CAPTURED: &str = "CAPTURED";
+pub(crate) const FAILED: &str = "FAILED";
+/// The echo decides nothing.
+pub(crate) const ANSWERED: &str = "ANSWERED";
 /// How many tenths of nines are kept: to 0.9999.
 const NINE_TENTHS: u32 = 40;
 
@@ -100,26 +105,43 @@ impl Report {
         }
     }
 
-    /// Answers a second, until the last.
-    pub(crate) fn answered_per_second(&self) -> f64 {
-        self.answers as f64 / self.took_s
+    fn ended(&self, so: &[&str]) -> u64 {
+        let ends = self.ends.iter().filter(|(end, _)| so.iter().any(|so| end.starts_with(so)));
+        ends.map(|(_, count)| count).sum()
     }
 
-    /// Answers a second, until the index had caught up with them.
+    /// Payments that moved money.
+    pub(crate) fn captured(&self) -> u64 {
+        self.ended(&[CAPTURED])
+    }
+
+    /// Answers that were no errors: payments that were decided, or the echo's.
+    pub(crate) fn decided(&self) -> u64 {
+        self.ended(&[CAPTURED, FAILED, ANSWERED])
+    }
+
+    /// Decisions a second, until the last answer; errors count nothing.
+    pub(crate) fn decided_per_second(&self) -> f64 {
+        self.decided() as f64 / self.took_s
+    }
+
+    /// Decisions a second, until the index had caught up with them.
     pub(crate) fn per_second(&self) -> f64 {
         let took_s = self.cost.as_ref().map_or(self.took_s, |cost| cost.indexed_s.max(self.took_s));
-        self.answers as f64 / took_s
+        self.decided() as f64 / took_s
     }
 
     /// Prints the table.
     pub(crate) fn print(&self) {
         say(&format!("{}: {} answers in {:.2} s", self.name, self.answers, self.took_s));
-        say(&format!("  throughput  {:>10.0} /s until the last answer", self.answered_per_second()));
+        say(&format!("  throughput  {:>10.0} /s until the last answer", self.decided_per_second()));
         if let Some(cost) = &self.cost {
             say(&format!("              {:>10.0} /s until the index had caught up", self.per_second()));
             let per = cost.entries_per_sync;
             say(&format!("  syncs       {:>10.0} /s, {per:.0} entries each", cost.syncs_per_second));
-            say(&format!("  memory      {:>10} MB at most", cost.resident_bytes_max / 1_000_000));
+            if let Some(bytes) = cost.resident_bytes_max {
+                say(&format!("  memory      {:>10} MB at most", bytes / 1_000_000));
+            }
             say(&format!("  disk        {:>10.0} B a payment", cost.disk_bytes_per_payment));
         }
         for (name, ms) in self.latency.named() {

@@ -1,15 +1,11 @@
 //! What a server says of itself at its metrics port: how often it synced, how far its index is, what it takes up.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
+
+use crate::report::Report;
 
 /// The longest wait for metrics.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,8 +13,6 @@ const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
 const CATCH_UP_POLL: Duration = Duration::from_millis(20);
 /// An index that has not caught up by then has stopped.
 const CATCH_UP_MAX: Duration = Duration::from_secs(600);
-/// How often the memory is looked at.
-const MEMORY_POLL: Duration = Duration::from_secs(1);
 
 /// The metrics port of PaymentsService.
 #[derive(Debug, Clone)]
@@ -30,15 +24,30 @@ pub(crate) struct Server {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look {
     /// Syncs since the start, one a commit block.
-    pub(crate) syncs: f64,
+    syncs: f64,
     /// Entries committed since the start.
-    pub(crate) entries: f64,
+    entries: f64,
     /// Entries committed and not yet indexed.
     lag: f64,
-    /// Memory in RAM, in bytes; absent where the server's system does not tell.
-    resident: Option<f64>,
+    /// The most memory it ever had in RAM, in bytes; absent where the server's system does not tell.
+    resident_max: Option<f64>,
     /// Bytes of the data directory.
-    pub(crate) disk: f64,
+    disk: f64,
+}
+
+impl Look {
+    /// What it took from one look to the next two: the first at the last answer, the second with the index caught up.
+    pub(crate) fn cost(&self, answered: &Self, indexed: &Self, report: &Report, indexed_s: f64) -> Cost {
+        let syncs = (answered.syncs - self.syncs).max(1.0);
+        Cost {
+            indexed_s,
+            syncs_per_second: syncs / report.took_s,
+            entries_per_sync: (answered.entries - self.entries) / syncs,
+            resident_bytes_max: indexed.resident_max.map(|bytes| bytes as u64),
+            disk_bytes: indexed.disk as u64,
+            disk_bytes_per_payment: (indexed.disk - self.disk) / report.captured().max(1) as f64,
+        }
+    }
 }
 
 /// What a run cost the server.
@@ -50,11 +59,12 @@ pub(crate) struct Cost {
     pub(crate) syncs_per_second: f64,
     /// Entries committed by one sync.
     pub(crate) entries_per_sync: f64,
-    /// The most memory seen, in bytes.
-    pub(crate) resident_bytes_max: u64,
+    /// The most memory the server ever had in RAM, in bytes.
+    pub(crate) resident_bytes_max: Option<u64>,
     /// Bytes of the data directory when the index had caught up.
     pub(crate) disk_bytes: u64,
-    /// By how many bytes the data directory grew for one payment.
+    /// By how many bytes the data directory grew for one payment that moved money. The journal grows by whole segments
+    /// of 64 MiB, so only millions of payments give a figure.
     pub(crate) disk_bytes_per_payment: f64,
 }
 
@@ -82,7 +92,7 @@ impl Server {
             syncs: need("arus_journal_blocks_total")?,
             entries: need("arus_journal_entries_total")?,
             lag: need("arus_index_lag_entries")?,
-            resident: sum(&text, "process_resident_memory_bytes"),
+            resident_max: sum(&text, "process_resident_memory_max_bytes"),
             disk: need("arus_data_bytes")?,
         })
     }
@@ -98,35 +108,6 @@ impl Server {
             ensure!(started.elapsed() < CATCH_UP_MAX, "the index is {} entries behind and does not catch up", look.lag);
             tokio::time::sleep(CATCH_UP_POLL).await;
         }
-    }
-
-    /// Watches the memory until it is asked for the most it saw.
-    pub(crate) fn watch_memory(&self) -> MemoryWatch {
-        let (server, most) = (self.clone(), Arc::new(AtomicU64::new(0)));
-        let seen = Arc::clone(&most);
-        let task = tokio::spawn(async move {
-            loop {
-                if let Ok(look) = server.look().await {
-                    seen.fetch_max(look.resident.unwrap_or_default() as u64, Ordering::Relaxed);
-                }
-                tokio::time::sleep(MEMORY_POLL).await;
-            }
-        });
-        MemoryWatch { most, task }
-    }
-}
-
-/// See [`Server::watch_memory`].
-pub(crate) struct MemoryWatch {
-    most: Arc<AtomicU64>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl MemoryWatch {
-    /// The most memory seen, the last look included, in bytes.
-    pub(crate) fn end(self, last: &Look) -> u64 {
-        self.task.abort();
-        self.most.load(Ordering::Relaxed).max(last.resident.unwrap_or_default() as u64)
     }
 }
 

@@ -2,10 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Args;
 
-use crate::{field::Field, options::Options, page, report::write_json, say};
+use crate::{
+    field::Field,
+    options::{Options, PAYMENTS_MAX},
+    page,
+    report::{Report, write_json},
+    say,
+};
 
 /// How much worse than the first payments the last may be.
 const DRIFT_MAX: f64 = 0.15;
@@ -33,6 +39,7 @@ pub(crate) async fn soak(args: SoakArgs) -> anyhow::Result<()> {
     ensure!(window >= 1, "--window is 0; allowed: 1 and more");
     let last = window.saturating_add(options.count);
     let total = last.saturating_add(window);
+    ensure!(total <= PAYMENTS_MAX, "{total} payments are too many for one run; allowed: up to {PAYMENTS_MAX}");
     let field = Field::set_up(options).await?;
     let oracle = field.oracle(total);
     let mut parts = Vec::new();
@@ -42,23 +49,38 @@ pub(crate) async fn soak(args: SoakArgs) -> anyhow::Result<()> {
         report.print();
         parts.push(report);
     }
-    say(&format!("oracle   {}", field.check(&oracle).await?));
+    let checked = field.check(&oracle).await?;
+    say(&format!("oracle   {checked}"));
+    parts.iter_mut().for_each(|part| part.oracle = Some(checked.clone()));
     if let Some(path) = &args.json {
         write_json(path, &parts)?;
     }
     if let Some(path) = &args.html {
         page::write(path, "Soak", "", &parts)?;
     }
-    if let [first, .., last] = parts.as_slice() {
-        let (slower, later) = (first.per_second() / last.per_second(), last.latency.p99_ms / first.latency.p99_ms);
-        say(&format!("throughput  {:.2} of the first: {}", 1.0 / slower, verdict(slower)));
-        say(&format!("p99         {later:.2} of the first: {}", verdict(later)));
-    }
+    let drift = Drift::of(&parts).context("a soak has a first and a last part")?;
+    say(&format!("throughput  {:.2} of the first", drift.throughput));
+    say(&format!("p99         {:.2} of the first", drift.p99));
+    say(if drift.is_flat() { "the cost is flat: both within 15 %" } else { "the cost is not flat: not within 15 %" });
     Ok(())
 }
 
-/// Says whether the last payments cost so much more than the first. It gates nothing: machines are noisy.
-fn verdict(ratio: f64) -> String {
-    let within = if ratio <= 1.0 + DRIFT_MAX { "within" } else { "not within" };
-    format!("{within} {:.0} %", DRIFT_MAX * 100.0)
+/// The last payments' figures as shares of the first's. It gates nothing: machines are noisy.
+pub(crate) struct Drift {
+    pub(crate) throughput: f64,
+    pub(crate) p99: f64,
+}
+
+impl Drift {
+    /// Of the parts of a soak.
+    pub(crate) fn of(parts: &[Report]) -> Option<Self> {
+        let (first, last) = (parts.first()?, parts.last()?);
+        let throughput = last.per_second() / first.per_second();
+        Some(Self { throughput, p99: last.latency.p99_ms / first.latency.p99_ms })
+    }
+
+    /// Whether both are within [`DRIFT_MAX`].
+    pub(crate) fn is_flat(&self) -> bool {
+        self.throughput >= 1.0 - DRIFT_MAX && self.p99 <= 1.0 + DRIFT_MAX
+    }
 }

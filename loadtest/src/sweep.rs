@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::ensure;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -41,16 +42,17 @@ pub(crate) struct Sweep {
 /// See the module.
 pub(crate) async fn sweep(args: SweepArgs) -> anyhow::Result<()> {
     let SweepArgs { mut options, from, step_percent, p99_ms_max, json } = args;
+    ensure!(options.rate.is_none(), "--rate is what a sweep raises; it begins at --from");
     let (mut rate, mut knee) = (from, None);
     loop {
         options.rate = Some(rate);
         let report = Field::set_up(&options).await?.drive_and_check(&options).await?;
-        let (of, answered) = (report.latency, report.answered_per_second());
+        let (of, decided, errors) = (report.latency, report.decided_per_second(), report.answers - report.decided());
         say(&format!(
-            "rate {rate}/s: answered {answered:.0}/s, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
+            "rate {rate}/s: decided {decided:.0}/s, {errors} errors, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
             of.p50_ms, of.p99_ms, of.p999_ms
         ));
-        if of.p99_ms > p99_ms_max || answered / (rate as f64) < KEPT_UP {
+        if of.p99_ms > p99_ms_max || decided / (rate as f64) < KEPT_UP || errors > 0 {
             break;
         }
         knee = Some(rate);

@@ -18,6 +18,11 @@ const ODD_ONE_IN: u64 = 20;
 const REPEAT_BACK: u64 = 1_000;
 /// Above what the default risk rules let one payment be.
 const TOO_MUCH_CENTS: u64 = 490_000_000;
+/// The rate of the cross-currency workload: rupiah for one dollar, and the spread that goes on top of it.
+pub(crate) const MID_IDR: &str = "16250.5";
+pub(crate) const SPREAD_BPS: u32 = 25;
+/// The ask of that rate, (16250.5 x 1.0025), in hundred-thousandths.
+const ASK_IDR_E5: i128 = 1_629_112_625;
 
 /// One payment of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,12 +102,36 @@ impl Plan {
         }
     }
 
+    /// Whether payments go across currencies.
+    pub(crate) fn is_converting(&self) -> bool {
+        self.workload == Workload::CrossCurrency
+    }
+
+    /// Whether a payment may end so, given why it was declined if it was.
+    pub(crate) fn allows(&self, planned: &Planned, declined: Option<&str>) -> bool {
+        match declined {
+            None => planned.cents != TOO_MUCH_CENTS,
+            // What somebody else funded may not be enough.
+            Some("FAILURE_CODE_INSUFFICIENT_FUNDS") => planned.cents == TOO_MUCH_CENTS || self.given.is_some(),
+            Some(_) => planned.cents == TOO_MUCH_CENTS,
+        }
+    }
+
+    /// Whether a payment may move these amounts, in minor units: what was asked for is credited, and debited at the
+    /// ask, rounded to one minor unit.
+    pub(crate) fn may_move(&self, planned: &Planned, debited: i128, credited: i128) -> bool {
+        let cents = i128::from(planned.cents);
+        let exact_e5 = if self.is_converting() { cents * ASK_IDR_E5 } else { cents * 100_000 };
+        let off_e5 = (debited * 100_000 - exact_e5).abs();
+        credited == cents && if self.is_converting() { off_e5 < 100_000 } else { off_e5 == 0 }
+    }
+
     /// The currency of an account.
     pub(crate) fn currency(&self, account: u64) -> &str {
         if let Some(first) = self.given.as_ref().and_then(|given| given.first()) {
             return &first.currency;
         }
-        if self.workload == Workload::CrossCurrency && account.is_multiple_of(2) { "IDR" } else { "USD" }
+        if self.is_converting() && account.is_multiple_of(2) { "IDR" } else { "USD" }
     }
 
     /// An account that somebody else opened.
@@ -128,7 +157,12 @@ impl Plan {
 
     /// A payment's key.
     pub(crate) fn tx_id(&self, n: u64) -> String {
-        format!("load-{}-{n:010}", self.run)
+        format!("{}{n:010}", self.tx_id_prefix())
+    }
+
+    /// What the keys of all payments of the run begin with.
+    pub(crate) fn tx_id_prefix(&self) -> String {
+        format!("load-{}-", self.run)
     }
 
     /// A payment for the wire.
@@ -136,6 +170,8 @@ impl Plan {
         CreatePaymentRequest {
             tx_id: self.tx_id(planned.of),
             customer_id: self.owner(planned.payer),
+            // An owner's own accounts need no name; somebody else's owners may have several.
+            source_account: self.given(planned.payer).map_or_else(String::new, |given| given.account_id.clone()),
             amount: Some(money(self.currency(planned.payee), planned.cents.into())),
             destination_account: self.account(planned.payee),
             ..Default::default()
@@ -197,6 +233,19 @@ mod tests {
             assert_eq!(mixed.payment(planned.of), planned, "{n}");
         }
         assert!((0..20_000).any(|n| mixed.payment(n).of != n));
+    }
+
+    #[test]
+    fn amounts_and_ends_are_held_against_the_plan() {
+        let (uniform, cross) = (plan(&[]), plan(&["--workload", "cross-currency"]));
+        let of = Planned { of: 0, payer: 0, payee: 1, cents: 1_000 };
+        assert!(uniform.may_move(&of, 1_000, 1_000) && !uniform.may_move(&of, 1_001, 1_000));
+        // 10.00 USD at 16291.12625 is 162911.2625 IDR.
+        assert!(cross.may_move(&of, 16_291_126, 1_000) && cross.may_move(&of, 16_291_127, 1_000));
+        assert!(!cross.may_move(&of, 16_291_128, 1_000) && !cross.may_move(&of, 16_291_126, 999));
+        let too_much = Planned { cents: TOO_MUCH_CENTS, ..of };
+        assert!(uniform.allows(&of, None) && !uniform.allows(&of, Some("FAILURE_CODE_RISK_REJECTED")));
+        assert!(!uniform.allows(&too_much, None) && uniform.allows(&too_much, Some("FAILURE_CODE_RISK_REJECTED")));
     }
 
     #[test]

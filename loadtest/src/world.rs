@@ -6,17 +6,17 @@ use anyhow::Context;
 use arus_proto::{
     fx::v1::{PublishRatesRequest, PublishedRate, RateSource, fx_service_client::FxServiceClient},
     wallet::v1::{
-        DepositRequest, GetAccountRequest, ListEntriesRequest, OpenAccountRequest,
+        DepositRequest, GetAccountRequest, ListEntriesRequest, OpenAccountRequest, StatementLine,
         wallet_service_client::WalletServiceClient,
     },
 };
-use tonic::transport::Channel;
+use tonic::{Code, Status, transport::Channel};
 
 use crate::{
     drive::endpoint,
-    options::{Options, Workload},
+    options::Options,
     progress::Bar,
-    workload::{Plan, minor, money},
+    workload::{MID_IDR, Plan, SPREAD_BPS, minor, money},
 };
 
 /// What every account holds at first, in minor units of its currency.
@@ -37,21 +37,32 @@ pub(crate) struct World {
     pub(crate) wallets: Wallets,
     /// By number.
     pub(crate) start: Vec<Start>,
+    /// What the house's desks held, where the run converts: IDR, USD. Minor units.
+    pub(crate) desks: Option<[i128; 2]>,
 }
 
 /// What an account held before a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Start {
-    /// Minor units.
-    pub(crate) balance: i128,
+    /// Its money.
+    pub(crate) held: Held,
     /// Lines of its statement; not counted of accounts whose statements are not checked.
     pub(crate) lines: u64,
+}
+
+/// An account's money, in minor units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Posted.
+    pub(crate) balance: i128,
+    /// Set aside or expected, both added up.
+    pub(crate) pending: i128,
 }
 
 /// Opens and funds the accounts of a plan that are not given, and two more between which a sample payment is made.
 pub(crate) async fn make(options: &Options, plan: &Plan) -> anyhow::Result<World> {
     let wallets = Wallets::new(endpoint(&options.wallet)?.connect().await.context("WalletService does not answer")?);
-    if options.workload == Workload::CrossCurrency {
+    if plan.is_converting() {
         publish_rate(options, plan).await?;
     }
     let bar = Bar::new("accounts", plan.accounts + 2);
@@ -83,31 +94,49 @@ pub(crate) async fn make(options: &Options, plan: &Plan) -> anyhow::Result<World
     .await?;
     bar.done();
     let start = match plan.given(0) {
-        None => vec![Start { balance: FUNDS, lines: 1 }; usize::try_from(plan.accounts)?],
+        None => {
+            let held = Held { balance: FUNDS, pending: 0 };
+            vec![Start { held, lines: 1 }; usize::try_from(plan.accounts)?]
+        }
         Some(_) => read_start(&wallets, plan).await?,
     };
-    Ok(World { wallets, start })
+    let desks = if plan.is_converting() { Some(desks(&wallets).await?) } else { None };
+    Ok(World { wallets, start, desks })
+}
+
+/// What the house's desks in IDR and USD hold, in minor units; those that nobody traded with yet hold nothing.
+pub(crate) async fn desks(wallets: &Wallets) -> anyhow::Result<[i128; 2]> {
+    let mut found = [0; 2];
+    for (id, found) in ["sys/fx/IDR", "sys/fx/USD"].into_iter().zip(&mut found) {
+        *found = match held(&mut wallets.clone(), id.into()).await {
+            Ok(held) => held.balance,
+            Err(error) if error.downcast_ref::<Status>().is_some_and(|s| s.code() == Code::NotFound) => 0,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(found)
 }
 
 /// What given accounts hold, and how long the statements are that the oracle will read again.
 async fn read_start(wallets: &Wallets, plan: &Plan) -> anyhow::Result<Vec<Start>> {
     let balances = balances(wallets, plan).await?;
-    let mut start: Vec<_> = balances.into_iter().map(|balance| Start { balance, lines: 0 }).collect();
+    let mut start: Vec<_> = balances.into_iter().map(|held| Start { held, lines: 0 }).collect();
     for (n, start) in (0..STATEMENTS).zip(&mut start) {
         start.lines = statement_lines(wallets, plan.account(n)).await?;
     }
     Ok(start)
 }
 
-/// The posted balances of all accounts of a plan, in minor units.
-pub(crate) async fn balances(wallets: &Wallets, plan: &Plan) -> anyhow::Result<Vec<i128>> {
-    let found = Arc::new(Mutex::new(vec![0; usize::try_from(plan.accounts)?]));
+/// What all accounts of a plan hold.
+pub(crate) async fn balances(wallets: &Wallets, plan: &Plan) -> anyhow::Result<Vec<Held>> {
+    let nothing = Held { balance: 0, pending: 0 };
+    let found = Arc::new(Mutex::new(vec![nothing; usize::try_from(plan.accounts)?]));
     for_each(plan.accounts, |n| {
         let (mut wallets, id, found) = (wallets.clone(), plan.account(n), Arc::clone(&found));
         async move {
-            let balance = balance(&mut wallets, id).await?;
+            let held = held(&mut wallets, id).await?;
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            found.get_mut(usize::try_from(n)?).map(|place| *place = balance).context("a known account")
+            found.get_mut(usize::try_from(n)?).map(|place| *place = held).context("a known account")
         }
     })
     .await?;
@@ -116,21 +145,33 @@ pub(crate) async fn balances(wallets: &Wallets, plan: &Plan) -> anyhow::Result<V
 
 /// How many lines a whole statement has.
 pub(crate) async fn statement_lines(wallets: &Wallets, account_id: String) -> anyhow::Result<u64> {
-    let (mut wallets, mut lines, mut page_token) = (wallets.clone(), 0, String::new());
+    let mut lines = 0;
+    statement(wallets, account_id, |_| lines += 1).await?;
+    Ok(lines)
+}
+
+/// Reads a whole statement, newest line first.
+pub(crate) async fn statement(
+    wallets: &Wallets,
+    account_id: String,
+    mut visit: impl FnMut(StatementLine),
+) -> anyhow::Result<()> {
+    let (mut wallets, mut page_token) = (wallets.clone(), String::new());
     loop {
         let ask = ListEntriesRequest { account_id: account_id.clone(), page_size: PAGE, page_token };
         let page = wallets.list_entries(ask).await?.into_inner();
-        lines += page.entries.len() as u64;
+        page.entries.into_iter().for_each(&mut visit);
         page_token = page.next_page_token;
         if page_token.is_empty() {
-            return Ok(lines);
+            return Ok(());
         }
     }
 }
 
 async fn publish_rate(options: &Options, plan: &Plan) -> anyhow::Result<()> {
     let mut fx = FxServiceClient::new(endpoint(&options.fx)?.connect().await.context("FxService does not answer")?);
-    let rate = PublishedRate { base: "USD".into(), quote: "IDR".into(), mid: "16250.5".into(), spread_bps: Some(25) };
+    let rate =
+        PublishedRate { base: "USD".into(), quote: "IDR".into(), mid: MID_IDR.into(), spread_bps: Some(SPREAD_BPS) };
     let request = PublishRatesRequest {
         tx_id: format!("rates-{}", plan.run),
         source: RateSource::Ecb.into(),
@@ -141,11 +182,13 @@ async fn publish_rate(options: &Options, plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A posted balance, in minor units.
-pub(crate) async fn balance(wallets: &mut Wallets, id: String) -> anyhow::Result<i128> {
+/// What an account holds.
+pub(crate) async fn held(wallets: &mut Wallets, id: String) -> anyhow::Result<Held> {
     let answer = wallets.get_account(GetAccountRequest { account_id: id.clone() }).await?.into_inner();
     let account = answer.account.with_context(|| format!("{id} was not answered"))?;
-    minor(account.balance.as_ref()).with_context(|| format!("{id} has no balance that can be read"))
+    let [balance, debits, credits] = [account.balance, account.pending_debits, account.pending_credits]
+        .map(|money| minor(money.as_ref()).with_context(|| format!("{id} has an amount that cannot be read")));
+    Ok(Held { balance: balance?, pending: debits? + credits? })
 }
 
 /// Runs `count` calls, some at a time; the first error ends it.

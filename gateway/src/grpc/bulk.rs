@@ -47,7 +47,7 @@ pub async fn batch(
 
 /// Decides payments as they come; each may take `timeout`.
 pub fn outcomes(engine: Engine, requests: Streaming<wire::StreamPaymentsRequest>, timeout: Duration) -> Outcomes {
-    let items = stream::iter(0..).zip(requests).map(move |(index, request)| {
+    let items = stream::iter(0..=u32::MAX).zip(requests).map(move |(index, request)| {
         let engine = engine.clone();
         async move {
             let payment = request?.payment.unwrap_or_default();
