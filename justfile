@@ -48,7 +48,11 @@ e2e-csv FILE="target/dummy.csv":
 
 # Pay with k6 on a running server: just e2e-grpc TX_ID=my CUSTOMER_ID=CUST-1 AMOUNT=250 VUS=10 DURATION=1m
 e2e-grpc *SETTINGS:
-    env {{SETTINGS}} bash loadtest/e2e-grpc.sh
+    env {{SETTINGS}} bash loadtest/e2e.sh grpc
+
+# The same over REST: just e2e-rest TX_ID=my CUSTOMER_ID=CUST-1 AMOUNT=250 VUS=10 DURATION=1m
+e2e-rest *SETTINGS:
+    env {{SETTINGS}} bash loadtest/e2e.sh rest
 
 # The same payment in PostgreSQL beside Arus, with ratios: just compare CLIENTS=64
 compare *SETTINGS:
@@ -61,6 +65,11 @@ soak COUNT="10000000":
 # Every figure of the load tests beside its target, in 40 minutes; shorter: just load-report STEADY_S=60 SOAK=1000000
 load-report *SETTINGS:
     env {{SETTINGS}} bash loadtest/load-report.sh
+
+# The dashboards beside a running server: Prometheus on 9090 and where Grafana finds its files.
+dash:
+    @command -v prometheus >/dev/null || { echo "prometheus is missing: apt-get install prometheus, or docker compose -f ops/compose/compose.yaml up"; exit 1; }
+    prometheus --config.file=ops/prometheus/prometheus.yml --storage.tsdb.path=target/prometheus --web.listen-address=127.0.0.1:9090
 
 # What CI runs.
 ci:

@@ -22,7 +22,7 @@ fail() {
 }
 listen=()
 for port in payments=29091 fx=29092 wallet=29093 risk=29094 payments_metrics=29101 fx_metrics=29102 \
-  wallet_metrics=29103 risk_metrics=29104; do
+  wallet_metrics=29103 risk_metrics=29104 rest=28080; do
   listen+=(--set "listen.${port%=*}=127.0.0.1:${port#*=}")
 done
 "$BIN/arus" serve --data-dir "$work/data" "${listen[@]}" \

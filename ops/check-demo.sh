@@ -44,16 +44,21 @@ curl_payment >"$work/again.json" && grep -q '"replayed": *true' "$work/again.jso
 grep -q PAYMENT_STATUS_CAPTURED "$work/client.log" || fail "the Python client did not capture"
 for with in reflection:CUST-0002 file:CUST-0003; do
   WITH=${with%:*} CUSTOMER_ID=${with#*:} TX_ID="${with%:*}" AMOUNT=1 VUS=4 DURATION=3s CAPTURED_MIN=1 P95_MS=1000 \
-    bash loadtest/e2e-grpc.sh || fail "k6 by ${with%:*}"
+    bash loadtest/e2e.sh grpc || fail "k6 by ${with%:*}"
 done
+CUSTOMER_ID=CUST-0004 TX_ID=rest AMOUNT=1 VUS=4 DURATION=3s CAPTURED_MIN=1 P95_MS=1000 bash loadtest/e2e.sh rest || fail "k6 over REST"
+bash ops/client.sh curl-1 >"$work/curl.log" || fail "curl"
+[ "$(grep -o 'HTTP 20[01]' "$work/curl.log" | tr '\n' ' ')" = "HTTP 201 HTTP 200 " ] || fail "curl: $(cat "$work/curl.log")"
 # A load over accounts that somebody else opened: the demo's own.
 {
   echo account_id,owner_id,currency
-  for n in $(seq -w 0100 0199); do echo "acct-CUST-$n-USD,CUST-$n,USD"; done
+  for n in $(seq -w 0100 0199); do
+    curl -sf -o "$work/account" "http://127.0.0.1:8080/v1/accounts/acct-CUST-$n-USD" && echo "acct-CUST-$n-USD,CUST-$n,USD"
+  done || true
 } >"$work/accounts.csv"
 target/release/arus-load run --accounts-file "$work/accounts.csv" --count 200 --concurrency 8 >"$work/given.log" ||
   { cat "$work/given.log"; fail "a load over given accounts"; }
-for port in 9101 9102 9103 9104; do
+for port in 9101 9102 9103 9104 8080; do
   curl -sf "http://127.0.0.1:$port/metrics" >"$work/metrics" && grep -q '^arus_' "$work/metrics" || fail "no metrics on $port"
 done
 

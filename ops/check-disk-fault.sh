@@ -17,7 +17,7 @@ fail() {
 }
 ports=()
 for port in payments=19091 fx=19092 wallet=19093 risk=19094 payments_metrics=19101 fx_metrics=19102 \
-  wallet_metrics=19103 risk_metrics=19104; do
+  wallet_metrics=19103 risk_metrics=19104 rest=18080; do
   ports+=(--set "listen.${port%=*}=127.0.0.1:${port#*=}")
 done
 # The 400th sync of the process fails: the journal's, in the middle of the load.

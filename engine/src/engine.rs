@@ -36,6 +36,7 @@ use crate::{
     money::{Lsn, TenantId, TxId},
     pool::Pool,
     prepare::Prepared,
+    watch::{Watch, Watchers},
 };
 
 /// Everything the parts of the engine share.
@@ -56,6 +57,8 @@ pub struct Core {
     pub(crate) loads: Pool,
     /// Reads what people ask for.
     pub(crate) reads: Pool,
+    /// Who watches commits.
+    pub(crate) watchers: Watchers,
     pub(crate) cells: Arc<EngineCells>,
     pub(crate) appender: std::sync::RwLock<Option<Appender<Handed>>>,
 }
@@ -262,6 +265,11 @@ impl Engine {
         }
         self.0.cells.replayed.fetch_add(1, Ordering::Relaxed);
         Ok(Reply { committed, replayed: true })
+    }
+
+    /// Everything that is committed from now on, for somebody who looks on.
+    pub fn watch(&self) -> Watch {
+        self.0.watchers.watch()
     }
 
     /// Lets nothing in any more; what is in flight goes on.

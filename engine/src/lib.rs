@@ -26,7 +26,9 @@ pub mod recovery;
 mod refusal;
 pub mod runtime;
 mod timers;
+mod watch;
 
 pub use engine::{Command, Core, Engine, Reply};
 pub use queries::{PAGE_MAX, Page, PaymentsOf};
 pub use refusal::{FieldError, OverloadReason, Refusal, UnavailableReason};
+pub use watch::{Watch, WatchEnd, Watchers};

@@ -12,7 +12,7 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 /// The keys that stand at the top.
-const TOP_KEYS: [&str; 6] = ["data_dir", "log", "listen", "grpc", "drain_max_s", "engine"];
+const TOP_KEYS: [&str; 7] = ["data_dir", "log", "listen", "grpc", "rest", "drain_max_s", "engine"];
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct Settings {
     pub listen: Listen,
     /// Limits of the gRPC servers.
     pub grpc: GrpcLimits,
+    /// The REST gateway.
+    pub rest: RestSettings,
     /// How long a drain may take, in seconds.
     pub drain_max_s: u64,
     /// The engine.
@@ -64,6 +66,8 @@ pub struct Listen {
     pub wallet: SocketAddr,
     /// RiskService.
     pub risk: SocketAddr,
+    /// REST, its documentation and the console.
+    pub rest: SocketAddr,
     /// Metrics of payments, journal, index.
     pub payments_metrics: SocketAddr,
     /// Metrics of FX.
@@ -90,6 +94,14 @@ pub struct GrpcLimits {
     pub threads: usize,
 }
 
+/// The REST gateway.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RestSettings {
+    /// Sites whose pages may call it (CORS), such as `https://shop.example`; none may if it is empty.
+    pub cors_origins: Vec<String>,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -97,6 +109,7 @@ impl Default for Settings {
             log: LogSettings::default(),
             listen: Listen::default(),
             grpc: GrpcLimits::default(),
+            rest: RestSettings::default(),
             drain_max_s: 30,
             engine: EngineConfig::default(),
         }
@@ -117,6 +130,7 @@ impl Default for Listen {
             fx: local(9092),
             wallet: local(9093),
             risk: local(9094),
+            rest: local(8080),
             payments_metrics: local(9101),
             fx_metrics: local(9102),
             wallet_metrics: local(9103),
@@ -134,6 +148,7 @@ impl Listen {
             fx: any,
             wallet: any,
             risk: any,
+            rest: any,
             payments_metrics: any,
             fx_metrics: any,
             wallet_metrics: any,

@@ -13,7 +13,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::Sleep,
+    time::{Instant, Sleep},
 };
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
@@ -21,15 +21,20 @@ use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 /// How long a connection may stay silent at first.
 const SILENT_MAX: Duration = Duration::from_secs(10);
 
-/// The connections of a port, at most so many open at once.
-pub fn limited(incoming: TcpIncoming, connections_max: usize) -> impl Stream<Item = io::Result<Connection>> {
+/// The connections of a port, at most so many open at once. With `idle_max` a connection is also closed when nothing
+/// was read or written for so long: HTTP/1.1 has no pings that would tell.
+pub fn limited(
+    incoming: TcpIncoming,
+    connections_max: usize,
+    idle_max: Option<Duration>,
+) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(connections_max));
     let mut is_full = false;
     incoming.filter_map(move |stream| match (stream, Arc::clone(&places).try_acquire_owned()) {
         (Ok(stream), Ok(place)) => {
             is_full = false;
             let silent = Some(Box::pin(tokio::time::sleep(SILENT_MAX)));
-            Some(Ok(Connection { stream, silent, _place: place }))
+            Some(Ok(Connection { stream, silent, idle_max, _place: place }))
         }
         (Ok(_), Err(_)) => {
             if !std::mem::replace(&mut is_full, true) {
@@ -44,14 +49,23 @@ pub fn limited(incoming: TcpIncoming, connections_max: usize) -> impl Stream<Ite
 /// An open connection with its place, which is given back when it closes.
 pub struct Connection {
     stream: TcpStream,
-    /// Runs until the first byte came.
+    /// Runs until the first byte came, or from byte to byte where that is bounded.
     silent: Option<Pin<Box<Sleep>>>,
+    idle_max: Option<Duration>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
     fn stream(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
         Pin::new(&mut self.get_mut().stream)
+    }
+
+    /// Something came or went.
+    fn heard(&mut self) {
+        match (&mut self.silent, self.idle_max) {
+            (Some(silent), Some(idle_max)) => silent.as_mut().reset(Instant::now() + idle_max),
+            (silent, _) => *silent = None,
+        }
     }
 }
 
@@ -68,7 +82,7 @@ impl AsyncRead for Connection {
         let this = self.get_mut();
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
         if read.is_ready() {
-            this.silent = None;
+            this.heard();
         } else if let Some(silent) = &mut this.silent
             && silent.as_mut().poll(context).is_ready()
         {
@@ -80,7 +94,12 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream().poll_write(context, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        if written.is_ready() {
+            this.heard();
+        }
+        written
     }
 
     fn poll_write_vectored(
@@ -88,7 +107,12 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write_vectored(context, slices)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        if written.is_ready() {
+            this.heard();
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -39,6 +39,11 @@ pub async fn run(engine: &Engine, addresses: &Addresses) -> anyhow::Result<()> {
         addresses.wallet, addresses.metrics[2]
     ));
     say(&format!("risk.v1.RiskService          {}   metrics http://{}/metrics", addresses.risk, addresses.metrics[3]));
+    say(&format!(
+        "REST                         {0}   metrics http://{0}/metrics   API http://{0}/docs",
+        addresses.rest
+    ));
+    say(&format!("the console                  http://{}/", addresses.rest));
     say("");
     say("Pay 250 USD out of CUST-1's IDR wallet (paste it again: the same answer, replayed):");
     say("");
@@ -46,6 +51,13 @@ pub async fn run(engine: &Engine, addresses: &Addresses) -> anyhow::Result<()> {
         "  npx -y @bufbuild/buf curl --protocol grpc --http2-prior-knowledge -d '{}' \\\n    http://{}/payments.v1.PaymentsService/CreatePayment",
         r#"{"tx_id":"my-first-payment","customer_id":"CUST-1","amount":{"currency":"USD","amount":"250.00"}}"#,
         addresses.payments
+    ));
+    say("");
+    say("The same with curl (201 the first time, 200 again):");
+    say("");
+    say(&format!(
+        "  curl -i -H 'Idempotency-Key: my-first-payment' -H 'Content-Type: application/json' -d '{}' \\\n    http://{}/v1/payments",
+        r#"{"customer_id":"CUST-1","amount":{"currency":"USD","amount":"250.00"}}"#, addresses.rest
     ));
     say("");
     say("Serving. Ctrl-C drains and stops; the data stays.");

@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod machine;
 pub mod metrics;
 pub mod observe;
+pub mod rest;
 pub mod server;
 pub mod status;
 pub mod telemetry;

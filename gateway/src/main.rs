@@ -147,6 +147,7 @@ async fn serve_until_signal(running: &Running, settings: &Settings, mode: Mode) 
         fx = %servers.addresses.fx,
         wallet = %servers.addresses.wallet,
         risk = %servers.addresses.risk,
+        rest = %servers.addresses.rest,
         payments_metrics = %servers.addresses.metrics[0],
         fx_metrics = %servers.addresses.metrics[1],
         wallet_metrics = %servers.addresses.metrics[2],

@@ -30,6 +30,8 @@ use crate::{
     observe::{ServiceCells, code_name},
 };
 
+/// The content type of a metrics page.
+pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// How many accounts the hot list names at most.
 const HOT_ACCOUNTS_MAX: usize = 10;
 
@@ -71,7 +73,7 @@ async fn scrape(State(registry): State<Arc<Registry>>) -> impl IntoResponse {
     let mut body = String::new();
     // Writing into a string does not fail.
     let _ = text::encode(&mut body, &registry);
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], body)
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], body)
 }
 
 struct Cells {

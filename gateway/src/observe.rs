@@ -70,6 +70,10 @@ impl ServiceCells {
     }
 }
 
+/// Goes with an answer to a command: whether it had been given before. HTTP has other codes for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Replayed(pub bool);
+
 /// Runs one RPC inside a span with its ids, counts it, and gives the request id back.
 pub fn rpc<'a, F>(
     engine: &Engine,
@@ -159,8 +163,12 @@ fn shown(tx_id: &str) -> &str {
 
 fn request_id(metadata: &MetadataMap) -> Option<String> {
     let id = metadata.get(REQUEST_ID)?.to_str().ok()?;
-    let plain = !id.is_empty() && id.len() <= REQUEST_ID_MAX && id.bytes().all(|b| b.is_ascii_graphic());
-    plain.then(|| id.to_owned())
+    is_request_id(id.as_bytes()).then(|| id.to_owned())
+}
+
+/// Whether a caller's request id may be taken over.
+pub fn is_request_id(id: &[u8]) -> bool {
+    !id.is_empty() && id.len() <= REQUEST_ID_MAX && id.iter().all(u8::is_ascii_graphic)
 }
 
 /// The caller's deadline: `grpc-timeout`, up to eight digits and a unit (gRPC over HTTP/2).

@@ -25,12 +25,15 @@ use tower::util::MapResponseLayer;
 use crate::{
     config::{GrpcLimits, Settings},
     connections::limited,
-    grpc::{self, fx::Fx, payments::Payments, risk::Risk, wallet::Wallets},
+    grpc::Services,
     metrics::{self, Part},
     observe::ServiceCells,
+    rest,
     status::explain_too_large,
 };
 
+/// How long an HTTP connection may be idle.
+const HTTP_IDLE_MAX: Duration = Duration::from_secs(60);
 /// How often health follows the engine.
 const HEALTH_TICK: Duration = Duration::from_millis(500);
 
@@ -45,6 +48,8 @@ pub struct Addresses {
     pub wallet: SocketAddr,
     /// RiskService.
     pub risk: SocketAddr,
+    /// REST.
+    pub rest: SocketAddr,
     /// Metrics in the same order.
     pub metrics: [SocketAddr; 4],
 }
@@ -64,37 +69,33 @@ impl Servers {
     pub async fn start(engine: Engine, settings: &Settings) -> anyhow::Result<Self> {
         let (stop, _) = watch::channel(false);
         let (listen, limits) = (&settings.listen, &settings.grpc);
-        let cells = |methods: &[&'static str]| Arc::new(ServiceCells::new(methods));
-        let registry = |part, of| metrics::registry(part, engine.clone(), of, &settings.data_dir);
+        let bytes_max = limits.message_bytes_max;
+        let services = Services::new(&engine);
+        let registry =
+            |part, of: &Arc<ServiceCells>| metrics::registry(part, engine.clone(), Arc::clone(of), &settings.data_dir);
         let mut tasks = JoinSet::new();
         let mut reporters = Vec::new();
 
-        let of = cells(&grpc::payments::METHODS);
-        let service = Payments { engine: engine.clone(), cells: Arc::clone(&of) };
-        let service = PaymentsServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
+        let Services { payments: p, fx: f, wallet: w, risk: r } = services.clone();
+        let m1 = scrape(&mut tasks, &stop, listen.payments_metrics, registry(Part::Payments, &p.cells)).await?;
+        let m2 = scrape(&mut tasks, &stop, listen.fx_metrics, registry(Part::Fx, &f.cells)).await?;
+        let m3 = scrape(&mut tasks, &stop, listen.wallet_metrics, registry(Part::Wallet, &w.cells)).await?;
+        let m4 = scrape(&mut tasks, &stop, listen.risk_metrics, registry(Part::Risk, &r.cells)).await?;
+
+        let service = PaymentsServiceServer::new(p).max_decoding_message_size(bytes_max);
         let payments = serve(&mut tasks, &mut reporters, &stop, listen.payments, limits, service).await?;
-        let m1 = scrape(&mut tasks, &stop, listen.payments_metrics, registry(Part::Payments, of)).await?;
-
-        let of = cells(&grpc::fx::METHODS);
-        let service = Fx { engine: engine.clone(), cells: Arc::clone(&of) };
-        let service = FxServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
+        let service = FxServiceServer::new(f).max_decoding_message_size(bytes_max);
         let fx = serve(&mut tasks, &mut reporters, &stop, listen.fx, limits, service).await?;
-        let m2 = scrape(&mut tasks, &stop, listen.fx_metrics, registry(Part::Fx, of)).await?;
-
-        let of = cells(&grpc::wallet::METHODS);
-        let service = Wallets { engine: engine.clone(), cells: Arc::clone(&of) };
-        let service = WalletServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
+        let service = WalletServiceServer::new(w).max_decoding_message_size(bytes_max);
         let wallet = serve(&mut tasks, &mut reporters, &stop, listen.wallet, limits, service).await?;
-        let m3 = scrape(&mut tasks, &stop, listen.wallet_metrics, registry(Part::Wallet, of)).await?;
-
-        let of = cells(&grpc::risk::METHODS);
-        let service = Risk { engine: engine.clone(), cells: Arc::clone(&of) };
-        let service = RiskServiceServer::new(service).max_decoding_message_size(limits.message_bytes_max);
+        let service = RiskServiceServer::new(r).max_decoding_message_size(bytes_max);
         let risk = serve(&mut tasks, &mut reporters, &stop, listen.risk, limits, service).await?;
-        let m4 = scrape(&mut tasks, &stop, listen.risk_metrics, registry(Part::Risk, of)).await?;
+
+        let router = rest::router(&engine, &services, &settings.rest, bytes_max)?;
+        let rest = serve_routes(&mut tasks, &stop, listen.rest, limits, Routes::from(router), Wire::Http).await?;
 
         tasks.spawn(follow_health(engine.clone(), reporters.clone(), stop.subscribe()));
-        let addresses = Addresses { payments, fx, wallet, risk, metrics: [m1, m2, m3, m4] };
+        let addresses = Addresses { payments, fx, wallet, risk, rest, metrics: [m1, m2, m3, m4] };
         Ok(Self { addresses, engine, reporters, stop, tasks })
     }
 
@@ -151,7 +152,6 @@ where
         + 'static,
     S::Future: Send + 'static,
 {
-    let (listener, bound) = bind(address).await?;
     let (reporter, health) = tonic_health::server::health_reporter();
     reporters.push((reporter, S::NAME));
     let reflection = || {
@@ -165,9 +165,32 @@ where
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
+    serve_routes(tasks, stop, address, limits, routes, Wire::Grpc).await
+}
+
+/// What a port speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    /// HTTP/2 only.
+    Grpc,
+    /// HTTP/1.1 as well.
+    Http,
+}
+
+async fn serve_routes(
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    stop: &watch::Sender<bool>,
+    address: SocketAddr,
+    limits: &GrpcLimits,
+    routes: Routes,
+    wire: Wire,
+) -> anyhow::Result<SocketAddr> {
+    let (listener, bound) = bind(address).await?;
     let mut stopped = stop.subscribe();
     let (connections_max, message_bytes_max) = (limits.connections_max, limits.message_bytes_max);
+    let idle_max = (wire == Wire::Http).then_some(HTTP_IDLE_MAX);
     let mut server = Server::builder()
+        .accept_http1(wire == Wire::Http)
         .max_concurrent_streams(limits.streams_per_connection_max)
         .http2_max_header_list_size(limits.header_bytes_max)
         .http2_keepalive_interval(Some(Duration::from_secs(60)))
@@ -175,7 +198,7 @@ where
         .layer(MapResponseLayer::new(move |response| explain_too_large(response, message_bytes_max)));
     tasks.spawn(async move {
         // Not the builder's: that sets only sockets of listeners it made itself, and Nagle costs 40 ms.
-        let incoming = limited(TcpIncoming::from(listener).with_nodelay(Some(true)), connections_max);
+        let incoming = limited(TcpIncoming::from(listener).with_nodelay(Some(true)), connections_max, idle_max);
         let signal = async move {
             // The sender going away is a stop as well.
             let _ = stopped.wait_for(|stop| *stop).await;

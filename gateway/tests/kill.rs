@@ -39,6 +39,7 @@ impl Process {
             .arg("--data-dir")
             .arg(data)
             .args(names.iter().flat_map(|name| [any(name), any(&format!("{name}_metrics"))]))
+            .arg(any("rest"))
             .args(["--set=log.format=json", "--set=engine.segment_bytes=8388608"])
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
@@ -72,6 +73,7 @@ impl Process {
             fx: self.payments,
             wallet: self.wallet,
             risk: self.payments,
+            rest: self.payments,
             metrics: [self.payments; 4],
         };
         Clients::connect(&addresses).await

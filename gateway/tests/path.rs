@@ -272,7 +272,7 @@ async fn reservations_capture_release_and_expire() {
         account_id: "ann-usd".into(),
         amount: Some(money("USD", amount)),
         destination_account: "shop-usd".into(),
-        expires_in: Some(prost_types::Duration { seconds, nanos: 0 }),
+        expires_in: Some(arus_proto::Duration { seconds, nanos: 0 }),
     };
     let held = c.wallet.reserve(reserve("r1", "60.00", 600)).await.expect("decided").into_inner();
     let id = held.reservation.expect("a reservation").reservation_id;

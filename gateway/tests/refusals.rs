@@ -77,7 +77,7 @@ async fn malformed_requests_name_every_bad_field() {
         tx_id: "r".into(),
         account_id: "ann-usd".into(),
         amount: Some(money("USD", "1.00")),
-        expires_in: Some(prost_types::Duration { seconds: 8 * 86_400, nanos: 0 }),
+        expires_in: Some(arus_proto::Duration { seconds: 8 * 86_400, nanos: 0 }),
         ..Default::default()
     };
     assert_eq!(bad_fields(&c.wallet.reserve(reserve).await.expect_err("too long")), ["expires_in"]);

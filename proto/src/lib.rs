@@ -7,6 +7,7 @@ pub mod common {
     /// Version 1.
     pub mod v1 {
         tonic::include_proto!("common.v1");
+        include!(concat!(env!("OUT_DIR"), "/common.v1.serde.rs"));
     }
 }
 /// Payments.
@@ -14,6 +15,7 @@ pub mod payments {
     /// Version 1.
     pub mod v1 {
         tonic::include_proto!("payments.v1");
+        include!(concat!(env!("OUT_DIR"), "/payments.v1.serde.rs"));
     }
 }
 /// Accounts.
@@ -21,6 +23,7 @@ pub mod wallet {
     /// Version 1.
     pub mod v1 {
         tonic::include_proto!("wallet.v1");
+        include!(concat!(env!("OUT_DIR"), "/wallet.v1.serde.rs"));
     }
 }
 /// Exchange rates.
@@ -28,6 +31,7 @@ pub mod fx {
     /// Version 1.
     pub mod v1 {
         tonic::include_proto!("fx.v1");
+        include!(concat!(env!("OUT_DIR"), "/fx.v1.serde.rs"));
     }
 }
 /// Risk.
@@ -35,10 +39,12 @@ pub mod risk {
     /// Version 1.
     pub mod v1 {
         tonic::include_proto!("risk.v1");
+        include!(concat!(env!("OUT_DIR"), "/risk.v1.serde.rs"));
     }
 }
 
 pub mod codec;
+pub use pbjson_types::{Duration, Timestamp};
 
 /// All descriptors, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -22,6 +22,7 @@ use crate::{
     ledger::{entry::Outcome, request::Request},
     messages::{Handed, PartitionMessage},
     metrics::EngineCells,
+    watch::Watchers,
 };
 
 /// See the module.
@@ -36,6 +37,8 @@ pub struct HandOver {
     pub partitions: Vec<Arc<Mailbox<PartitionActor>>>,
     /// Where answers are given.
     pub answering: Answering,
+    /// Who watches commits.
+    pub watchers: Watchers,
     /// What is counted.
     pub cells: Arc<EngineCells>,
     /// What ends the process.
@@ -57,7 +60,8 @@ impl HandOver {
             owners.extend(handed.owner.map(|owner| (position, owner)));
             answers.push(handed.answer);
         }
-        let release = Release { block, answers, owners, answering: self.answering.clone() };
+        let (answering, watchers) = (self.answering.clone(), self.watchers.clone());
+        let release = Release { block, answers, owners, answering, watchers };
         self.share_out(touches, &Arc::new(release));
     }
 

@@ -19,6 +19,7 @@ use crate::{
     journal::Block,
     messages::{Apply, PartitionMessage, WalletMessage},
     metrics::{ActorKind, Live},
+    watch::Watchers,
 };
 
 /// See the module.
@@ -54,6 +55,8 @@ pub struct Release {
     pub owners: Vec<(u32, OwnerRef)>,
     /// Where answers are given.
     pub answering: Answering,
+    /// Who is told of the block after them.
+    pub watchers: Watchers,
 }
 
 impl Drop for Release {
@@ -64,10 +67,12 @@ impl Drop for Release {
             }
         }
         let (block, answers) = (Arc::clone(&self.block), std::mem::take(&mut self.answers));
+        let watchers = self.watchers.clone();
         self.answering.run(move || {
             for (committed, answer) in block.committed().zip(answers) {
                 answer.give(Ok(committed));
             }
+            watchers.tell(&block);
         });
     }
 }

@@ -35,6 +35,7 @@ use crate::{
     metrics::{ActorKind, EngineCells},
     pool::Pool,
     recovery::{self, StartError},
+    watch::Watchers,
 };
 
 /// What a wiring brings: stores, threads, and how the process ends.
@@ -105,12 +106,14 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let counted = Arc::clone(&cells);
     let in_flight = Box::new(move || counted.in_flight.load(std::sync::atomic::Ordering::Relaxed));
     let writer = Writer::new(journal, head, queue, (clock.clone(), in_flight), bounds);
+    let watchers = Watchers::default();
     let handover = HandOver {
         tail: Arc::clone(&tail),
         desk: Arc::clone(&desk),
         admission: Arc::clone(&admission),
         partitions: partitions.clone(),
         answering,
+        watchers: watchers.clone(),
         cells: Arc::clone(&cells),
         on_fatal,
     };
@@ -129,6 +132,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         reader,
         loads,
         reads,
+        watchers,
         cells,
         appender: RwLock::new(Some(appender)),
     };

@@ -60,7 +60,7 @@ pub fn publish(request: &wire::PublishRatesRequest, now: Timestamp) -> Result<Co
     }
 }
 
-fn as_of(fields: &mut Fields, at: Option<&prost_types::Timestamp>, now: Timestamp) -> Option<Option<Timestamp>> {
+fn as_of(fields: &mut Fields, at: Option<&arus_proto::Timestamp>, now: Timestamp) -> Option<Option<Timestamp>> {
     let Some(at) = at else { return Some(None) };
     let micros = u64::try_from(at.seconds).ok().zip(u64::try_from(at.nanos).ok());
     let at_micros = micros.and_then(|(s, n)| s.checked_mul(1_000_000)?.checked_add(n / 1_000)).map(Timestamp);

@@ -220,9 +220,9 @@ pub fn money(money: Money) -> wire::Money {
 }
 
 /// A time for the wire.
-pub fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+pub fn timestamp(at: Timestamp) -> arus_proto::Timestamp {
     let (seconds, micros) = (at.0 / 1_000_000, at.0 % 1_000_000);
-    prost_types::Timestamp {
+    arus_proto::Timestamp {
         seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
         nanos: i32::try_from(micros * 1_000).unwrap_or_default(),
     }

@@ -140,7 +140,7 @@ pub fn reserve(request: &wire::ReserveRequest, config: &EngineConfig) -> Result<
 
 fn expires_in(
     fields: &mut Fields,
-    duration: Option<&prost_types::Duration>,
+    duration: Option<&arus_proto::Duration>,
     seconds_max: u64,
 ) -> Option<Option<Duration>> {
     let Some(duration) = duration else { return Some(None) };

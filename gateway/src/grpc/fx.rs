@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use super::decide;
 use crate::{
     convert::{failure, fx as convert, money, operation},
-    observe::{ServiceCells, rpc},
+    observe::{Replayed, ServiceCells, rpc},
     status::{status, unimplemented},
 };
 
@@ -86,13 +86,17 @@ impl FxService for Fx {
         request: Request<wire::PublishRatesRequest>,
     ) -> Result<Response<wire::PublishRatesResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        rpc(&self.engine, &self.cells, "PublishRates", (&metadata, &request.tx_id), async {
+        let mut replayed = false;
+        let decided = rpc(&self.engine, &self.cells, "PublishRates", (&metadata, &request.tx_id), async {
             let now = self.engine.clock().now();
             let command = convert::publish(&request, now).map_err(|refusal| status(&refusal))?;
             let reply = decide(&self.engine, command, &metadata).await?;
+            replayed = reply.replayed;
             Ok(wire::PublishRatesResponse { operation: Some(operation(&reply.committed, reply.replayed)) })
-        })
-        .await
+        });
+        let mut response = decided.await?;
+        response.extensions_mut().insert(Replayed(replayed));
+        Ok(response)
     }
 
     async fn create_quote(

@@ -6,12 +6,42 @@ pub mod payments;
 pub mod risk;
 pub mod wallet;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use arus_engine::{Command, Engine, Refusal, Reply};
 use tonic::{Status, metadata::MetadataMap};
 
-use crate::{observe, status::status};
+use self::{fx::Fx, payments::Payments, risk::Risk, wallet::Wallets};
+use crate::{
+    observe::{self, ServiceCells},
+    status::status,
+};
+
+/// All services, for whoever serves them: gRPC, and REST on top of the same.
+#[derive(Clone)]
+pub struct Services {
+    /// PaymentsService.
+    pub payments: Payments,
+    /// FxService.
+    pub fx: Fx,
+    /// WalletService.
+    pub wallet: Wallets,
+    /// RiskService.
+    pub risk: Risk,
+}
+
+impl Services {
+    /// Services on an engine, with nothing counted yet.
+    pub fn new(engine: &Engine) -> Self {
+        let cells = |methods: &[&'static str]| Arc::new(ServiceCells::new(methods));
+        Self {
+            payments: Payments { engine: engine.clone(), cells: cells(&payments::METHODS) },
+            fx: Fx { engine: engine.clone(), cells: cells(&fx::METHODS) },
+            wallet: Wallets { engine: engine.clone(), cells: cells(&wallet::METHODS) },
+            risk: Risk { engine: engine.clone(), cells: cells(&risk::METHODS) },
+        }
+    }
+}
 
 /// Submits a command with the caller's deadline. Dropping this future gives up waiting, not the command.
 pub(crate) async fn decide(engine: &Engine, mut command: Command, metadata: &MetadataMap) -> Result<Reply, Status> {

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{bulk, deadline, decide};
 use crate::{
     convert::{TENANT, payments as convert},
-    observe::{ServiceCells, rpc},
+    observe::{Replayed, ServiceCells, rpc},
     status::{status, unimplemented},
 };
 
@@ -61,11 +61,15 @@ impl PaymentsService for Payments {
     ) -> Result<Response<wire::CreatePaymentResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let tx_id = request.tx_id.clone();
-        rpc(&self.engine, &self.cells, "CreatePayment", (&metadata, &tx_id), async {
+        let mut replayed = false;
+        let decided = rpc(&self.engine, &self.cells, "CreatePayment", (&metadata, &tx_id), async {
             let reply = decide(&self.engine, convert::create(request)?, &metadata).await?;
+            replayed = reply.replayed;
             Ok(wire::CreatePaymentResponse { payment: Some(payment(&reply.committed, reply.replayed)?) })
-        })
-        .await
+        });
+        let mut response = decided.await?;
+        response.extensions_mut().insert(Replayed(replayed));
+        Ok(response)
     }
 
     async fn get_payment(

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 use super::decide;
 use crate::{
     convert::{TENANT, operation, wallet as convert},
-    observe::{ServiceCells, rpc},
+    observe::{Replayed, ServiceCells, rpc},
     status::status,
 };
 
@@ -45,11 +45,16 @@ impl Wallets {
         command: Result<Command, Refusal>,
         answer: impl FnOnce(Reply) -> T,
     ) -> Result<Response<T>, Status> {
-        rpc(&self.engine, &self.cells, method, (metadata, tx_id), async {
+        let mut replayed = false;
+        let decided = rpc(&self.engine, &self.cells, method, (metadata, tx_id), async {
             let command = command.map_err(|refusal| status(&refusal))?;
-            Ok(answer(decide(&self.engine, command, metadata).await?))
-        })
-        .await
+            let reply = decide(&self.engine, command, metadata).await?;
+            replayed = reply.replayed;
+            Ok(answer(reply))
+        });
+        let mut response = decided.await?;
+        response.extensions_mut().insert(Replayed(replayed));
+        Ok(response)
     }
 }
 

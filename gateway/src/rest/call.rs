@@ -1,0 +1,198 @@
+//! From an HTTP request to the tonic handler and back: the body, the query and the path make one message, the handler
+//! is the one that gRPC calls.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, HeaderName, HeaderValue, Method as Verb, Request, Response, StatusCode, header, request::Parts},
+};
+use prost::Name;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use tonic::Status;
+
+use super::problem::Problem;
+use crate::observe::{REQUEST_ID, Replayed};
+
+/// How long a body may take to arrive.
+const BODY_MAX: Duration = Duration::from_secs(10);
+/// The key of a request, as Stripe and the IETF draft spell it; it is the tx_id.
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Whether an answer was given before under its key, as Stripe spells it.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// Parameters of a path or a query.
+pub(super) type Parameters = Vec<(String, String)>;
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Problem>> + Send>>;
+/// A method of a tonic service, as its trait has it.
+type Method<S, Q, A> = for<'a> fn(
+    &'a S,
+    tonic::Request<Q>,
+) -> Pin<Box<dyn Future<Output = Result<tonic::Response<A>, Status>> + Send + 'a>>;
+
+/// One RPC in HTTP's words.
+#[derive(Clone)]
+pub(super) struct Route {
+    pub(super) verb: Verb,
+    /// With `{field}` for each parameter, and perhaps `:verb` at the end (AIP-136).
+    pub(super) path: &'static str,
+    /// The RPC's name.
+    pub(super) rpc: &'static str,
+    /// The full name of its request.
+    pub(super) request: String,
+    /// The full name of its response.
+    pub(super) response: String,
+    handler: Arc<dyn Fn(Parts, Body, Parameters, usize) -> Answer + Send + Sync>,
+}
+
+impl Route {
+    /// A route to a method of a service.
+    pub(super) fn new<S, Q, A>(
+        verb: &Verb,
+        path: &'static str,
+        rpc: &'static str,
+        service: &S,
+        method: Method<S, Q, A>,
+    ) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+        Q: Name + Default + DeserializeOwned + 'static,
+        A: Name + Serialize + 'static,
+    {
+        let service = service.clone();
+        let method_verb = verb.clone();
+        let handler = move |parts: Parts, body: Body, parameters: Parameters, bytes_max: usize| {
+            let (service, verb) = (service.clone(), method_verb.clone());
+            let answer = async move {
+                let message = message::<Q>(&verb, &parts, body, parameters, bytes_max).await?;
+                let mut request = tonic::Request::new(message);
+                if let Some(id) = parts.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()?.parse().ok()) {
+                    request.metadata_mut().insert(REQUEST_ID, id);
+                }
+                let answer = method(&service, request).await.map_err(|status| Problem::of(&status))?;
+                respond(&verb, &answer)
+            };
+            Box::pin(answer) as Answer
+        };
+        Self {
+            verb: verb.clone(),
+            path,
+            rpc,
+            request: Q::full_name(),
+            response: A::full_name(),
+            handler: Arc::new(handler),
+        }
+    }
+
+    /// Serves one request.
+    pub(super) async fn serve(
+        &self,
+        request: Request<Body>,
+        parameters: Parameters,
+        bytes_max: usize,
+    ) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        (self.handler)(parts, body, parameters, bytes_max).await.unwrap_or_else(|problem| problem.response())
+    }
+}
+
+/// One message out of body or query, path and `Idempotency-Key`. What is said twice must be the same.
+async fn message<Q: DeserializeOwned>(
+    verb: &Verb,
+    parts: &Parts,
+    body: Body,
+    path: Parameters,
+    bytes_max: usize,
+) -> Result<Q, Problem> {
+    let mut fields = if verb == Verb::GET {
+        query(parts.uri.query().unwrap_or_default())?
+    } else {
+        object(&parts.headers, &read(body, bytes_max).await?)?
+    };
+    for (name, value) in path {
+        set(&mut fields, &name, value, "the path")?;
+    }
+    if verb != Verb::GET
+        && let Some(key) = parts.headers.get(IDEMPOTENCY_KEY)
+    {
+        let key = key.to_str().map_err(|_| Problem::field("Idempotency-Key", "is not visible ASCII"))?;
+        set(&mut fields, "tx_id", key.to_owned(), "the Idempotency-Key header")?;
+    }
+    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { "body" } else { &path };
+        let rule = error.inner().to_string();
+        // A second member of a oneof is what the decoder calls a duplicate; a key that stands twice comes not so far.
+        let is_choice = rule.starts_with("duplicate field");
+        Problem::field(field, if is_choice { format!("has fields that exclude each other: {rule}") } else { rule })
+    })
+}
+
+fn set(fields: &mut Map<String, Value>, name: &str, value: String, from: &str) -> Result<(), Problem> {
+    let value = Value::String(value);
+    match fields.insert(name.to_owned(), value.clone()) {
+        Some(other) if other != value => {
+            Err(Problem::field(name, format!("is {other} in the request and {value} in {from}; give it once")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn query(text: &str) -> Result<Map<String, Value>, Problem> {
+    let mut fields = Map::new();
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        set(&mut fields, &name, value.into_owned(), "the query a second time")?;
+    }
+    Ok(fields)
+}
+
+async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let read = tokio::time::timeout(BODY_MAX, axum::body::to_bytes(body, bytes_max)).await;
+    let read = read.map_err(|_| {
+        let limit = BODY_MAX.as_secs();
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", format!("the body did not arrive within {limit} s"))
+    })?;
+    read.map_err(|error| {
+        if std::error::Error::source(&error)
+            .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>)
+        {
+            let detail = format!("the body is larger than {bytes_max} bytes; send a smaller one");
+            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "MESSAGE_TOO_LARGE", detail);
+        }
+        Problem::new(StatusCode::BAD_REQUEST, "INVALID_BODY", "the body ended before it was complete")
+    })
+}
+
+/// The body as a JSON object; no body is an empty one.
+fn object(headers: &HeaderMap, body: &Bytes) -> Result<Map<String, Value>, Problem> {
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        let detail = format!("Content-Type is \"{kind}\"; allowed: application/json");
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail));
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        let detail = format!("the body is not a JSON object: {error}");
+        Problem::new(StatusCode::BAD_REQUEST, "MALFORMED_JSON", detail)
+    })
+}
+
+/// 201 for what a POST under a key decided now, 200 for what it had decided before and for everything else.
+fn respond<A: Serialize>(verb: &Verb, answer: &tonic::Response<A>) -> Result<Response<Body>, Problem> {
+    let body = serde_json::to_vec(answer.get_ref())
+        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the answer cannot be written"))?;
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(Replayed(replayed)) = answer.extensions().get() {
+        if !replayed && verb == Verb::POST {
+            *response.status_mut() = StatusCode::CREATED;
+        }
+        let value = HeaderValue::from_static(if *replayed { "true" } else { "false" });
+        response.headers_mut().insert(REPLAYED, value);
+    }
+    Ok(response)
+}

@@ -1,0 +1,28 @@
+//! Whether the process lives, and whether it takes commands: for probes and load balancers.
+
+use arus_engine::Engine;
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{Response, StatusCode},
+    response::IntoResponse,
+    routing::get,
+};
+
+use super::problem::Problem;
+
+/// `/healthz` and `/readyz`.
+pub(super) fn router(engine: &Engine) -> Router {
+    Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(ready)).with_state(engine.clone())
+}
+
+async fn ready(State(engine): State<Engine>) -> Response<Body> {
+    match engine.unavailable() {
+        None => "ready".into_response(),
+        Some(reason) => {
+            let detail = "the engine takes no commands";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason.name(), detail).response()
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The REST gateway: every unary RPC as JSON under `/v1`, its documentation, health and metrics, on one port.
+//!
+//! No decision is made here: a route turns HTTP into the message that the gRPC handler takes, and its answer back.
+
+mod call;
+mod console;
+mod events;
+mod health;
+mod metrics;
+mod openapi;
+mod problem;
+mod routes;
+mod schema;
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use arus_engine::{Engine, clock::Clock};
+use axum::{
+    Router,
+    body::Body,
+    extract::{MatchedPath, Path, Request, State, rejection::PathRejection},
+    http::{HeaderName, HeaderValue, Method as Verb, Response, StatusCode, header},
+    middleware::{self, Next},
+    response::{Html, IntoResponse},
+    routing::{MethodFilter, MethodRouter, get},
+};
+use call::{IDEMPOTENCY_KEY, Parameters, Route};
+use metrics::Counts;
+use problem::Problem;
+use tower_http::{compression::CompressionLayer, cors::CorsLayer};
+
+use crate::{
+    config::RestSettings,
+    grpc::Services,
+    metrics::OPEN_METRICS,
+    observe::{REQUEST_ID, is_request_id},
+};
+
+/// The page that shows `/openapi.json` to people.
+const DOCS: &str = include_str!("docs.html");
+const DOCS_STYLE: &str = include_str!("docs.css");
+const DOCS_SCRIPT: &str = include_str!("docs.js");
+/// Every answer says that it is what it says it is, and may be shown in no other page.
+const SECURITY: [(HeaderName, &str); 3] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
+
+/// Everything that is served on the REST port.
+pub fn router(
+    engine: &Engine,
+    services: &Services,
+    settings: &RestSettings,
+    bytes_max: usize,
+) -> anyhow::Result<Router> {
+    let routes = routes::routes(services);
+    let document = serde_json::to_vec(&openapi::document(&routes)?)?;
+    let document = ([(header::CONTENT_TYPE, "application/json")], axum::body::Bytes::from(document));
+    let counts = Counts::new();
+    let scraped = counts.clone();
+    let mut router = Router::new()
+        .route("/openapi.json", get(move || async move { document.into_response() }))
+        .route("/docs", get(|| async { Html(DOCS) }))
+        .route("/docs/docs.css", get(|| async { ([(header::CONTENT_TYPE, "text/css")], DOCS_STYLE) }))
+        .route("/docs/docs.js", get(|| async { ([(header::CONTENT_TYPE, "text/javascript")], DOCS_SCRIPT) }))
+        .route("/metrics", get(move || async move { ([(header::CONTENT_TYPE, OPEN_METRICS)], scraped.page()) }))
+        .merge(health::router(engine))
+        .merge(console::router(engine, &services.payments.cells))
+        .merge(events::router(engine, &counts.readers));
+    for (path, methods) in by_path(routes, bytes_max) {
+        router = router.route(path, methods);
+    }
+    Ok(router
+        .fallback(|| async { not_found() })
+        .method_not_allowed_fallback(|request: Request| async move { not_allowed(&request) })
+        .layer(CompressionLayer::new())
+        .layer(cors(settings)?)
+        .layer(middleware::from_fn_with_state((engine.clock().clone(), counts), observe)))
+}
+
+/// The routes of one path, each verb with its own: `/x/{id}:capture` and `/x/{id}:release` are one path to the router.
+fn by_path(routes: Vec<Route>, bytes_max: usize) -> BTreeMap<&'static str, MethodRouter> {
+    let mut groups: BTreeMap<(&'static str, &'static str), Vec<Route>> = BTreeMap::new();
+    for route in routes {
+        groups.entry((plain(route.path), verb_name(&route.verb))).or_default().push(route);
+    }
+    let mut paths: BTreeMap<&'static str, MethodRouter> = BTreeMap::new();
+    for ((path, _), group) in groups {
+        let filter = group.first().and_then(|route| MethodFilter::try_from(route.verb.clone()).ok());
+        let Some(filter) = filter else { continue };
+        let group = Arc::new(group);
+        let handler = move |path: Result<Path<Parameters>, PathRejection>, request: Request| {
+            let group = Arc::clone(&group);
+            async move { dispatch(&group, path, request, bytes_max).await }
+        };
+        let methods = paths.remove(path).unwrap_or_default().on(filter, handler);
+        paths.insert(path, methods);
+    }
+    paths
+}
+
+async fn dispatch(
+    group: &[Route],
+    path: Result<Path<Parameters>, PathRejection>,
+    request: Request,
+    bytes_max: usize,
+) -> Response<Body> {
+    let mut parameters = match path {
+        Ok(Path(parameters)) => parameters,
+        Err(rejection) => return Problem::field("path", rejection.body_text()).response(),
+    };
+    for route in group {
+        let Some(custom) = custom_verb(route.path) else {
+            return route.serve(request, parameters, bytes_max).await;
+        };
+        let named = parameters
+            .last_mut()
+            .and_then(|(_, value)| value.strip_suffix(custom)?.strip_suffix(':').map(str::to_owned));
+        if let (Some(named), Some((_, value))) = (named, parameters.last_mut()) {
+            *value = named;
+            return route.serve(request, parameters, bytes_max).await;
+        }
+    }
+    not_found()
+}
+
+/// A path without its custom verb (AIP-136), if that follows a parameter.
+fn plain(path: &'static str) -> &'static str {
+    path.rsplit_once("}:").map_or(path, |(head, _)| path.get(..=head.len()).unwrap_or(path))
+}
+
+fn custom_verb(path: &'static str) -> Option<&'static str> {
+    path.rsplit_once("}:").map(|(_, custom)| custom)
+}
+
+fn verb_name(verb: &Verb) -> &'static str {
+    match *verb {
+        Verb::GET => "GET",
+        Verb::PATCH => "PATCH",
+        Verb::POST => "POST",
+        _ => "other",
+    }
+}
+
+fn not_found() -> Response<Body> {
+    let detail = "there is nothing at this path; /docs lists what there is";
+    Problem::new(StatusCode::NOT_FOUND, "NO_SUCH_PATH", detail).response()
+}
+
+fn not_allowed(request: &Request) -> Response<Body> {
+    let detail = format!("{} is not possible here; the Allow header says what is", request.method());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", detail).response()
+}
+
+/// Browsers of other sites may call only if the configuration names them.
+fn cors(settings: &RestSettings) -> anyhow::Result<CorsLayer> {
+    let origins = settings.cors_origins.iter().map(|origin| origin.parse::<HeaderValue>());
+    let origins = origins.collect::<Result<Vec<_>, _>>()?;
+    if origins.is_empty() {
+        return Ok(CorsLayer::new());
+    }
+    Ok(CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Verb::GET, Verb::POST, Verb::PATCH])
+        .allow_headers([
+            header::CONTENT_TYPE,
+            HeaderName::from_static(IDEMPOTENCY_KEY),
+            HeaderName::from_static(REQUEST_ID),
+        ])
+        .expose_headers([HeaderName::from_static(REQUEST_ID), header::RETRY_AFTER]))
+}
+
+/// Every request has an id: the caller's, or one of ours. It goes to the handler, the log and back. The answer counts.
+async fn observe(State((clock, counts)): State<(Clock, Counts)>, mut request: Request, next: Next) -> Response<Body> {
+    let (begun, verb) = (Instant::now(), verb_name(request.method()));
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let given = request.headers().get(REQUEST_ID).filter(|id| is_request_id(id.as_bytes())).cloned();
+    let id = given.or_else(|| HeaderValue::try_from(clock.new_id().to_string()).ok());
+    let id = id.unwrap_or_else(|| HeaderValue::from_static("unknown"));
+    request.headers_mut().insert(REQUEST_ID, id.clone());
+    let mut response = next.run(request).await;
+    let path = path.as_ref().map_or("none", MatchedPath::as_str);
+    counts.count(verb, path, response.status().as_u16(), begun.elapsed());
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    for (name, value) in SECURITY {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,228 @@
+//! OpenAPI 3.1, made from the routes and the protos: what a field means stands there and nowhere else.
+
+use axum::http::Method as Verb;
+use serde_json::{Map, Value, json};
+
+use super::{
+    call::{IDEMPOTENCY_KEY, Route},
+    events,
+    schema::{Message, Types},
+};
+
+/// An example of each request, by its message.
+const EXAMPLES: &str = include_str!("examples.json");
+/// What can go wrong everywhere: status, reason, example of a detail.
+const PROBLEMS: [(u16, &str, &str); 9] = [
+    (
+        400,
+        "INVALID_REQUEST",
+        "invalid request: amount.currency \"USDX\" is not an ISO 4217 code of three capital letters",
+    ),
+    (404, "NOT_FOUND", "account \"acct-CUST-9-USD\" does not exist"),
+    (408, "BODY_TIMEOUT", "the body did not arrive within 10 s"),
+    (413, "MESSAGE_TOO_LARGE", "the body is larger than 1048576 bytes; send a smaller one"),
+    (415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type is \"text/plain\"; allowed: application/json"),
+    (422, "TX_ID_REUSED", "tx_id is bound to another request: amount differs"),
+    (429, "IN_FLIGHT", "too much is in flight; try again in 50 ms"),
+    (503, "DRAINING", "the server is draining; try another or wait"),
+    (504, "DEADLINE_EXCEEDED", "the deadline passed; ask again under the same tx_id"),
+];
+
+/// The document.
+pub(super) fn document(routes: &[Route]) -> anyhow::Result<Value> {
+    let types = Types::read()?;
+    let examples: Map<String, Value> = serde_json::from_str(EXAMPLES)?;
+    let mut paths = Map::new();
+    for route in routes {
+        let operation = operation(route, &types, examples.get(&route.request))?;
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        if let Some(path) = path.as_object_mut() {
+            path.insert(route.verb.as_str().to_lowercase(), operation);
+        }
+    }
+    paths.insert(events::PATH.into(), events());
+    Ok(json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Arus",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+            "description": "Payments across currencies, exactly once per Idempotency-Key. The JSON twin of the gRPC \
+                services: the same fields, codes and rules. Amounts are decimal strings in major units; 64-bit numbers \
+                are strings (proto3 JSON); a field that is empty is left out. A declined payment is an answer (status \
+                PAYMENT_STATUS_FAILED with a failure code), not an error. Errors are RFC 9457 problem details.",
+        },
+        "servers": [{ "url": "/" }],
+        "tags": [{ "name": "payments" }, { "name": "accounts" }, { "name": "fx" }, { "name": "risk" }],
+        "paths": paths,
+        "components": { "schemas": schemas(routes, &types)?, "responses": responses() },
+    }))
+}
+
+/// Payments as they commit: the one path that is no RPC.
+fn events() -> Value {
+    let text = format!(
+        "Payments as they commit, as server-sent events: `ready` first, then `payment` (data is a payments.v1.Payment, id \
+         its journal position), nearly in the order of commits. A reader that is too slow gets `dropped` with the reason \
+         and the stream ends; what it missed is in /v1/payments. At most {} readers.",
+        events::READERS_MAX
+    );
+    json!({ "get": {
+        "operationId": "WatchEvents", "tags": ["payments"], "summary": text, "parameters": [],
+        "responses": {
+            "200": { "description": "The stream.", "content": { "text/event-stream": { "schema": { "type": "string" } } } },
+            "429": { "$ref": "#/components/responses/429" },
+        },
+    } })
+}
+
+fn operation(route: &Route, types: &Types, example: Option<&Value>) -> anyhow::Result<Value> {
+    let request = types.message(&route.request)?;
+    let in_path = path_parameters(route.path);
+    let is_command = route.verb != Verb::GET && request.field("tx_id").is_some();
+    let in_query = |name: &str| route.verb == Verb::GET && !in_path.contains(&name);
+    let mut parameters = Vec::new();
+    for field in &request.fields {
+        let place = match field.name.as_str() {
+            name if in_path.contains(&name) => "path",
+            // The other names of a thing that the path names already.
+            name if in_query(name) && (in_path.is_empty() || !field.is_one_of) => "query",
+            _ => continue,
+        };
+        parameters.push(json!({
+            "name": field.name, "in": place, "required": place == "path" || field.is_required,
+            "description": field.comment, "schema": types.field(field),
+        }));
+    }
+    if is_command {
+        let key = request.field("tx_id").map(|field| types.field(field));
+        parameters.push(json!({
+            "name": IDEMPOTENCY_KEY, "in": "header", "required": true, "schema": key,
+            "description": "The idempotency key, and the tx_id of what is decided under it. The same key with the \
+                same body gives the same answer again; tx_id in the body may stand in its place.",
+        }));
+    }
+    let mut operation = json!({
+        "operationId": if route.path.contains("by-tx-id") { "GetPaymentByTxId" } else { route.rpc },
+        "tags": [route.path.split('/').nth(2).map(tag)],
+        "summary": types.method_comment(&route.request),
+        "parameters": parameters,
+        "responses": answers(route, is_command),
+    });
+    if route.verb != Verb::GET
+        && let Some(operation) = operation.as_object_mut()
+    {
+        let schema = body(types, request, &in_path, is_command);
+        let content = json!({ "schema": schema, "example": example });
+        let required = !request.fields.iter().all(|f| in_path.contains(&f.name.as_str()) || f.name == "tx_id");
+        operation.insert(
+            "requestBody".into(),
+            json!({
+                "required": required, "content": { "application/json": content },
+            }),
+        );
+    }
+    Ok(operation)
+}
+
+/// What is left for the body once path and header have their fields.
+fn body(types: &Types, request: &Message, in_path: &[&str], is_command: bool) -> Value {
+    let elsewhere = |name: &str| in_path.contains(&name) || (is_command && name == "tx_id");
+    types.object(request, |field| !elsewhere(&field.name))
+}
+
+fn answers(route: &Route, is_command: bool) -> Value {
+    let schema = json!({ "$ref": format!("#/components/schemas/{}", route.response) });
+    let ok = json!({
+        "description": if is_command { "Decided before under this key: the same answer." } else { "The answer." },
+        "content": { "application/json": { "schema": schema.clone() } },
+    });
+    let mut answers = Map::from_iter([("200".to_owned(), ok)]);
+    if is_command && route.verb == Verb::POST {
+        let created = json!({
+            "description": "Decided now and durable. What was declined is decided as well: see its status.",
+            "content": { "application/json": { "schema": schema } },
+        });
+        answers.insert("201".into(), created);
+    }
+    let with_body = route.verb != Verb::GET;
+    for (status, ..) in PROBLEMS {
+        let fits = match status {
+            408 | 413 | 415 => with_body,
+            422 => is_command,
+            _ => true,
+        };
+        if fits {
+            answers.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/{status}") }));
+        }
+    }
+    Value::Object(answers)
+}
+
+fn responses() -> Value {
+    let all = PROBLEMS.iter().map(|(status, reason, detail)| {
+        let example =
+            json!({ "type": format!("/docs#{reason}"), "status": status, "reason": reason, "detail": detail });
+        let content = json!({ "schema": { "$ref": "#/components/schemas/Problem" }, "example": example });
+        let mut response = json!({
+            "description": reason, "content": { "application/problem+json": content },
+        });
+        if matches!(status, 429 | 503)
+            && let Some(response) = response.as_object_mut()
+        {
+            let header =
+                json!({ "description": "Whole seconds to wait.", "schema": { "type": "integer", "minimum": 1 } });
+            response.insert("headers".into(), json!({ "Retry-After": header }));
+        }
+        (status.to_string(), response)
+    });
+    Value::Object(all.collect())
+}
+
+/// Every message that is answered with or sent inside another, and the problem.
+fn schemas(routes: &[Route], types: &Types) -> anyhow::Result<Value> {
+    let mut all = Map::new();
+    for route in routes {
+        types.collect(&route.response, &mut all)?;
+        for nested in &types.message(&route.request)?.fields {
+            if let Some(message) = &nested.message {
+                types.collect(message, &mut all)?;
+            }
+        }
+    }
+    let text = json!({ "type": "string" });
+    let field = json!({
+        "type": "object", "required": ["field", "rule"],
+        "properties": { "field": text.clone(), "rule": text.clone() },
+    });
+    let problem = json!({
+        "type": "object",
+        "description": "RFC 9457 problem details.",
+        "required": ["type", "title", "status", "reason", "detail"],
+        "properties": {
+            "type": { "type": "string", "format": "uri-reference" },
+            "title": text.clone(),
+            "status": { "type": "integer" },
+            "reason": { "type": "string", "description": "The stable reason, as in gRPC's ErrorInfo." },
+            "detail": text,
+            "errors": { "type": "array", "items": field, "description": "Every bad field." },
+            "retry_after_s": { "type": "integer", "minimum": 1 },
+        },
+    });
+    all.insert("Problem".into(), problem);
+    Ok(Value::Object(all))
+}
+
+/// The names between braces.
+fn path_parameters(path: &str) -> Vec<&str> {
+    path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect()
+}
+
+fn tag(part: &str) -> &'static str {
+    match part.split(':').next() {
+        Some("payments") => "payments",
+        Some("fx") => "fx",
+        Some("risk") => "risk",
+        _ => "accounts",
+    }
+}

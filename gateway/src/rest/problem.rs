@@ -1,0 +1,123 @@
+//! Errors over HTTP: RFC 9457 problem details, made from the same statuses that gRPC answers with (P3).
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, Response, StatusCode, header},
+};
+use serde::Serialize;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::observe::code_name;
+
+/// RFC 9457.
+const PROBLEM_JSON: &str = "application/problem+json";
+
+/// What is wrong, for programs and people.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    /// The stable reason, as in gRPC's `ErrorInfo`.
+    reason: String,
+    /// For people.
+    detail: String,
+    /// Every bad field, if fields are what is wrong.
+    errors: Vec<FieldProblem>,
+    /// How long to wait before trying again, in seconds.
+    retry_after_s: Option<u64>,
+}
+
+/// A problem as RFC 9457 has it, with members of our own.
+#[derive(Serialize)]
+struct Details<'a> {
+    /// Where the reason is explained.
+    r#type: String,
+    /// The HTTP status in words.
+    title: &'static str,
+    status: u16,
+    reason: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "<[FieldProblem]>::is_empty")]
+    errors: &'a [FieldProblem],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_s: Option<u64>,
+}
+
+/// A field that is wrong.
+#[derive(Debug, Serialize)]
+struct FieldProblem {
+    field: String,
+    rule: String,
+}
+
+impl Problem {
+    /// A problem of HTTP itself.
+    pub(super) fn new(status: StatusCode, reason: &str, detail: impl Into<String>) -> Self {
+        Self { status, reason: reason.to_owned(), detail: detail.into(), errors: Vec::new(), retry_after_s: None }
+    }
+
+    /// A field that cannot be read.
+    pub(super) fn field(field: &str, rule: impl Into<String>) -> Self {
+        let rule = rule.into();
+        let mut problem =
+            Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", format!("invalid request: {field} {rule}"));
+        problem.errors.push(FieldProblem { field: field.to_owned(), rule });
+        problem
+    }
+
+    /// What gRPC would have answered with.
+    pub(super) fn of(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let reason = details.error_info().map_or(code_name(status.code()), |info| &info.reason);
+        let mut problem = Self::new(http_status(status.code()), reason, status.message());
+        for violation in details.bad_request().into_iter().flat_map(|bad| &bad.field_violations) {
+            let (field, rule) = (violation.field.clone(), violation.description.clone());
+            problem.errors.push(FieldProblem { field, rule });
+        }
+        let pause = details.retry_info().and_then(|info| info.retry_delay);
+        // Retry-After has whole seconds (RFC 9110): a shorter pause is one.
+        problem.retry_after_s = pause.map(|pause| pause.as_secs().max(1));
+        problem
+    }
+
+    /// The response.
+    pub(super) fn response(&self) -> Response<Body> {
+        let Self { status, reason, detail, errors, retry_after_s } = self;
+        let details = Details {
+            r#type: format!("/docs#{reason}"),
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            reason,
+            detail,
+            errors,
+            retry_after_s: *retry_after_s,
+        };
+        let body = serde_json::to_vec(&details).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = *status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+/// A gRPC code as HTTP. The only ALREADY_EXISTS is a key that is bound to another body (P3).
+pub(super) fn http_status(code: Code) -> StatusCode {
+    match code {
+        Code::Ok => StatusCode::OK,
+        Code::InvalidArgument | Code::OutOfRange => StatusCode::BAD_REQUEST,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::AlreadyExists => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::FailedPrecondition | Code::Aborted => StatusCode::CONFLICT,
+        Code::Cancelled | Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

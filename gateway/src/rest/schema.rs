@@ -1,0 +1,218 @@
+//! The protos as JSON Schema: proto3's JSON mapping with the protos' own field names, comments as descriptions.
+
+use std::collections::HashMap;
+
+use anyhow::Context;
+use prost::Message as _;
+use prost_types::{
+    DescriptorProto, FileDescriptorProto, FileDescriptorSet,
+    field_descriptor_proto::{Label, Type},
+};
+use serde_json::{Map, Value, json};
+
+/// Visible ASCII: ids and keys.
+const ID: &str = r"^[\x21-\x7e]{1,64}$";
+const ID_OR_NONE: &str = r"^[\x21-\x7e]{0,64}$";
+/// What the comment of a field or value says that is only reserved yet: it is left out.
+const LATER: &str = "Not available in this build";
+/// Where the well-known types are, whose JSON is a string.
+const TIMESTAMP: &str = "google.protobuf.Timestamp";
+const DURATION: &str = "google.protobuf.Duration";
+
+/// A message of the protos.
+#[derive(Debug)]
+pub(super) struct Message {
+    name: String,
+    comment: String,
+    pub(super) fields: Vec<Field>,
+}
+
+/// A field of a message.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) name: String,
+    pub(super) comment: String,
+    /// Its comment says "Required".
+    pub(super) is_required: bool,
+    /// One of several, of which one is given.
+    pub(super) is_one_of: bool,
+    is_repeated: bool,
+    is_map: bool,
+    kind: Type,
+    /// The message it holds, if it is one of ours.
+    pub(super) message: Option<String>,
+    type_name: String,
+}
+
+impl Message {
+    /// A field by name.
+    pub(super) fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+/// All types of the protos.
+#[derive(Debug, Default)]
+pub(super) struct Types {
+    messages: HashMap<String, Message>,
+    enums: HashMap<String, Vec<String>>,
+    /// What a method does, by its request.
+    methods: HashMap<String, String>,
+}
+
+impl Types {
+    /// Reads the descriptors that reflection serves.
+    pub(super) fn read() -> anyhow::Result<Self> {
+        let mut types = Self::default();
+        for file in FileDescriptorSet::decode(arus_proto::DESCRIPTORS)?.file {
+            types.add(&file);
+        }
+        Ok(types)
+    }
+
+    fn add(&mut self, file: &FileDescriptorProto) {
+        let locations = file.source_code_info.iter().flat_map(|info| &info.location);
+        let comments: HashMap<&[i32], String> = locations
+            .filter_map(|location| Some((location.path.as_slice(), one_line(location.leading_comments.as_deref()?))))
+            .collect();
+        let comment = |path: &[i32]| comments.get(path).cloned().unwrap_or_default();
+        let full = |name: &str| format!("{}.{name}", file.package());
+        // The numbers are those of descriptor.proto: messages are 4, fields of them 2, enums 5, values of them 2, services 6, methods 2.
+        for (at, message) in (0_i32..).zip(&file.message_type) {
+            let fields = (0_i32..).zip(&message.field);
+            let fields = fields.map(|(n, _)| comment(&[4, at, 2, n])).collect::<Vec<_>>();
+            self.messages
+                .insert(full(message.name()), read_message(full(message.name()), message, comment(&[4, at]), fields));
+        }
+        for (at, of) in (0_i32..).zip(&file.enum_type) {
+            let values = (0_i32..).zip(&of.value).filter(|(n, _)| !comment(&[5, at, 2, *n]).contains(LATER));
+            // The first of an enum is never sent.
+            let values = values.filter(|(_, value)| value.number() != 0).map(|(_, value)| value.name().to_owned());
+            self.enums.insert(full(of.name()), values.collect());
+        }
+        for (at, service) in (0_i32..).zip(&file.service) {
+            for (n, method) in (0_i32..).zip(&service.method) {
+                let request = method.input_type().trim_start_matches('.').to_owned();
+                self.methods.insert(request, comment(&[6, at, 2, n]));
+            }
+        }
+    }
+
+    /// A message by its full name.
+    pub(super) fn message(&self, name: &str) -> anyhow::Result<&Message> {
+        self.messages.get(name).with_context(|| format!("{name} is not in the protos"))
+    }
+
+    /// What the method does that takes this request.
+    pub(super) fn method_comment(&self, request: &str) -> &str {
+        self.methods.get(request).map_or("", String::as_str)
+    }
+
+    /// Adds a message and all within it.
+    pub(super) fn collect(&self, name: &str, all: &mut Map<String, Value>) -> anyhow::Result<()> {
+        if all.contains_key(name) {
+            return Ok(());
+        }
+        let message = self.message(name)?;
+        all.insert(name.to_owned(), self.object(message, |_| true));
+        message.fields.iter().filter_map(|field| field.message.as_ref()).try_for_each(|name| self.collect(name, all))
+    }
+
+    /// A message as an object with some of its fields.
+    pub(super) fn object(&self, message: &Message, keep: impl Fn(&Field) -> bool) -> Value {
+        let kept = || message.fields.iter().filter(|field| keep(field));
+        let properties: Map<_, _> = kept()
+            .map(|field| {
+                let mut schema = self.field(field);
+                // Beside a reference, 3.1 allows a description.
+                if let Some(schema) = schema.as_object_mut() {
+                    schema.insert("description".into(), json!(field.comment));
+                }
+                (field.name.clone(), schema)
+            })
+            .collect();
+        let required: Vec<_> = kept().filter(|field| field.is_required).map(|field| &field.name).collect();
+        let is_money = message.name == "common.v1.Money";
+        json!({
+            "type": "object",
+            "description": message.comment,
+            "properties": properties,
+            "required": if is_money { vec![json!("currency"), json!("amount")] } else { required.iter().map(|n| json!(n)).collect() },
+            "additionalProperties": false,
+        })
+    }
+
+    /// The schema of a field.
+    pub(super) fn field(&self, field: &Field) -> Value {
+        let one = self.one(field);
+        if field.is_map {
+            return json!({ "type": "object", "additionalProperties": { "type": "string" } });
+        }
+        match (field.is_repeated, field.kind, field.is_required) {
+            (true, ..) => json!({ "type": "array", "items": one }),
+            // A message that is null is absent (proto3 JSON).
+            (false, Type::Message, false) => json!({ "anyOf": [one, { "type": "null" }] }),
+            (false, ..) => one,
+        }
+    }
+
+    fn one(&self, field: &Field) -> Value {
+        match field.kind {
+            Type::Bool => json!({ "type": "boolean" }),
+            Type::Int32 | Type::Sint32 => json!({ "type": "integer", "format": "int32", "minimum": 0 }),
+            Type::Uint32 => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
+            Type::Int64 | Type::Uint64 => json!({ "type": "string", "pattern": "^[0-9]{1,20}$" }),
+            Type::Enum => json!({ "type": "string", "enum": self.enums.get(&field.type_name) }),
+            Type::Message => match field.type_name.as_str() {
+                TIMESTAMP => json!({ "type": "string", "format": "date-time" }),
+                DURATION => json!({ "type": "string", "pattern": r"^[0-9]{1,6}(\.[0-9]{1,6})?s$" }),
+                name => json!({ "$ref": format!("#/components/schemas/{name}") }),
+            },
+            _ => text(&field.name, field.is_required),
+        }
+    }
+}
+
+/// Strings whose name says what they are. An empty one is none (proto3).
+fn text(name: &str, is_required: bool) -> Value {
+    match name {
+        "currency" | "base" | "quote" | "to_currency" => json!({ "type": "string", "pattern": "^[A-Z]{3}$" }),
+        "amount" => json!({ "type": "string", "pattern": r"^-?[0-9]{1,28}(\.[0-9]{1,4})?$" }),
+        "payment_id" | "reservation_id" | "operation_id" => json!({ "type": "string", "format": "uuid" }),
+        "tx_id" | "customer_id" | "owner_id" | "account_id" | "source_account" | "destination_account" => {
+            json!({ "type": "string", "pattern": if is_required { ID } else { ID_OR_NONE } })
+        }
+        "mid" | "rate" | "bid" | "ask" | "rounding" => json!({ "type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$" }),
+        "page_token" => json!({ "type": "string", "maxLength": 1_024 }),
+        _ => json!({ "type": "string", "maxLength": 65_536 }),
+    }
+}
+
+fn read_message(name: String, of: &DescriptorProto, comment: String, comments: Vec<String>) -> Message {
+    let fields = of.field.iter().zip(comments).map(|(field, comment)| {
+        let type_name = field.type_name().trim_start_matches('.').to_owned();
+        let is_map = of.nested_type.iter().any(|nested| {
+            type_name == format!("{name}.{}", nested.name())
+                && nested.options.as_ref().is_some_and(prost_types::MessageOptions::map_entry)
+        });
+        let is_ours = field.r#type() == Type::Message && !type_name.starts_with("google.") && !is_map;
+        Field {
+            name: field.name().to_owned(),
+            is_required: comment.contains("Required"),
+            comment,
+            // proto3's `optional` is a oneof of its own.
+            is_one_of: field.oneof_index.is_some() && !field.proto3_optional(),
+            is_repeated: field.label() == Label::Repeated,
+            is_map,
+            kind: field.r#type(),
+            message: is_ours.then(|| type_name.clone()),
+            type_name,
+        }
+    });
+    let fields = fields.filter(|field: &Field| !field.comment.contains(LATER)).collect();
+    Message { name, comment, fields }
+}
+
+fn one_line(comment: &str) -> String {
+    comment.split_whitespace().collect::<Vec<_>>().join(" ")
+}

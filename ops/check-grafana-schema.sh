@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Holds every dashboard against Grafana's published types (npm @grafana/schema). PACKAGES is a folder for packages.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+dir=${PACKAGES:?a folder for npm packages}
+mkdir -p "$dir"
+echo "{}" >"$dir/package.json" # or npm would install into a folder above
+(cd "$dir" && npm install --silent --no-audit --no-fund --no-save @grafana/schema@13.2.3 typescript@5.9.3)
+for file in ops/grafana/dashboards/*.json; do
+  printf "import type { Dashboard } from '@grafana/schema';\nexport const dashboard: Dashboard = %s;\n" "$(cat "$file")" \
+    >"$dir/$(basename "$file" .json).ts"
+done
+(cd "$dir" && node_modules/.bin/tsc --noEmit --strict --skipLibCheck --moduleResolution bundler --module esnext --target es2022 ./*.ts)
+echo "check-grafana-schema: all dashboards have Grafana's types"
