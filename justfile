@@ -66,10 +66,26 @@ soak COUNT="10000000":
 load-report *SETTINGS:
     env {{SETTINGS}} bash loadtest/load-report.sh
 
-# The dashboards beside a running server: Prometheus on 9090 and where Grafana finds its files.
+# Engine, REST, console on ./data, and Prometheus if it is installed.
+dev *ARGS:
+    bash ops/dev.sh {{ARGS}}
+
+# The gRPC services alone.
+dev-grpc *ARGS:
+    bash ops/dev.sh grpc {{ARGS}}
+
+# Fill a running server with the accounts and payments of target/dummy.csv (see `just dummy`).
+seed FILE="target/dummy.csv":
+    cargo run --release -p arus-loadtest -- replay --file {{FILE}}
+
+# Grafana with all dashboards, Prometheus and a demo, in containers.
 dash:
-    @command -v prometheus >/dev/null || { echo "prometheus is missing: apt-get install prometheus, or docker compose -f ops/compose/compose.yaml up"; exit 1; }
-    prometheus --config.file=ops/prometheus/prometheus.yml --storage.tsdb.path=target/prometheus --web.listen-address=127.0.0.1:9090
+    @command -v docker >/dev/null || { echo "docker is missing: https://docs.docker.com/engine/install (or import ops/grafana/dashboards into a Grafana of yours)"; exit 1; }
+    docker compose -f ops/compose/compose.yaml up --build
+
+# A verified copy of ./data, also beside a running server.
+backup TO DATA="data":
+    cargo run --release -- backup {{TO}} --data-dir {{DATA}}
 
 # What CI runs.
 ci:

@@ -63,6 +63,10 @@ for port in 9101 9102 9103 9104 8080; do
 done
 
 target/release/arus verify --data-dir "$work/data" || fail "verify beside the running server"
+target/release/arus ready || fail "ready"
+target/release/arus backup "$work/backup" --data-dir "$work/data" || fail "backup beside the running server"
+target/release/arus restore "$work/backup" --data-dir "$work/restored" || fail "restore"
+target/release/arus verify --data-dir "$work/restored" || fail "verify what was restored"
 kill -9 "$pid"
 wait "$pid" 2>/dev/null || true
 start

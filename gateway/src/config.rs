@@ -95,11 +95,19 @@ pub struct GrpcLimits {
 }
 
 /// The REST gateway.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RestSettings {
+    /// Whether it is served at all, and the console with it.
+    pub enabled: bool,
     /// Sites whose pages may call it (CORS), such as `https://shop.example`; none may if it is empty.
     pub cors_origins: Vec<String>,
+}
+
+impl Default for RestSettings {
+    fn default() -> Self {
+        Self { enabled: true, cors_origins: Vec::new() }
+    }
 }
 
 impl Default for Settings {

@@ -39,11 +39,10 @@ pub async fn run(engine: &Engine, addresses: &Addresses) -> anyhow::Result<()> {
         addresses.wallet, addresses.metrics[2]
     ));
     say(&format!("risk.v1.RiskService          {}   metrics http://{}/metrics", addresses.risk, addresses.metrics[3]));
-    say(&format!(
-        "REST                         {0}   metrics http://{0}/metrics   API http://{0}/docs",
-        addresses.rest
-    ));
-    say(&format!("the console                  http://{}/", addresses.rest));
+    if let Some(rest) = addresses.rest {
+        say(&format!("REST                         {rest}   metrics http://{rest}/metrics   API http://{rest}/docs"));
+        say(&format!("the console                  http://{rest}/"));
+    }
     say("");
     say("Pay 250 USD out of CUST-1's IDR wallet (paste it again: the same answer, replayed):");
     say("");
@@ -53,13 +52,15 @@ pub async fn run(engine: &Engine, addresses: &Addresses) -> anyhow::Result<()> {
         addresses.payments
     ));
     say("");
-    say("The same with curl (201 the first time, 200 again):");
-    say("");
-    say(&format!(
-        "  curl -i -H 'Idempotency-Key: my-first-payment' -H 'Content-Type: application/json' -d '{}' \\\n    http://{}/v1/payments",
-        r#"{"customer_id":"CUST-1","amount":{"currency":"USD","amount":"250.00"}}"#, addresses.rest
-    ));
-    say("");
+    if let Some(rest) = addresses.rest {
+        say("The same with curl (201 the first time, 200 again):");
+        say("");
+        say(&format!(
+            "  curl -i -H 'Idempotency-Key: my-first-payment' -H 'Content-Type: application/json' -d '{}' \\\n    http://{rest}/v1/payments",
+            r#"{"customer_id":"CUST-1","amount":{"currency":"USD","amount":"250.00"}}"#,
+        ));
+        say("");
+    }
     say("Serving. Ctrl-C drains and stops; the data stays.");
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! The gateway: the only crate that names gRPC and HTTP.
 //!
 //! It turns RPCs into commands of the engine ([`convert`]), entries into answers, refusals into statuses
-//! ([`status`]), and holds no rule about money. [`server`] binds the ports and drains; [`demo`], [`verify`] and
-//! [`inspect`] are the other things the binary does.
+//! ([`status`]), and holds no rule about money. [`server`] binds the ports and drains; [`demo`], [`verify`],
+//! [`backup`], [`ready`] and [`inspect`] are the other things the binary does.
 
+pub mod backup;
 pub mod config;
 pub mod connections;
 pub mod convert;
@@ -15,6 +16,7 @@ pub mod inspect;
 pub mod machine;
 pub mod metrics;
 pub mod observe;
+pub mod ready;
 pub mod rest;
 pub mod server;
 pub mod status;

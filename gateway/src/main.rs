@@ -1,9 +1,10 @@
-//! The `arus` binary: `demo`, `serve`, `verify`, `inspect`.
+//! The `arus` binary: `demo`, `serve`, `verify`, `backup`, `restore`, `ready`, `inspect`.
 //!
 //! Main runs in this order: settings, logs, engine (recovery), servers, signal, drain with a timeout.
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use anyhow::Context;
-use arus::{config::Settings, demo, inspect, server::Servers, telemetry, verify};
+use arus::{backup, config::Settings, demo, inspect, ready, server::Servers, telemetry, verify};
 use arus_engine::{
     answer::Answering,
     runtime::{
@@ -45,6 +46,28 @@ enum Cmd {
         /// The data directory.
         #[arg(long, env = "ARUS_DATA_DIR", default_value = "data")]
         data_dir: PathBuf,
+    },
+    /// Copy a data directory, also one that a server writes to; the copy is verified.
+    Backup {
+        /// Where the copy goes: a directory that is empty or not there.
+        to: PathBuf,
+        /// The data directory.
+        #[arg(long, env = "ARUS_DATA_DIR", default_value = "data")]
+        data_dir: PathBuf,
+    },
+    /// Make a data directory out of a backup; both are verified.
+    Restore {
+        /// The backup.
+        from: PathBuf,
+        /// The data directory: empty or not there.
+        #[arg(long, env = "ARUS_DATA_DIR", default_value = "data")]
+        data_dir: PathBuf,
+    },
+    /// Ask a running server whether it takes commands; exit code 0 if so.
+    Ready {
+        /// Its REST port.
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        rest: SocketAddr,
     },
     /// Print one entry whole: block, entry, postings, index rows; read-only.
     Inspect {
@@ -80,6 +103,12 @@ fn main() -> ExitCode {
         Cmd::Demo(options) => serve(&options, Mode::Demo),
         Cmd::Serve(options) => serve(&options, Mode::Serve),
         Cmd::Verify { data_dir } => print_checks(&data_dir),
+        Cmd::Backup { to, data_dir } => copy("backed up", &data_dir, &to),
+        Cmd::Restore { from, data_dir } => copy("restored", &from, &data_dir),
+        Cmd::Ready { rest } => ready::ask(rest).map(|()| {
+            say("ready");
+            ExitCode::SUCCESS
+        }),
         Cmd::Inspect { what, data_dir } => inspect::run(&data_dir, &what).map(|text| {
             say(text.trim_end());
             ExitCode::SUCCESS
@@ -89,6 +118,17 @@ fn main() -> ExitCode {
         complain(&format!("arus: {error:#}"));
         ExitCode::FAILURE
     })
+}
+
+fn copy(done: &str, from: &Path, to: &Path) -> anyhow::Result<ExitCode> {
+    let held = backup::copy(from, to)?;
+    let (segments, entries, head) = (held.segments, held.entries, held.head.lsn);
+    say(&format!(
+        "{done} {} to {}: {segments} segments, {entries} entries, head lsn {head}; verified",
+        from.display(),
+        to.display()
+    ));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn serve(options: &Options, mode: Mode) -> anyhow::Result<ExitCode> {
@@ -147,7 +187,7 @@ async fn serve_until_signal(running: &Running, settings: &Settings, mode: Mode) 
         fx = %servers.addresses.fx,
         wallet = %servers.addresses.wallet,
         risk = %servers.addresses.risk,
-        rest = %servers.addresses.rest,
+        rest = servers.addresses.rest.map(tracing::field::display),
         payments_metrics = %servers.addresses.metrics[0],
         fx_metrics = %servers.addresses.metrics[1],
         wallet_metrics = %servers.addresses.metrics[2],

@@ -48,8 +48,8 @@ pub struct Addresses {
     pub wallet: SocketAddr,
     /// RiskService.
     pub risk: SocketAddr,
-    /// REST.
-    pub rest: SocketAddr,
+    /// REST, if it is served.
+    pub rest: Option<SocketAddr>,
     /// Metrics in the same order.
     pub metrics: [SocketAddr; 4],
 }
@@ -92,7 +92,10 @@ impl Servers {
         let risk = serve(&mut tasks, &mut reporters, &stop, listen.risk, limits, service).await?;
 
         let router = rest::router(&engine, &services, &settings.rest, bytes_max)?;
-        let rest = serve_routes(&mut tasks, &stop, listen.rest, limits, Routes::from(router), Wire::Http).await?;
+        let rest = match settings.rest.enabled {
+            true => Some(serve_routes(&mut tasks, &stop, listen.rest, limits, Routes::from(router), Wire::Http).await?),
+            false => None,
+        };
 
         tasks.spawn(follow_health(engine.clone(), reporters.clone(), stop.subscribe()));
         let addresses = Addresses { payments, fx, wallet, risk, rest, metrics: [m1, m2, m3, m4] };

@@ -73,7 +73,7 @@ impl Process {
             fx: self.payments,
             wallet: self.wallet,
             risk: self.payments,
-            rest: self.payments,
+            rest: None,
             metrics: [self.payments; 4],
         };
         Clients::connect(&addresses).await

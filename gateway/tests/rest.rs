@@ -10,7 +10,7 @@ use support::{
 };
 
 async fn shop(server: &Server) -> std::net::SocketAddr {
-    let rest = server.addresses.rest;
+    let rest = server.rest();
     for (owner, account, funds) in [("ann", "ann-usd", Some("100.00")), ("shop", "shop-usd", None)] {
         let open = json!({ "account_id": account, "owner_id": owner, "currency": "USD" });
         assert_eq!(post(rest, "/v1/accounts", &format!("open-{account}"), &open).await.status, 201);
@@ -175,7 +175,7 @@ async fn overload_and_drain_say_when_to_come_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_are_not_trusted() {
     let (server, _) = Server::start().await;
-    let rest = server.addresses.rest;
+    let rest = server.rest();
     let own = http::send(rest, "GET /healthz", &["X-Request-Id: mine-1"], &[]).await;
     assert_eq!(own.header("x-request-id"), "mine-1");
     let long = format!("X-Request-Id: {}", "x".repeat(100));
@@ -194,13 +194,13 @@ async fn headers_are_not_trusted() {
 async fn other_sites_need_to_be_named() {
     let preflight = ["Origin: https://shop.example", "Access-Control-Request-Method: POST"];
     let (server, _) = Server::start().await;
-    let closed = http::send(server.addresses.rest, "OPTIONS /v1/payments", &preflight, &[]).await;
+    let closed = http::send(server.rest(), "OPTIONS /v1/payments", &preflight, &[]).await;
     assert_eq!(closed.header("access-control-allow-origin"), "");
     server.stop().await;
     let mut settings = settings();
     settings.rest.cors_origins = vec!["https://shop.example".into()];
     let (server, _) = Server::with(settings).await;
-    let rest = server.addresses.rest;
+    let rest = server.rest();
     let open = http::send(rest, "OPTIONS /v1/payments", &preflight, &[]).await;
     assert_eq!((open.status, open.header("access-control-allow-origin")), (200, "https://shop.example"));
     assert!(open.header("access-control-allow-headers").contains("idempotency-key"));
@@ -210,9 +210,19 @@ async fn other_sites_need_to_be_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rest_can_be_left_out() {
+    let mut settings = settings();
+    settings.rest.enabled = false;
+    let (server, mut c) = Server::with(settings).await;
+    assert_eq!(server.addresses.rest, None);
+    c.account_with("ann", "ann-usd", "USD", "1.00").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_document_names_every_route_and_is_packed_if_asked() {
     let (server, _) = Server::start().await;
-    let rest = server.addresses.rest;
+    let rest = server.rest();
     let plain = get(rest, "/openapi.json").await;
     let document = plain.json();
     assert_eq!(document["openapi"], "3.1.0");

@@ -43,14 +43,14 @@ async fn payments_are_seen_as_they_commit() {
     let (server, mut c) = Server::start().await;
     c.account_with("ann", "ann-usd", "USD", "100.00").await;
     c.open("shop", "shop-usd", "USD").await;
-    let mut reader = follow(server.addresses.rest).await;
+    let mut reader = follow(server.rest()).await;
     let head = read_until(&mut reader, "event: ready").await;
     assert!(head.contains("text/event-stream"), "{head}");
     let paid = c.pay(payment("seen-1", "ann", "USD", "1.00", "shop-usd")).await.expect("decided");
     let seen = read_until(&mut reader, "\"seen-1\"").await;
     assert!(seen.contains("event: payment") && seen.contains(&format!("id: {}", paid.lsn)), "{seen}");
     assert!(seen.contains(&paid.payment_id), "{seen}");
-    let metrics = http::get(server.addresses.rest, "/metrics").await.text();
+    let metrics = http::get(server.rest(), "/metrics").await.text();
     assert!(metrics.contains("arus_http_event_readers 1"), "{metrics}");
     drop(reader);
     server.stop().await;
@@ -63,7 +63,7 @@ async fn a_slow_reader_is_told_and_let_go_and_slows_nobody() {
     let (server, mut c) = Server::with(settings).await;
     c.account_with("ann", "ann-usd", "USD", "100000.00").await;
     c.open("shop", "shop-usd", "USD").await;
-    let mut reader = follow(server.addresses.rest).await;
+    let mut reader = follow(server.rest()).await;
     read_until(&mut reader, "event: ready").await;
     // It reads nothing while far more commits than socket buffers and the watch hold.
     let mut calls = tokio::task::JoinSet::new();
@@ -89,7 +89,7 @@ async fn a_body_that_does_not_come_is_given_up() {
     let (server, _) = Server::start().await;
     let head =
         "POST /v1/payments HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
-    let mut socket = open(server.addresses.rest, head).await;
+    let mut socket = open(server.rest(), head).await;
     let answer = read_until(&mut socket, "BODY_TIMEOUT").await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     server.stop().await;
@@ -101,14 +101,14 @@ async fn idle_connections_harm_nobody() {
     let mut idle = Vec::new();
     for _ in 0..2_000 {
         // Beyond the limit the server closes them; that is not an error of the caller.
-        idle.extend(TcpStream::connect(server.addresses.rest).await.ok());
+        idle.extend(TcpStream::connect(server.rest()).await.ok());
     }
     c.account_with("ann", "ann-usd", "USD", "10.00").await;
     assert_eq!(c.balance("ann-usd").await, "10.00", "the gRPC ports are unharmed");
     // Silent ones are closed after a while, and then there is room again.
     let answered = async {
         loop {
-            let mut socket = open(server.addresses.rest, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            let mut socket = open(server.rest(), "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
             let mut head = [0; 12];
             if socket.read_exact(&mut head).await.is_ok() {
                 return head;

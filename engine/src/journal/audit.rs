@@ -22,6 +22,8 @@ pub struct Walked {
     pub entries: u64,
     /// Where it ended.
     pub head: Head,
+    /// Behind the last block, in bytes of the last segment.
+    pub end: u64,
 }
 
 /// Walks all synced blocks in order: chain, Merkle roots and every entry's decoding are checked, and `visit` sees
@@ -31,7 +33,7 @@ pub fn walk(
     mut visit: impl FnMut(&BlockHead, &Arc<Block>) -> Result<(), String>,
 ) -> Result<Walked, JournalError> {
     let segments = load(disk)?;
-    let mut walked = Walked { segments: segments.len(), blocks: 0, entries: 0, head: Head::EMPTY };
+    let mut walked = Walked { segments: segments.len(), blocks: 0, entries: 0, head: Head::EMPTY, end: 0 };
     for segment in &segments {
         if segment.head.prev_hash != walked.head.hash || segment.head.first_lsn.0 != walked.head.lsn.0 + 1 {
             return Err(segment.corrupt(0, "the segment does not chain to the one before"));
@@ -48,6 +50,7 @@ fn walk_segment(
 ) -> Result<(), JournalError> {
     let mut offset = ALIGN_BYTES as u64;
     loop {
+        walked.end = offset;
         let found = match segment.block_at(offset)? {
             Some(found) => Some(found),
             None if segment.seal_offset.is_some() => {
@@ -65,6 +68,7 @@ fn walk_segment(
         check_chain(segment, offset, &walked.head, &head)?;
         if head.kind == BlockKind::Seal {
             walked.head.hash = head.hash;
+            walked.end = offset + head.padded_bytes() as u64;
             return Ok(());
         }
         let records =

@@ -68,6 +68,10 @@ impl Server {
         (Self { running: Some(running), servers: Some(servers), addresses, dir }, clients)
     }
 
+    pub fn rest(&self) -> std::net::SocketAddr {
+        self.addresses.rest.expect("REST is served")
+    }
+
     /// Drains as the binary does and gives the data directory back.
     pub async fn stop(mut self) -> TempDir {
         if let Some(servers) = self.servers.take() {

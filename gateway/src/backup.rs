@@ -1,0 +1,74 @@
+//! `arus backup` and `arus restore`: a verified copy of a data directory, also while a server writes to it.
+//!
+//! The journal is the truth and only grows, so its bytes up to a point are a consistent state. That point is where a walk
+//! over the whole journal ends; afterwards the copy is walked the same way and must end the same. The index is left out:
+//! the next start builds it.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
+
+use anyhow::{Context, ensure};
+use arus_engine::{
+    journal::{
+        audit::{self, Walked},
+        disk::{Access, RealDisk},
+    },
+    runtime::data_dir::DataDir,
+};
+
+/// Copies a data directory to a place where there is none yet. Gives back what the copy holds.
+pub fn copy(from: &Path, to: &Path) -> anyhow::Result<Walked> {
+    let is_free = fs::read_dir(to).map_or(true, |mut entries| entries.next().is_none());
+    ensure!(is_free, "{} is not empty; name a directory that is empty or not there", to.display());
+    let (source, _beside) = DataDir::open_read_only(from)?;
+    let found = walk(&source.journal()).with_context(|| format!("{} cannot be copied", from.display()))?;
+    let copied = copy_files(from, to, &source, &found);
+    let copied =
+        copied.and_then(|journal| walk(&journal)).with_context(|| format!("{} is not usable", to.display()))?;
+    ensure!(
+        copied == found,
+        "the copy in {} ends at lsn {}, the original at {}",
+        to.display(),
+        copied.head.lsn,
+        found.head.lsn
+    );
+    Ok(copied)
+}
+
+fn walk(journal: &Path) -> anyhow::Result<Walked> {
+    Ok(audit::walk(&RealDisk::open(journal, Access::ReadOnly)?, |_, _| Ok(()))?)
+}
+
+/// Copies the secret that keys are hashed with, and the segments up to where the walk ended.
+fn copy_files(from: &Path, to: &Path, source: &DataDir, found: &Walked) -> anyhow::Result<std::path::PathBuf> {
+    let journal = to.join("journal");
+    fs::create_dir_all(&journal)?;
+    let mut names: Vec<_> =
+        fs::read_dir(source.journal())?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+    names.retain(|name| Path::new(name).extension().is_some_and(|kind| kind == "seg"));
+    names.sort_unstable();
+    // What a server has begun since the walk is not part of it.
+    names.truncate(found.segments);
+    for (n, name) in (1..).zip(&names) {
+        let original = File::open(source.journal().join(name))?;
+        let length = original.metadata()?.len();
+        let bytes = if n == found.segments { found.end } else { length };
+        let mut copy = File::create_new(journal.join(name))?;
+        io::copy(&mut original.take(bytes), &mut copy)?;
+        // Room for blocks, as in the original; it reads as zeros.
+        copy.set_len(length)?;
+        copy.sync_all()?;
+    }
+    // Last: without it this is no data directory. `fs::copy` keeps the mode, which is for the owner's eyes only.
+    fs::copy(from.join("FORMAT"), to.join("FORMAT"))?;
+    for file in ["FORMAT", "LOCK"] {
+        fs::OpenOptions::new().create(true).truncate(false).write(true).open(to.join(file))?.sync_all()?;
+    }
+    for folder in [&journal, to] {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(journal)
+}
