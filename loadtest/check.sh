@@ -9,7 +9,7 @@ fail() {
   exit 1
 }
 load() { bash loadtest/on-fresh-server.sh "$@" --accounts 200 | tee "$work/out"; }
-for of in "mixed unary" "hot-payee stream" "cross-currency batch" "zipf unary"; do
+for of in "mixed unary" "hot-payee stream" "cross-currency batch" "zipf unary" "mixed rest"; do
   load run --workload "${of% *}" --mode "${of#* }" --count 20000 --json "$work/run.json" --html "$work/run.html"
   grep -q '^oracle .* are as acknowledged' "$work/out" || fail "$of: the oracle did not speak"
   grep -q 'answered' "$work/run.json" && grep -q '<svg' "$work/run.html" || fail "$of: no figures or no plots"

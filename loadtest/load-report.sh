@@ -26,6 +26,7 @@ for round in $(seq "${ROUNDS:-3}"); do
 done
 load batch-uniform run --mode batch --concurrency 20 --batch-size 100 --count 500000
 load unary-ceiling ceiling --concurrency 256 --count 200000 --disk target
+load rest-uniform run --mode rest --concurrency 256 --count 200000
 load one-ceiling ceiling --concurrency 1 --connections 1 --count 10000 --disk target
 for clients in 256 32; do
   load "unary-hot-payee-$clients" run --workload hot-payee --concurrency "$clients" --count 200000

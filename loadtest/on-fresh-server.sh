@@ -39,7 +39,7 @@ command=$1
 shift
 services=(--payments http://127.0.0.1:29091 --fx http://127.0.0.1:29092 --wallet http://127.0.0.1:29093)
 case $command in
-  run | ceiling | sweep | soak) set -- "${services[@]}" --metrics http://127.0.0.1:29101/metrics "$@" ;;
+  run | ceiling | sweep | soak) set -- "${services[@]}" --rest http://127.0.0.1:28080 --metrics http://127.0.0.1:29101/metrics "$@" ;;
   replay) set -- "${services[@]}" "$@" ;;
 esac
 "$BIN/arus-load" "$command" "$@" || fail "arus-load $command failed"

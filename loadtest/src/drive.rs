@@ -25,6 +25,7 @@ use crate::{
     progress::Bar,
     record::Recorder,
     report::ANSWERED,
+    rest::Rest,
     workload::{Plan, Planned},
 };
 
@@ -59,8 +60,8 @@ pub(crate) async fn connect(address: &str, connections: usize) -> anyhow::Result
 /// One run over the payments of a plan, and who hears what came of them.
 #[derive(Clone)]
 pub(crate) struct Run {
-    plan: Arc<Plan>,
-    oracle: Option<Arc<Oracle>>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) oracle: Option<Arc<Oracle>>,
     /// What is measured.
     pub(crate) recorder: Arc<Recorder>,
     bar: Bar,
@@ -90,6 +91,7 @@ impl Run {
             (Mode::Batch, _) => self.closed(options, clients, Batch(options.batch_size)).await?,
             (Mode::Unary, Some(_)) => self.open(options, clients).await?,
             (Mode::Stream, _) => self.streams(options, clients).await?,
+            (Mode::Rest, _) => self.closed(options, clients, Rest::at(&options.rest)).await?,
         }
         self.bar.done();
         Ok(())
@@ -104,7 +106,7 @@ impl Run {
     async fn closed(&self, options: &Options, clients: &[Payments], call: impl Call) -> anyhow::Result<()> {
         let mut callers = tokio::task::JoinSet::new();
         for (_, client) in (0..options.concurrency).zip(clients.iter().cycle()) {
-            let (run, mut client) = (self.clone(), client.clone());
+            let (run, mut client, call) = (self.clone(), client.clone(), call.clone());
             callers.spawn(async move {
                 while let Some(range) = run.take(call.size()) {
                     call.make(&run, &mut client, range, Instant::now()).await;
@@ -213,14 +215,16 @@ impl Run {
         Ok(())
     }
 
-    fn request(&self, planned: &Planned) -> arus_proto::payments::v1::CreatePaymentRequest {
+    /// A payment for the wire, on its way from now on.
+    pub(crate) fn request(&self, planned: &Planned) -> arus_proto::payments::v1::CreatePaymentRequest {
         if let Some(oracle) = &self.oracle {
             oracle.sent(planned);
         }
         self.plan.request(planned)
     }
 
-    fn note(&self, end: &str, latency: Duration, count: u64) {
+    /// Notes how payments ended, now.
+    pub(crate) fn note(&self, end: &str, latency: Duration, count: u64) {
         self.recorder.note(end, latency, count);
         self.bar.add(count);
     }
@@ -236,7 +240,7 @@ async fn sent_when(due: Instant) -> Instant {
 }
 
 /// How a range of payments is sent.
-trait Call: Copy + Send + Sync + 'static {
+pub(crate) trait Call: Clone + Send + Sync + 'static {
     /// How many payments one call sends.
     fn size(&self) -> u64;
     /// Sends them and notes what came of each; latency counts from `begun`.

@@ -16,6 +16,7 @@ mod progress;
 mod record;
 mod replay;
 mod report;
+mod rest;
 mod server;
 mod soak;
 mod sweep;

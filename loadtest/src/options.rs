@@ -16,6 +16,9 @@ pub(crate) struct Options {
     /// PaymentsService.
     #[arg(long, default_value = "http://127.0.0.1:9091")]
     pub(crate) payments: String,
+    /// The REST gateway; only --mode rest needs it.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub(crate) rest: String,
     /// FxService; only cross-currency needs it.
     #[arg(long, default_value = "http://127.0.0.1:9092")]
     pub(crate) fx: String,
@@ -90,6 +93,8 @@ pub(crate) enum Mode {
     Batch,
     /// StreamPayments.
     Stream,
+    /// CreatePayment over REST, with a connection for each payment in flight.
+    Rest,
 }
 
 impl Options {
@@ -113,8 +118,8 @@ impl Options {
         ensure!(total <= PAYMENTS_MAX, "{total} payments are too many for one run; allowed: up to {PAYMENTS_MAX}");
         ensure!((1..=1_024).contains(&self.batch_size), "--batch-size is {}; allowed: 1 to 1024", self.batch_size);
         ensure!(self.theta.is_finite() && self.theta >= 0.0, "--theta is {}; allowed: 0 and more", self.theta);
-        let open_batch = self.rate.is_some() && self.mode == Mode::Batch;
-        ensure!(!open_batch, "--rate works with --mode unary and --mode stream: a batch has no time of its own");
+        let is_closed = matches!(self.mode, Mode::Batch | Mode::Rest);
+        ensure!(self.rate.is_none() || !is_closed, "--rate works with --mode unary and --mode stream");
         let converting = self.accounts_file.is_some() && self.workload == Workload::CrossCurrency;
         ensure!(!converting, "--accounts-file works in one currency; cross-currency opens accounts of its own");
         Ok(())

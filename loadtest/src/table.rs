@@ -68,6 +68,7 @@ struct Figures {
     hot_payer: Vec<Report>,
     cross: Vec<Report>,
     batch: Report,
+    rest: Report,
     unary_hot: Report,
     unary_hot_few: Report,
     unary: Ceiling,
@@ -109,6 +110,7 @@ impl Figures {
             hot_payer: rounds(folder, "stream-hot-payer")?,
             cross: rounds(folder, "stream-cross-currency")?,
             batch: json(folder, "batch-uniform")?,
+            rest: json(folder, "rest-uniform")?,
             unary_hot: json(folder, "unary-hot-payee-256")?,
             unary_hot_few: json(folder, "unary-hot-payee-32")?,
             unary: json(folder, "unary-ceiling")?,
@@ -125,7 +127,7 @@ impl Figures {
     fn reports(&self) -> Vec<Report> {
         let of = |ceiling: &Ceiling| ceiling.rounds.iter().map(|(_, arus)| arus.clone()).collect::<Vec<_>>();
         let streams = [&self.uniform, &self.hot_payee, &self.hot_payer, &self.cross, &self.soak];
-        let single = [&self.batch, &self.unary_hot, &self.unary_hot_few].into_iter().chain(&self.steady);
+        let single = [&self.batch, &self.rest, &self.unary_hot, &self.unary_hot_few].into_iter().chain(&self.steady);
         let streams = streams.into_iter().flatten().cloned();
         streams.chain(single.cloned()).chain(of(&self.unary)).chain(of(&self.one)).collect()
     }
@@ -188,7 +190,8 @@ impl Figures {
             middle(of.iter().zip(&self.uniform).map(|(hot, even)| hot.per_second() / even.per_second()))
         };
         let (to_payee, by_payer) = (hot(&self.hot_payee), hot(&self.hot_payer));
-        let share = self.unary.share();
+        let (share, unary) = (self.unary.share(), self.unary.median(|_, arus| arus.decided_per_second()));
+        let of_unary = self.rest.decided_per_second() / unary;
         vec![
             throughput("stream, uniform", &self.uniform, 100_000.0, "100,000/s"),
             throughput("batches of 100, uniform", std::slice::from_ref(&self.batch), 100_000.0, "100,000/s"),
@@ -203,11 +206,17 @@ impl Figures {
                 "unary, 256 in flight",
                 format!(
                     "{share:.2} of the echo ({:.0}/s of {:.0}/s)",
-                    self.unary.median(|_, arus| arus.decided_per_second()),
+                    unary,
                     self.unary.median(|echo, _| echo.decided_per_second())
                 ),
                 ">= 0.6 of the echo",
                 share >= 0.6,
+            ),
+            Row::new(
+                "REST, 256 in flight",
+                format!("{of_unary:.2} of gRPC unary ({:.0}/s)", self.rest.decided_per_second()),
+                ">= 0.7 of gRPC unary",
+                of_unary >= 0.7,
             ),
         ]
     }
