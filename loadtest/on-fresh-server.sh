@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs arus-load against a server of its own: fresh data, loopback, free of rate rules; stops what it starts.
 # Arguments go to arus-load, such as: run --workload hot-payee --mode stream
+#   SET   more settings of the server, such as "engine.arbiters=2 engine.segment_bytes=8388608"
 #   BIN   a folder with arus and arus-load that are built already; default: builds them
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,6 +26,7 @@ for port in payments=29091 fx=29092 wallet=29093 risk=29094 payments_metrics=291
   wallet_metrics=29103 risk_metrics=29104 rest=28080; do
   listen+=(--set "listen.${port%=*}=127.0.0.1:${port#*=}")
 done
+for setting in ${SET:-}; do listen+=(--set "$setting"); done
 "$BIN/arus" serve --data-dir "$work/data" "${listen[@]}" \
   --set engine.risk.velocity_per_minute_max=4000000000 --set log.level=warn 2>"$work/log" &
 pid=$!

@@ -47,7 +47,7 @@ pub struct EngineConfig {
     pub tail_bytes_max: usize,
     /// Entries one index run folds at most.
     pub index_run_entries_max: usize,
-    /// Pause between index runs while little has come, in milliseconds.
+    /// Longest pause between index runs while little has come, in milliseconds.
     pub index_run_interval_ms: u64,
     /// Memory for index blocks, in bytes.
     pub index_cache_bytes: u64,
@@ -147,7 +147,7 @@ impl Default for EngineConfig {
             segment_bytes: 64 << 20,
             tail_bytes_max: 128 << 20,
             index_run_entries_max: 131_072,
-            index_run_interval_ms: 500,
+            index_run_interval_ms: 5_000,
             index_cache_bytes: 64 << 20,
             index_accounts_cached_max: 100_000,
             resident_accounts_max: 100_000,

@@ -47,6 +47,11 @@ use crate::{
 const JOURNAL_WAIT: Duration = Duration::from_millis(100);
 /// How long the builder sleeps when there is nothing to index.
 const BUILDER_IDLE: Duration = Duration::from_millis(10);
+/// Nothing more comes if nothing came for so long.
+const BUILDER_QUIET: Duration = Duration::from_millis(50);
+/// So few entries wait longer for others.
+const BUILDER_TRICKLE: u64 = 256;
+const BUILDER_TRICKLE_PAUSE: Duration = Duration::from_millis(500);
 /// How long the builder waits after an error before it tries again.
 const BUILDER_RETRY: Duration = Duration::from_secs(1);
 /// How often timers are looked at.
@@ -287,9 +292,7 @@ fn run_builder(mut builder: Builder, engine: &Engine, stopping: &AtomicBool) {
             Ok(Built::Entries(_)) => {
                 core.cells.index_runs.fetch_add(1, Ordering::Relaxed);
                 core.cells.index_run.observe(began.elapsed());
-                if !last_round {
-                    wait_for_more(core, began + pause);
-                }
+                wait_for_more(core, began + pause, stopping);
             }
             Err(error) => {
                 tracing::error!(%error, "the index cannot be built; payments go on until its tail is full");
@@ -309,12 +312,20 @@ fn run_builder(mut builder: Builder, engine: &Engine, stopping: &AtomicBool) {
     }
 }
 
-/// Larger runs cost less per entry: waits until enough has come, until nothing more comes, or until `until`.
-fn wait_for_more(core: &Core, until: Instant) {
-    let mut committed = Lsn(0);
+/// Larger runs cost less per entry, now and in the merges that follow: waits until enough has come, until nothing more
+/// comes (a little longer for a trickle), or until `until`.
+fn wait_for_more(core: &Core, until: Instant, stopping: &AtomicBool) {
+    let (began, mut committed, mut changed) = (Instant::now(), Lsn(0), Instant::now());
     let is_enough = || core.tail.bytes() > core.config.tail_bytes_max / 4;
-    while Instant::now() < until && !is_enough() && committed != core.tail.committed() {
-        committed = core.tail.committed();
+    while Instant::now() < until && !is_enough() && !stopping.load(Ordering::SeqCst) {
+        let last = core.tail.committed();
+        let waiting = last.0.saturating_sub(core.tail.indexed().0);
+        let pause = if waiting < BUILDER_TRICKLE { BUILDER_TRICKLE_PAUSE } else { Duration::ZERO };
+        if last != committed {
+            (committed, changed) = (last, Instant::now());
+        } else if changed.elapsed() >= BUILDER_QUIET && began.elapsed() >= pause {
+            return;
+        }
         std::thread::sleep(BUILDER_IDLE);
     }
 }
