@@ -1,7 +1,6 @@
 //! Payments as they commit, as server-sent events. A reader that falls behind is told so and let go; nobody waits.
 
 use std::{
-    collections::VecDeque,
     convert::Infallible,
     sync::{
         Arc,
@@ -18,12 +17,13 @@ use axum::{
     http::{Response, StatusCode, header},
     response::{
         IntoResponse,
-        sse::{Event, KeepAlive, Sse},
+        sse::{Event, Sse},
     },
     routing::get,
 };
-use futures_util::stream;
 use serde_json::json;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
 use super::problem::Problem;
 use crate::convert::payments::payment;
@@ -34,6 +34,9 @@ pub(super) const PATH: &str = "/v1/events";
 pub(super) const READERS_MAX: usize = 100;
 /// A comment is sent when nothing else was for so long, so that proxies keep the connection and dead ones are found.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How many events may wait for a reader, and how long it may take none of them.
+const EVENTS_WAITING_MAX: usize = 8;
+const TAKE_MAX: Duration = Duration::from_secs(20);
 
 /// The route, and how many read.
 pub(super) fn router(engine: &Engine, readers: &Arc<AtomicUsize>) -> Router {
@@ -49,14 +52,6 @@ impl Drop for Place {
     }
 }
 
-/// A reader's stream between two events.
-struct Reading {
-    watch: Watch,
-    next: VecDeque<Event>,
-    has_ended: bool,
-    _place: Place,
-}
-
 async fn events(State((engine, readers)): State<(Engine, Arc<AtomicUsize>)>) -> Response<Body> {
     let place = Place(Arc::clone(&readers));
     if readers.fetch_add(1, Ordering::Relaxed) >= READERS_MAX {
@@ -65,29 +60,33 @@ async fn events(State((engine, readers)): State<(Engine, Arc<AtomicUsize>)>) -> 
         response.headers_mut().insert(header::RETRY_AFTER, 5.into());
         return response;
     }
-    // The first event goes at once: whoever has seen it misses nothing that commits from then on.
-    let hello = Event::default().event("ready").data("{}");
-    let reading = Reading { watch: engine.watch(), next: VecDeque::from([hello]), has_ended: false, _place: place };
-    Sse::new(stream::unfold(reading, next)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    let (events, taken) = mpsc::channel(EVENTS_WAITING_MAX);
+    // Watched before the first event is sent: whoever has seen that misses nothing that commits from then on.
+    tokio::spawn(pump(engine.watch(), events, place));
+    Sse::new(ReceiverStream::new(taken).map(Ok::<_, Infallible>)).into_response()
 }
 
-/// The next event, with the stream behind it; `None` at the end.
-async fn next(mut reading: Reading) -> Option<(Result<Event, Infallible>, Reading)> {
-    loop {
-        if let Some(event) = reading.next.pop_front() {
-            return Some((Ok(event), reading));
-        }
-        if reading.has_ended {
-            return None;
-        }
-        match reading.watch.next().await {
-            Ok(entries) => reading.next.extend(entries.iter().filter_map(event)),
-            Err(end) => {
-                reading.has_ended = true;
-                reading.next.push_back(farewell(end));
+/// Hands a reader its events until it is gone or too slow. A task of its own, since a connection that takes nothing asks
+/// for nothing either.
+async fn pump(mut watch: Watch, events: mpsc::Sender<Event>, place: Place) {
+    let mut next = vec![Event::default().event("ready").data("{}")];
+    let farewell = loop {
+        for event in next {
+            match timeout(TAKE_MAX, events.send(event)).await {
+                Ok(Ok(())) => {}
+                // It is gone, or takes nothing: nobody hears a farewell.
+                Ok(Err(_)) | Err(_) => return,
             }
         }
-    }
+        next = match timeout(KEEP_ALIVE, watch.next()).await {
+            Ok(Ok(entries)) => entries.iter().filter_map(event).collect(),
+            Ok(Err(end)) => break farewell(end),
+            Err(_) => vec![Event::default().comment("")],
+        };
+    };
+    drop(place);
+    // Whoever has gone meanwhile needs none.
+    let _ = timeout(TAKE_MAX, events.send(farewell)).await;
 }
 
 /// A payment; other entries are none.
