@@ -32,6 +32,8 @@ async function walk(name, viewport, colorScheme) {
   await page.getByRole('dialog').waitFor();
   const steps = await page.locator('#steps strong').allTextContents();
   for (const step of ['Asked', 'Risk', 'FX', 'Holds', 'Journal', 'Posted', 'Answered']) assert.ok(steps.includes(step), `${step} in ${steps}`);
+  const path = (await page.locator('#steps li').allTextContents()).join('\n');
+  for (const told of [/in the block of entries \d+ to \d+/, /Holds.*waited [\d.]+ ms, worked [\d.]+ ms/, /Journal.*worked [\d.]+ ms/]) assert.match(path, told);
   await page.screenshot({ path: `${out}/${name}-path.png` });
   await page.keyboard.press('Escape');
   assert.match(await page.locator('#paid').textContent(), /captured: .* IDR from acct-CUST-1-IDR/);

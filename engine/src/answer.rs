@@ -3,6 +3,8 @@
 //! Until the entry is handed to the journal the payment's actor holds the answer; from then on it travels with the
 //! record, and the hand-over gives it once every account has its apply (P1).
 
+use std::{sync::Arc, time::Instant};
+
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
@@ -10,6 +12,7 @@ use crate::{
     Refusal,
     admission::{AtWork, InFlight},
     idempotency::{Claim, ClaimEnd, KeyHash},
+    trace::{Kind, Trace},
 };
 
 /// See the module.
@@ -20,6 +23,8 @@ pub struct Answer {
     pub in_flight: InFlight,
     /// Its place among those at work.
     pub at_work: AtWork,
+    /// Who follows it on its way.
+    pub trace: Option<Arc<Trace>>,
     /// Who asked.
     pub reply: oneshot::Sender<ClaimEnd>,
 }
@@ -32,6 +37,9 @@ impl Answer {
 
     /// Tells everybody. The claims go first, so that whoever is told can use the keys at once.
     pub fn give(self, end: ClaimEnd) {
+        if let Some(trace) = &self.trace {
+            trace.leg("engine", "hand_over", Kind::Work, Instant::now());
+        }
         for claim in self.claims {
             claim.end(&end);
         }

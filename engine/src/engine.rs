@@ -5,7 +5,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -36,6 +36,7 @@ use crate::{
     money::{Lsn, TenantId, TxId},
     pool::Pool,
     prepare::Prepared,
+    trace::{Kind, Trace},
     watch::{Watch, Watchers},
 };
 
@@ -93,6 +94,8 @@ pub struct Command {
     pub notes: Notes,
     /// How long the caller waits.
     pub timeout: Option<Duration>,
+    /// Who follows it on its way.
+    pub trace: Option<Arc<Trace>>,
 }
 
 /// The answer to a command: its entry, the same for every caller of one key.
@@ -119,7 +122,7 @@ impl Engine {
         let in_flight = core.admission.enter()?;
         let timeout = command.timeout.unwrap_or(Duration::from_millis(core.config.deadline_default_ms));
         let deadline = core.clock.now().plus(timeout);
-        let key = core.hasher.key(command.tenant, &command.tx_id);
+        let (key, trace) = (core.hasher.key(command.tenant, &command.tx_id), command.trace.clone());
         let claim = loop {
             match core.claims.claim(key) {
                 Claimed::Mine(claim) => break claim,
@@ -151,7 +154,7 @@ impl Engine {
                 claim.end(&Err(refusal.clone()));
                 Err(refusal)
             }
-            Ok(prepared) => self.launch(prepared, claim, in_flight, deadline).await,
+            Ok(prepared) => self.launch(prepared, claim, in_flight, deadline, trace).await,
         }
     }
 
@@ -162,19 +165,29 @@ impl Engine {
         claim: Claim,
         in_flight: InFlight,
         deadline: Timestamp,
+        trace: Option<Arc<Trace>>,
     ) -> Result<Reply, Refusal> {
         let core = &self.0;
+        let leg = |place, what, kind| trace.iter().for_each(|trace| trace.leg(place, what, kind, Instant::now()));
+        leg("engine", "prepare", Kind::Work);
         let Prepared { flow, op, partition, cast, owner, claims } = prepared;
         let (Some(door), Some(risk)) = (core.partitions.get(partition), core.risk.get(partition)) else {
             return Err(interrupted());
         };
         let at_work = core.admission.begin().await?;
+        leg("admission", "place", Kind::Wait);
         let (reply, told) = oneshot::channel();
         let claims = std::iter::once(claim).chain(claims).collect();
-        let answer = Answer { claims, in_flight, at_work, reply };
+        let answer = Answer { claims, in_flight, at_work, trace: trace.clone(), reply };
         let (core, risk) = (Arc::clone(core), Arc::clone(risk));
-        door.send(PartitionMessage::Launch(Box::new(Launch { core, flow, op, cast, owner, risk, deadline, answer })));
-        let committed = told.await.unwrap_or_else(|_| Err(interrupted()))?;
+        let launch = Launch { core, flow, op, cast, owner, risk, deadline, answer };
+        {
+            let _entered = trace.as_ref().map(Trace::enter);
+            door.send(PartitionMessage::Launch(Box::new(launch)));
+        }
+        let told = told.await;
+        leg("engine", "answer", Kind::Wait);
+        let committed = told.unwrap_or_else(|_| Err(interrupted()))?;
         Ok(Reply { committed, replayed: false })
     }
 

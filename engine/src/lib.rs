@@ -26,6 +26,7 @@ pub mod recovery;
 mod refusal;
 pub mod runtime;
 mod timers;
+pub mod trace;
 mod watch;
 
 pub use engine::{Command, Core, Engine, Reply};

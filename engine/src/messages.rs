@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::{
     actors::{
         directory::{AccountRef, OwnerRef},
-        mailbox::Mailbox,
+        mailbox::{Mailbox, Named},
         partition::Share,
         payment::{Launch, PaymentActor},
     },
@@ -113,4 +113,63 @@ pub struct Handed {
     pub owner: Option<OwnerRef>,
     /// Who waits.
     pub answer: Answer,
+}
+
+impl Named for PartitionMessage {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Launch(_) => "launch",
+            Self::Share(_) => "share",
+        }
+    }
+}
+
+impl Named for PaymentMessage {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Event(Event::Start) => "start",
+            Self::Event(Event::Assessed(_)) => "assessed",
+            Self::Event(Event::Quoted(_)) => "quoted",
+            Self::Event(Event::Granted(_)) => "granted",
+            Self::Event(Event::Held(_)) => "held",
+            Self::Event(Event::Changed(_)) => "changed",
+            Self::Priced(..) => "priced",
+        }
+    }
+}
+
+impl Named for RiskMessage {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Assess(..) => "assess",
+            Self::Declined(_) => "declined",
+            Self::Score(..) => "score",
+        }
+    }
+}
+
+impl Named for FxMessage {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Quote(..) => "quote",
+            Self::Price(_) => "price",
+            Self::Publish(_) => "publish",
+        }
+    }
+}
+
+impl Named for WalletMessage {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Expect(..) => "expect",
+            Self::Hold(..) => "hold",
+            Self::Release(_) => "release",
+            Self::Open(..) => "open",
+            Self::AbandonOpen => "abandon_open",
+            Self::Change(..) => "change",
+            Self::AbandonChange => "abandon_change",
+            Self::Apply(_) => "apply",
+            Self::Read(_) => "read",
+        }
+    }
 }

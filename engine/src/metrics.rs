@@ -6,7 +6,10 @@
 
 use std::{
     cell::Cell,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,9 +19,10 @@ use crate::{
         risk::{Decision, Reason},
     },
     refusal::OverloadReason,
+    trace::Trace,
 };
 
-/// One message in so many is timed.
+/// One message in so many is timed, and every one of a traced command.
 pub const SAMPLE_ONE_IN: u64 = 64;
 /// Threads share a shard beyond this.
 const SHARDS: usize = 8;
@@ -201,24 +205,35 @@ pub fn kind(kind: ActorKind) -> &'static KindCells {
 pub struct Ticket {
     kind: ActorKind,
     sent_at: Option<Instant>,
+    trace: Option<Arc<Trace>>,
 }
 
 impl Ticket {
-    /// Counts a message as sent.
+    /// Counts a message as sent. It belongs to the trace of whoever sends it.
     pub fn new(of: ActorKind) -> Self {
         kind(of).shard().sent.fetch_add(1, Ordering::Release);
         let n = SAMPLES.get();
         SAMPLES.set(n.wrapping_add(1));
-        Self { kind: of, sent_at: n.is_multiple_of(SAMPLE_ONE_IN).then(Instant::now) }
+        let trace = Trace::current();
+        let is_timed = n.is_multiple_of(SAMPLE_ONE_IN) || trace.is_some();
+        Self { kind: of, sent_at: is_timed.then(Instant::now), trace }
     }
 
-    /// Runs a handler, timing it if this message is a sample.
-    pub fn run(self, handler: impl FnOnce()) {
+    /// Runs the handler of a message called `name`, timing it if it is a sample or traced.
+    pub fn run(mut self, name: &'static str, handler: impl FnOnce()) {
         let Some(sent_at) = self.sent_at else { return handler() };
         let cells = kind(self.kind);
-        cells.wait.observe(sent_at.elapsed());
         let started = Instant::now();
-        handler();
+        match self.trace.take() {
+            None => handler(),
+            Some(trace) => {
+                let entered = Trace::enter(&trace);
+                handler();
+                drop(entered);
+                trace.message(self.kind.name(), name, [sent_at, started, Instant::now()]);
+            }
+        }
+        cells.wait.observe(started.saturating_duration_since(sent_at));
         cells.handle.observe(started.elapsed());
     }
 }

@@ -12,7 +12,7 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 /// The keys that stand at the top.
-const TOP_KEYS: [&str; 7] = ["data_dir", "log", "listen", "grpc", "rest", "drain_max_s", "engine"];
+const TOP_KEYS: [&str; 8] = ["data_dir", "log", "trace", "listen", "grpc", "rest", "drain_max_s", "engine"];
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Logs.
     pub log: LogSettings,
+    /// Traces.
+    pub trace: TraceSettings,
     /// Ports.
     pub listen: Listen,
     /// Limits of the gRPC servers.
@@ -52,6 +54,22 @@ pub enum LogFormat {
     Human,
     /// One JSON object a line.
     Json,
+}
+
+/// Traces, exported by OTLP over gRPC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TraceSettings {
+    /// The collector, such as `http://127.0.0.1:4317`; empty exports nothing.
+    pub endpoint: String,
+    /// Of the calls whose caller says nothing of tracing, one in so many is traced; 0 is none.
+    pub sample_one_in: u64,
+}
+
+impl Default for TraceSettings {
+    fn default() -> Self {
+        Self { endpoint: String::new(), sample_one_in: 1_000 }
+    }
 }
 
 /// Addresses of the services and of their metrics. Port 0 takes any free one.
@@ -115,6 +133,7 @@ impl Default for Settings {
         Self {
             data_dir: "data".into(),
             log: LogSettings::default(),
+            trace: TraceSettings::default(),
             listen: Listen::default(),
             grpc: GrpcLimits::default(),
             rest: RestSettings::default(),
@@ -221,6 +240,11 @@ impl Settings {
         ] {
             anyhow::ensure!((min..=max).contains(&value), "{key} is {value}; allowed: {min} to {max}");
         }
+        let endpoint = &self.trace.endpoint;
+        anyhow::ensure!(
+            endpoint.is_empty() || endpoint.starts_with("http://"),
+            "trace.endpoint is {endpoint}; allowed: nothing, or http://HOST:PORT of a collector that takes OTLP over gRPC"
+        );
         // A word that is no level would be taken for a target, and silence everything.
         let first = self.log.level.split(',').next().unwrap_or_default();
         let known = first.contains('=') || first.parse::<tracing::level_filters::LevelFilter>().is_ok();

@@ -21,5 +21,6 @@ pub mod rest;
 pub mod server;
 pub mod status;
 pub mod telemetry;
+pub mod traces;
 pub mod verify;
 pub mod world;

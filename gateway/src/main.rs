@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::Context;
-use arus::{backup, config::Settings, demo, inspect, ready, server::Servers, telemetry, verify};
+use arus::{backup, config::Settings, demo, inspect, ready, server::Servers, telemetry, traces, verify};
 use arus_engine::{
     answer::Answering,
     runtime::{
@@ -147,6 +147,10 @@ fn serve(options: &Options, mode: Mode) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("the gRPC threads cannot be started")?;
+    let exporting = {
+        let _within = runtime.enter();
+        traces::install(&settings.trace)?
+    };
     let answering = Answering::On(runtime.handle().clone());
     let (running, started) = Running::start(&settings.data_dir, settings.engine.clone(), answering, on_fatal)?;
     if let Some(why) = &started.rebuilt {
@@ -164,6 +168,7 @@ fn serve(options: &Options, mode: Mode) -> anyhow::Result<ExitCode> {
     let served = runtime.block_on(serve_until_signal(&running, &settings, mode));
     let left = served.as_ref().map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
     let drained = running.shut_down(left);
+    drop(exporting);
     served?;
     match drained {
         Drained::Clean => {

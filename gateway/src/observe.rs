@@ -15,6 +15,8 @@ use tonic::{
     metadata::{AsciiMetadataValue, MetadataMap},
 };
 
+use crate::traces::{self, Traced};
+
 /// The header a request id is taken from and given back in.
 pub const REQUEST_ID: &str = "x-request-id";
 /// The longest request id that is taken over, in bytes.
@@ -42,26 +44,30 @@ impl MethodCells {
 
 /// What is counted of one service's methods.
 #[derive(Debug)]
-pub struct ServiceCells(Vec<MethodCells>);
+pub struct ServiceCells {
+    /// Its name, as in `payments.v1.PaymentsService`.
+    service: &'static str,
+    methods: Vec<MethodCells>,
+}
 
 impl ServiceCells {
-    /// Cells for these methods.
-    pub fn new(methods: &[&'static str]) -> Self {
+    /// Cells for these methods of a service.
+    pub fn new(service: &'static str, methods: &[&'static str]) -> Self {
         let cells = |name: &&'static str| MethodCells {
             name,
             times: Times::default(),
             codes: std::array::from_fn(|_| AtomicU64::new(0)),
         };
-        Self(methods.iter().map(cells).collect())
+        Self { service, methods: methods.iter().map(cells).collect() }
     }
 
     /// All methods.
     pub fn methods(&self) -> &[MethodCells] {
-        &self.0
+        &self.methods
     }
 
     fn count(&self, method: &str, code: Code, took: Duration) {
-        if let Some(cells) = self.0.iter().find(|cells| cells.name == method) {
+        if let Some(cells) = self.methods.iter().find(|cells| cells.name == method) {
             cells.times.observe(took);
             if let Some(cell) = usize::try_from(i32::from(code)).ok().and_then(|code| cells.codes.get(code)) {
                 cell.fetch_add(1, Ordering::Relaxed);
@@ -83,8 +89,10 @@ pub fn rpc<'a, F>(
     call: F,
 ) -> Observed<'a, F> {
     let request_id = request_id(metadata).unwrap_or_else(|| engine.clock().new_id().to_string());
-    let span = tracing::info_span!("rpc", method, request_id, tx_id = shown(tx_id));
-    Observed { call, span, cells, method, request_id, started: Instant::now() }
+    let traced = traces::begin(metadata, cells.service, method);
+    let trace_id = traced.as_ref().map(Traced::trace_id);
+    let span = tracing::info_span!("rpc", method, request_id, tx_id = shown(tx_id), trace_id);
+    Observed { call, span, traced, cells, method, request_id, started: Instant::now() }
 }
 
 pin_project! {
@@ -93,6 +101,7 @@ pin_project! {
         #[pin]
         call: F,
         span: tracing::Span,
+        traced: Option<Traced>,
         cells: &'a ServiceCells,
         method: &'static str,
         request_id: String,
@@ -106,6 +115,7 @@ impl<T, F: Future<Output = Result<T, Status>>> Future for Observed<'_, F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let _in_span = this.span.enter();
+        let _in_trace = this.traced.as_ref().map(Traced::enter);
         let result = ready!(this.call.poll(context));
         let (code, took) = (result.as_ref().err().map_or(Code::Ok, Status::code), this.started.elapsed());
         if matches!(code, Code::Internal | Code::Unknown | Code::DataLoss) {
@@ -119,14 +129,19 @@ impl<T, F: Future<Output = Result<T, Status>>> Future for Observed<'_, F> {
             id.set_sensitive(true);
             id
         });
+        let traced = this.traced.take();
+        let tell = |metadata: &mut MetadataMap| {
+            id.and_then(|id| metadata.insert(REQUEST_ID, id));
+            traced.into_iter().for_each(|traced| traced.end(code.into(), metadata));
+        };
         Poll::Ready(match result {
             Ok(answer) => {
                 let mut response = Response::new(answer);
-                id.and_then(|id| response.metadata_mut().insert(REQUEST_ID, id));
+                tell(response.metadata_mut());
                 Ok(response)
             }
             Err(mut status) => {
-                id.and_then(|id| status.metadata_mut().insert(REQUEST_ID, id));
+                tell(status.metadata_mut());
                 Err(status)
             }
         })

@@ -206,6 +206,19 @@ async fn other_sites_need_to_be_named() {
     assert!(open.header("access-control-allow-headers").contains("idempotency-key"));
     let other = http::send(rest, "GET /v1/fx/rates", &["Origin: https://evil.example"], &[]).await;
     assert_eq!(other.header("access-control-allow-origin"), "");
+    // A page whose name was pointed here (DNS rebinding) changes nothing.
+    let by = |origin: &str| vec![format!("Origin: {origin}"), "Content-Type: application/json".into()];
+    for origin in ["http://evil.example:8080", "null", "http://127.0.0.1.evil.example", "http://localhost.evil.example"]
+    {
+        let headers = by(origin);
+        let headers: Vec<_> = headers.iter().map(String::as_str).collect();
+        http::send(rest, "POST /v1/payments", &headers, b"{}").await.problem(403, "ORIGIN_NOT_ALLOWED");
+    }
+    for origin in ["https://shop.example", "http://localhost:8080", "http://127.0.0.1:8080", "http://[::1]:8080"] {
+        let headers = by(origin);
+        let headers: Vec<_> = headers.iter().map(String::as_str).collect();
+        http::send(rest, "POST /v1/payments", &headers, b"{}").await.problem(400, "INVALID_REQUEST");
+    }
     server.stop().await;
 }
 

@@ -1,9 +1,12 @@
 //! REST connections that stay: events as payments commit, readers that are slow, callers that send nothing.
 
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{net::SocketAddr, time::Duration};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{LIMIT, Server, http, payment, settings};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -95,11 +98,26 @@ async fn a_body_that_does_not_come_is_given_up() {
     server.stop().await;
 }
 
+const IDLE: u64 = 10_000;
+
+/// Lets this process have so many files open.
+fn raise_files_to(files: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < files) {
+        let raised = Rlimit { current: Some(files), maximum: limit.maximum };
+        setrlimit(Resource::Nofile, raised).unwrap_or_else(|error| {
+            panic!("this test opens {files} files and may not ({error}); raise the hard limit (ulimit -Hn)")
+        });
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_harm_nobody() {
+    // They are all open at this end, and as many as allowed at the other.
+    raise_files_to(IDLE + 4_096);
     let (server, mut c) = Server::start().await;
     let mut idle = Vec::new();
-    for _ in 0..2_000 {
+    for _ in 0..IDLE {
         // Beyond the limit the server closes them; that is not an error of the caller.
         idle.extend(TcpStream::connect(server.rest()).await.ok());
     }

@@ -22,6 +22,7 @@ use crate::{
     ledger::{entry::Outcome, request::Request},
     messages::{Handed, PartitionMessage},
     metrics::EngineCells,
+    trace::{CommittedIn, Kind},
     watch::Watchers,
 };
 
@@ -51,13 +52,19 @@ impl HandOver {
         let block = commit.block;
         self.tail.publish(&block, commit.with.iter().map(|handed| handed.answer.key()).collect());
         self.publish_rates(&block);
-        self.count(&block, commit.bytes as u64, commit.sync_time);
+        let [began, done] = commit.synced;
+        self.count(&block, commit.bytes as u64, done.saturating_duration_since(began));
         let mut touches: Vec<(AccountRef, u32)> = Vec::with_capacity(commit.with.len() * 2);
         let mut answers = Vec::with_capacity(commit.with.len());
         let mut owners = Vec::new();
         for (position, handed) in (0_u32..).zip(commit.with) {
             touches.extend(handed.accounts.into_iter().map(|account| (account, position)));
             owners.extend(handed.owner.map(|owner| (position, owner)));
+            if let Some(trace) = &handed.answer.trace {
+                trace.leg("journal", "queue", Kind::Wait, began);
+                trace.leg("journal", "write_and_sync", Kind::Work, done);
+                trace.committed(CommittedIn { first_lsn: block.first_lsn.0, entries: block.entries.len() as u64 });
+            }
             answers.push(handed.answer);
         }
         let (answering, watchers) = (self.answering.clone(), self.watchers.clone());

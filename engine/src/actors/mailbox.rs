@@ -31,11 +31,17 @@ impl<M> Message for Queued<M> {
     type Result = ();
 }
 
-impl<M> Queued<M> {
+/// What a trace calls a message.
+pub trait Named {
+    /// Its name.
+    fn name(&self) -> &'static str;
+}
+
+impl<M: Named> Queued<M> {
     /// Runs the handler; the message counts as queued until it returns.
     pub fn handle(self, handler: impl FnOnce(M)) {
         let Self { msg, ticket } = self;
-        ticket.run(|| handler(msg));
+        ticket.run(msg.name(), || handler(msg));
     }
 }
 

@@ -31,6 +31,7 @@ use crate::{
     messages::{Handed, PaymentMessage, PaymentRef, RiskMessage, WalletMessage},
     metrics::{ActorKind, Live},
     money::{AccountId, Money, OpId},
+    trace::Trace,
 };
 
 /// All a command in flight starts with.
@@ -189,6 +190,9 @@ impl PaymentActor {
         }
         let Some(launch) = self.launch.take() else { return };
         let accounts = touched(&entry, &launch.cast);
+        if let Some(trace) = &launch.answer.trace {
+            trace.mark();
+        }
         let with = Handed { accounts, owner: launch.owner, answer: launch.answer };
         launch.core.append(Append { record, with });
         context.stop();
@@ -217,6 +221,9 @@ impl PaymentActor {
     fn give_up(&mut self, refusal: Refusal, context: &mut Context<Self>) {
         self.release_asked();
         if let Some(launch) = self.launch.take() {
+            if let Some(trace) = &launch.answer.trace {
+                trace.mark();
+            }
             launch.answer.refuse(refusal);
         }
         context.stop();
@@ -242,6 +249,8 @@ impl Actor for PaymentActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
+        let trace = self.launch.as_ref().and_then(|launch| launch.answer.trace.clone());
+        let _entered = trace.as_ref().map(Trace::enter);
         self.feed(Event::Start, context);
     }
 }

@@ -65,8 +65,8 @@ pub struct Commit<T> {
     pub block: Arc<Block>,
     /// One per entry.
     pub with: Vec<T>,
-    /// How long write and sync took.
-    pub sync_time: Duration,
+    /// When the write began, and when the sync was done.
+    pub synced: [Instant; 2],
     /// How many bytes of entries it holds.
     pub bytes: usize,
 }
@@ -114,14 +114,14 @@ impl<T> Writer<T> {
         match self.journal.append(&self.head, &records, self.clock.now()) {
             Err(error) => Stepped::Failed(error, self.drain(with)),
             Ok(head) => {
-                let sync_time = started.elapsed();
+                let synced = [started, Instant::now()];
                 let first_lsn = Lsn(self.head.lsn.0 + 1);
                 self.head = head;
                 let entries = records.into_iter().map(|record| record.entry).collect();
                 Stepped::Committed(Commit {
                     block: Arc::new(Block::new(first_lsn, head.at, head.hash, bytes, entries)),
                     with,
-                    sync_time,
+                    synced,
                     bytes,
                 })
             }

@@ -24,11 +24,18 @@ const word = (text, prefix) => text.replace(prefix, '').toLowerCase().replaceAll
 
 /** Calls the REST API; a problem becomes an error that says what is wrong. */
 async function call(path, body, key) {
-  const headers = body ? { 'content-type': 'application/json', ...(key && { 'idempotency-key': key }) } : {};
+  const headers = body
+    ? { 'content-type': 'application/json', ...(key && { 'idempotency-key': key, traceparent: traceparent() }) } : {};
   const answer = await fetch(path, { method: body ? 'POST' : 'GET', headers, body: body && JSON.stringify(body) });
   const value = await answer.json();
   if (!answer.ok) throw new Error(value.detail);
-  return value;
+  return Object.assign(value, { timing: answer.headers.get('server-timing') });
+}
+
+/** A context of a trace of its own (W3C): who asks so is told how long each step took. */
+function traceparent() {
+  const hex = (bytes) => [...crypto.getRandomValues(new Uint8Array(bytes))].map((n) => n.toString(16).padStart(2, '0')).join('');
+  return `00-${hex(16)}-${hex(8)}-01`;
 }
 
 // Now: figures and charts.
@@ -101,11 +108,31 @@ function draw() {
 
 function follow() {
   const events = new EventSource('/v1/events');
-  events.addEventListener('payment', (event) => seen(JSON.parse(event.data)));
+  let block;
+  events.addEventListener('block', (event) => { block = JSON.parse(event.data); });
+  events.addEventListener('payment', (event) => seen({ ...JSON.parse(event.data), block }));
   events.addEventListener('dropped', () => {
     events.close();
     setTimeout(follow, POLL_MS);
   });
+}
+
+/** The block a payment was committed with: its answer tells, or the events if it was seen to commit. */
+function blockOf({ timing, block }) {
+  const told = timing?.match(/desc="(.*?)"/)?.[1];
+  if (told) return ` in the ${told}`;
+  return block ? ` in the block of entries ${block.first_lsn} to ${Number(block.first_lsn) + block.entries - 1}` : '';
+}
+
+/** How long each part of a payment's path took, waiting and at work, from its answer's Server-Timing. */
+function timings(text) {
+  const parts = { Risk: ['risk'], FX: ['fx'], Holds: ['wallet'], Journal: ['journal'], Posted: ['engine.hand_over'],
+    Answered: ['engine.answer'] };
+  const steps = (text ?? '').split(', ').map((step) => step.match(/^(.+?)(\.wait)?;dur=([\d.]+)/)).filter(Boolean);
+  const sum = (of, wait) => steps.filter(([, name, waits]) => of.some((part) => name.startsWith(part)) && Boolean(waits) === wait)
+    .reduce((ms, step) => ms + Number(step[3]), 0);
+  return Object.fromEntries(Object.entries(parts).map(([name, of]) => [name, [sum(of, true), sum(of, false)]])
+    .filter(([, [wait, work]]) => wait + work > 0));
 }
 
 /** The path of a payment: what was asked and decided on its way, in order. */
@@ -121,7 +148,7 @@ function steps(payment) {
     payment.debited
       ? ['Holds', `${money(payment.debited)} held on ${payment.source_account}, ${money(payment.credited)} expected by ${payment.destination_account}`]
       : ['Declined', payment.failure?.message ?? payment.status],
-    ['Journal', `entry ${payment.lsn}, durable ${new Date(payment.created_at).toISOString()}`],
+    ['Journal', `entry ${payment.lsn}${blockOf(payment)}, durable ${new Date(payment.created_at).toISOString()}`],
     ...(payment.debited ? [['Posted', `${payment.source_account} −${money(payment.debited)}, ${payment.destination_account} +${money(payment.credited)}`]] : []),
     ['Answered', `payment ${payment.payment_id}${payment.replayed ? ', given again' : ''}`],
   ];
@@ -129,7 +156,12 @@ function steps(payment) {
 
 function showPath(payment) {
   $('path-title').textContent = `Payment ${payment.tx_id}`;
-  $('steps').replaceChildren(...steps(payment).map(([name, text]) => node('li', {}, node('strong', {}, name), text)));
+  const took = timings(payment.timing);
+  $('steps').replaceChildren(...steps(payment).map(([name, text]) => {
+    const [wait, work] = took[name] ?? [];
+    const times = took[name] ? [node('span', { class: 'took' }, `waited ${wait.toFixed(3)} ms, worked ${work.toFixed(3)} ms`)] : [];
+    return node('li', {}, node('strong', {}, name), text, ...times);
+  }));
   $('path').showModal();
 }
 
@@ -138,15 +170,15 @@ $('pay').addEventListener('submit', async (event) => {
   const { amount, currency, ...fields } = Object.fromEntries(new FormData(event.target));
   if (!fields.destination_account) delete fields.destination_account;
   try {
-    const { payment } = await call('/v1/payments', { ...fields, amount: { amount, currency } }, crypto.randomUUID());
+    const { payment, timing } = await call('/v1/payments', { ...fields, amount: { amount, currency } }, crypto.randomUUID());
     const ok = payment.status === 'PAYMENT_STATUS_CAPTURED';
     $('paid').className = ok ? 'good' : 'bad';
     $('paid').textContent = ok
       ? `captured: ${money(payment.debited)} from ${payment.source_account} to ${payment.destination_account}`
       : payment.failure?.message ?? payment.status;
-    mine = [payment, ...mine].slice(0, MINE_MAX);
+    mine = [{ ...payment, timing }, ...mine].slice(0, MINE_MAX);
     draw();
-    showPath(payment);
+    showPath(mine[0]);
   } catch (error) {
     $('paid').className = 'bad';
     $('paid').textContent = error.message;

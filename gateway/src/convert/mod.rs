@@ -182,7 +182,7 @@ impl Fields {
 
 /// A command of the one tenant; the caller's deadline is added by the handler.
 pub fn command(tx_id: TxId, request: Request, notes: Notes) -> Command {
-    Command { tenant: TENANT, tx_id, request, notes, timeout: None }
+    Command { tenant: TENANT, tx_id, request, notes, timeout: None, trace: None }
 }
 
 /// A page of a list that somebody asked for.

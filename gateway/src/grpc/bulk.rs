@@ -3,15 +3,16 @@
 //! Every item is admitted, decided and answered by itself, on the path of a single payment. A stream reads on only
 //! while few enough of its items are in flight and its answers are taken, so a slow reader slows itself alone.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use arus_engine::{Command, Engine, Refusal, Reply};
 use arus_proto::payments::v1 as wire;
 use futures_util::{Stream, StreamExt, stream};
+use opentelemetry::Context;
 use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
-use crate::{convert::payments as convert, status::status};
+use crate::{convert::payments as convert, status::status, traces::begin_item};
 
 /// How many payments a batch may have.
 const BATCH_ITEMS_MAX: usize = 1_024;
@@ -26,11 +27,12 @@ pub async fn batch(
     engine: &Engine,
     payments: Vec<wire::CreatePaymentRequest>,
     timeout: Duration,
+    traced: Option<Context>,
 ) -> Result<Vec<wire::BatchOutcome>, Refusal> {
     convert::check_batch(payments.len(), BATCH_ITEMS_MAX)?;
     let mut outcomes = vec![None; payments.len()];
     let items = stream::iter((0..).zip(payments));
-    let decide = |(index, payment)| decide(engine, timeout, index, payment);
+    let decide = |(index, payment)| decide(engine, (timeout, traced.as_ref()), index, payment);
     let mut decided = items.map(decide).buffer_unordered(BATCH_ITEMS_MAX);
     let all = async {
         while let Some(outcome) = decided.next().await {
@@ -46,12 +48,18 @@ pub async fn batch(
 }
 
 /// Decides payments as they come; each may take `timeout`.
-pub fn outcomes(engine: Engine, requests: Streaming<wire::StreamPaymentsRequest>, timeout: Duration) -> Outcomes {
+pub fn outcomes(
+    engine: Engine,
+    requests: Streaming<wire::StreamPaymentsRequest>,
+    timeout: Duration,
+    traced: Option<Context>,
+) -> Outcomes {
     let items = stream::iter(0..=u32::MAX).zip(requests).map(move |(index, request)| {
-        let engine = engine.clone();
+        let (engine, traced) = (engine.clone(), traced.clone());
         async move {
             let payment = request?.payment.unwrap_or_default();
-            Ok(wire::StreamPaymentsResponse { outcome: Some(decide(&engine, timeout, index, payment).await) })
+            let outcome = decide(&engine, (timeout, traced.as_ref()), index, payment).await;
+            Ok(wire::StreamPaymentsResponse { outcome: Some(outcome) })
         }
     });
     Box::pin(items.buffer_unordered(STREAM_IN_FLIGHT_MAX))
@@ -59,7 +67,7 @@ pub fn outcomes(engine: Engine, requests: Streaming<wire::StreamPaymentsRequest>
 
 async fn decide(
     engine: &Engine,
-    timeout: Duration,
+    (timeout, traced): (Duration, Option<&Context>),
     index: u32,
     payment: wire::CreatePaymentRequest,
 ) -> wire::BatchOutcome {
@@ -67,10 +75,15 @@ async fn decide(
         Ok(command) => Command { timeout: Some(timeout), ..command },
         Err(error) => return refused(index, &error),
     };
-    match engine.submit(command).await {
+    let traced = traced.map(begin_item);
+    let command = Command { trace: traced.as_ref().map(|traced| Arc::clone(&traced.trace)), ..command };
+    let outcome = match engine.submit(command).await {
         Ok(reply) => outcome(index, &reply),
         Err(refusal) => refused(index, &status(&refusal)),
-    }
+    };
+    let code = outcome.error.as_ref().map_or(0, |error| error.code);
+    traced.into_iter().for_each(|traced| traced.end_item(code));
+    outcome
 }
 
 fn outcome(index: u32, reply: &Reply) -> wire::BatchOutcome {

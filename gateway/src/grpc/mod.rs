@@ -8,7 +8,7 @@ pub mod wallet;
 
 use std::{sync::Arc, time::Duration};
 
-use arus_engine::{Command, Engine, Refusal, Reply};
+use arus_engine::{Command, Engine, Refusal, Reply, trace::Trace};
 use tonic::{Status, metadata::MetadataMap};
 
 use self::{fx::Fx, payments::Payments, risk::Risk, wallet::Wallets};
@@ -33,12 +33,15 @@ pub struct Services {
 impl Services {
     /// Services on an engine, with nothing counted yet.
     pub fn new(engine: &Engine) -> Self {
-        let cells = |methods: &[&'static str]| Arc::new(ServiceCells::new(methods));
+        let cells = |service, methods: &[&'static str]| Arc::new(ServiceCells::new(service, methods));
         Self {
-            payments: Payments { engine: engine.clone(), cells: cells(&payments::METHODS) },
-            fx: Fx { engine: engine.clone(), cells: cells(&fx::METHODS) },
-            wallet: Wallets { engine: engine.clone(), cells: cells(&wallet::METHODS) },
-            risk: Risk { engine: engine.clone(), cells: cells(&risk::METHODS) },
+            payments: Payments {
+                engine: engine.clone(),
+                cells: cells("payments.v1.PaymentsService", &payments::METHODS),
+            },
+            fx: Fx { engine: engine.clone(), cells: cells("fx.v1.FxService", &fx::METHODS) },
+            wallet: Wallets { engine: engine.clone(), cells: cells("wallet.v1.WalletService", &wallet::METHODS) },
+            risk: Risk { engine: engine.clone(), cells: cells("risk.v1.RiskService", &risk::METHODS) },
         }
     }
 }
@@ -47,6 +50,7 @@ impl Services {
 pub(crate) async fn decide(engine: &Engine, mut command: Command, metadata: &MetadataMap) -> Result<Reply, Status> {
     let timeout = deadline(engine, metadata);
     command.timeout = Some(timeout);
+    command.trace = Trace::current();
     let decided = tokio::time::timeout(timeout, engine.submit(command)).await;
     decided.unwrap_or(Err(Refusal::DeadlineExceeded)).map_err(|refusal| status(&refusal))
 }

@@ -12,6 +12,7 @@ use crate::{
     convert::{TENANT, payments as convert},
     observe::{Replayed, ServiceCells, rpc},
     status::{status, unimplemented},
+    traces,
 };
 
 /// The methods, as metrics name them.
@@ -110,7 +111,7 @@ impl PaymentsService for Payments {
         let (metadata, _, request) = request.into_parts();
         rpc(&self.engine, &self.cells, "BatchCreatePayments", (&metadata, ""), async {
             let timeout = deadline(&self.engine, &metadata);
-            let outcomes = bulk::batch(&self.engine, request.payments, timeout).await;
+            let outcomes = bulk::batch(&self.engine, request.payments, timeout, traces::current()).await;
             Ok(wire::BatchCreatePaymentsResponse { outcomes: outcomes.map_err(|refusal| status(&refusal))? })
         })
         .await
@@ -123,7 +124,7 @@ impl PaymentsService for Payments {
         let (metadata, _, requests) = request.into_parts();
         let engine = self.engine.clone();
         rpc(&self.engine, &self.cells, "StreamPayments", (&metadata, ""), async {
-            Ok(bulk::outcomes(engine, requests, deadline(&self.engine, &metadata)))
+            Ok(bulk::outcomes(engine, requests, deadline(&self.engine, &metadata), traces::current()))
         })
         .await
     }

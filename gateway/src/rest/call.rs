@@ -10,10 +10,13 @@ use axum::{
 use prost::Name;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use tonic::Status;
+use tonic::{Status, metadata::MetadataMap};
 
 use super::problem::Problem;
-use crate::observe::{REQUEST_ID, Replayed};
+use crate::{
+    observe::{REQUEST_ID, Replayed},
+    traces::{SERVER_TIMING, TRACEPARENT, TRACERESPONSE, TRACESTATE},
+};
 
 /// How long a body may take to arrive.
 const BODY_MAX: Duration = Duration::from_secs(10);
@@ -21,6 +24,8 @@ const BODY_MAX: Duration = Duration::from_secs(10);
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Whether an answer was given before under its key, as Stripe spells it.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// Headers that the handler reads.
+const TAKEN_OVER: [&str; 3] = [REQUEST_ID, TRACEPARENT, TRACESTATE];
 /// Parameters of a path or a query.
 pub(super) type Parameters = Vec<(String, String)>;
 
@@ -67,11 +72,15 @@ impl Route {
             let answer = async move {
                 let message = message::<Q>(&verb, &parts, body, parameters, bytes_max).await?;
                 let mut request = tonic::Request::new(message);
-                if let Some(id) = parts.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()?.parse().ok()) {
-                    request.metadata_mut().insert(REQUEST_ID, id);
+                for name in TAKEN_OVER {
+                    if let Some(value) = parts.headers.get(name).and_then(|id| id.to_str().ok()?.parse().ok()) {
+                        request.metadata_mut().insert(name, value);
+                    }
                 }
-                let answer = method(&service, request).await.map_err(|status| Problem::of(&status))?;
-                respond(&verb, &answer)
+                match method(&service, request).await {
+                    Ok(answer) => Ok(with_trace(respond(&verb, &answer)?, answer.metadata())),
+                    Err(status) => Ok(with_trace(Problem::of(&status).response(), status.metadata())),
+                }
             };
             Box::pin(answer) as Answer
         };
@@ -179,6 +188,16 @@ fn object(headers: &HeaderMap, body: &Bytes) -> Result<Map<String, Value>, Probl
         let detail = format!("the body is not a JSON object: {error}");
         Problem::new(StatusCode::BAD_REQUEST, "MALFORMED_JSON", detail)
     })
+}
+
+/// What a traced answer belongs to, and how long its steps took.
+fn with_trace(mut response: Response<Body>, metadata: &MetadataMap) -> Response<Body> {
+    for name in [TRACERESPONSE, SERVER_TIMING] {
+        if let Some(value) = metadata.get(name).and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok()) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
 }
 
 /// 201 for what a POST under a key decided now, 200 for what it had decided before and for everything else.

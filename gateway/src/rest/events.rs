@@ -79,7 +79,7 @@ async fn pump(mut watch: Watch, events: mpsc::Sender<Event>, place: Place) {
             }
         }
         next = match timeout(KEEP_ALIVE, watch.next()).await {
-            Ok(Ok(entries)) => entries.iter().filter_map(event).collect(),
+            Ok(Ok(entries)) => events_of(&entries),
             Ok(Err(end)) => break farewell(end),
             Err(_) => vec![Event::default().comment("")],
         };
@@ -87,6 +87,14 @@ async fn pump(mut watch: Watch, events: mpsc::Sender<Event>, place: Place) {
     drop(place);
     // Whoever has gone meanwhile needs none.
     let _ = timeout(TAKE_MAX, events.send(farewell)).await;
+}
+
+/// A block's payments behind a word on the block itself; nothing if it holds none.
+fn events_of(entries: &[Committed]) -> Vec<Event> {
+    let payments = entries.iter().filter_map(event).collect::<Vec<_>>();
+    let Some(first) = entries.first().filter(|_| !payments.is_empty()) else { return payments };
+    let block = json!({ "first_lsn": first.lsn.0.to_string(), "entries": entries.len() });
+    std::iter::once(Event::default().event("block").data(block.to_string())).chain(payments).collect()
 }
 
 /// A payment; other entries are none.

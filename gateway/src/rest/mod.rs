@@ -19,7 +19,7 @@ use axum::{
     Router,
     body::Body,
     extract::{MatchedPath, Path, Request, State, rejection::PathRejection},
-    http::{HeaderName, HeaderValue, Method as Verb, Response, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method as Verb, Response, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{Html, IntoResponse},
     routing::{MethodFilter, MethodRouter, get},
@@ -34,6 +34,7 @@ use crate::{
     grpc::Services,
     metrics::OPEN_METRICS,
     observe::{REQUEST_ID, is_request_id},
+    traces::{SERVER_TIMING, TRACEPARENT, TRACERESPONSE, TRACESTATE},
 };
 
 /// The page that shows `/openapi.json` to people.
@@ -76,6 +77,7 @@ pub fn router(
         .method_not_allowed_fallback(|request: Request| async move { not_allowed(&request) })
         .layer(CompressionLayer::new())
         .layer(cors(settings)?)
+        .layer(middleware::from_fn_with_state(Arc::from(settings.cors_origins.as_slice()), refuse_strangers))
         .layer(middleware::from_fn_with_state((engine.clock().clone(), counts), observe)))
 }
 
@@ -167,8 +169,34 @@ fn cors(settings: &RestSettings) -> anyhow::Result<CorsLayer> {
             header::CONTENT_TYPE,
             HeaderName::from_static(IDEMPOTENCY_KEY),
             HeaderName::from_static(REQUEST_ID),
+            HeaderName::from_static(TRACEPARENT),
+            HeaderName::from_static(TRACESTATE),
         ])
-        .expose_headers([HeaderName::from_static(REQUEST_ID), header::RETRY_AFTER]))
+        .expose_headers([
+            HeaderName::from_static(REQUEST_ID),
+            HeaderName::from_static(TRACERESPONSE),
+            HeaderName::from_static(SERVER_TIMING),
+            header::RETRY_AFTER,
+        ]))
+}
+
+/// A page of another site could have its name point here (DNS rebinding), and browsers would then let it call. So what
+/// a browser sends from a site with a name changes something only if the configuration names the site.
+async fn refuse_strangers(State(known): State<Arc<[String]>>, request: Request, next: Next) -> Response<Body> {
+    let origin = request.headers().get(header::ORIGIN).filter(|_| [Verb::POST, Verb::PATCH].contains(request.method()));
+    match origin.map(|origin| origin.to_str().unwrap_or_default()) {
+        Some(origin) if !is_address(origin) && !known.iter().any(|site| site == origin) => {
+            let detail = format!("pages of {origin:?} may change nothing here; name the site in rest.cors_origins");
+            Problem::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", detail).response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+/// Whether an origin is `localhost` or an address, which no name server can point elsewhere.
+fn is_address(origin: &str) -> bool {
+    let host = origin.parse::<Uri>().ok().and_then(|origin| origin.host().map(str::to_owned)).unwrap_or_default();
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
 }
 
 /// Every request has an id: the caller's, or one of ours. It goes to the handler, the log and back. The answer counts.

@@ -62,8 +62,8 @@ pub(super) fn document(routes: &[Route]) -> anyhow::Result<Value> {
 /// Payments as they commit: the one path that is no RPC.
 fn events() -> Value {
     let text = format!(
-        "Payments as they commit, as server-sent events: `ready` first, then `payment` (data is a payments.v1.Payment, id \
-         its journal position), nearly in the order of commits. A reader that is too slow gets `dropped` with the reason \
+        "Payments as they commit, as server-sent events: `ready` first, then for each commit `block` (its first_lsn and \
+         how many entries) and every `payment` of it (data is a payments.v1.Payment, id its journal position), nearly in the order of commits. A reader that is too slow gets `dropped` with the reason \
          and the stream ends; what it missed is in /v1/payments. At most {} readers.",
         events::READERS_MAX
     );
