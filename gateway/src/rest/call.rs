@@ -4,12 +4,14 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
     http::{HeaderMap, HeaderName, HeaderValue, Method as Verb, Request, Response, StatusCode, header, request::Parts},
 };
+use http_body_util::BodyExt;
 use prost::Name;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::{Status, metadata::MetadataMap};
 
 use super::problem::Problem;
@@ -20,6 +22,11 @@ use crate::{
 
 /// How long a body may take to arrive.
 const BODY_MAX: Duration = Duration::from_secs(10);
+/// How many bytes of bodies are held at once, by all connections together.
+const BODY_BYTES_MAX: usize = 64 << 20;
+static BODIES: Semaphore = Semaphore::const_new(BODY_BYTES_MAX);
+/// What a body takes of them.
+type Room = Option<SemaphorePermit<'static>>;
 /// The key of a request, as Stripe and the IETF draft spell it; it is the tx_id.
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Whether an answer was given before under its key, as Stripe spells it.
@@ -117,7 +124,8 @@ async fn message<Q: DeserializeOwned>(
     let mut fields = if verb == Verb::GET {
         query(parts.uri.query().unwrap_or_default())?
     } else {
-        object(&parts.headers, &read(body, bytes_max).await?)?
+        let (body, _room) = read(body, bytes_max).await?;
+        object(&parts.headers, &body)?
     };
     for (name, value) in path {
         set(&mut fields, &name, value, "the path")?;
@@ -156,25 +164,39 @@ fn query(text: &str) -> Result<Map<String, Value>, Problem> {
     Ok(fields)
 }
 
-async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    let read = tokio::time::timeout(BODY_MAX, axum::body::to_bytes(body, bytes_max)).await;
-    let read = read.map_err(|_| {
-        let limit = BODY_MAX.as_secs();
-        Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", format!("the body did not arrive within {limit} s"))
-    })?;
-    read.map_err(|error| {
-        if std::error::Error::source(&error)
-            .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>)
-        {
-            let detail = format!("the body is larger than {bytes_max} bytes; send a smaller one");
-            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "MESSAGE_TOO_LARGE", detail);
-        }
-        Problem::new(StatusCode::BAD_REQUEST, "INVALID_BODY", "the body ended before it was complete")
+/// A body, and the room it takes until it is done with.
+async fn read(body: Body, bytes_max: usize) -> Result<(Vec<u8>, Room), Problem> {
+    tokio::time::timeout(BODY_MAX, collect(body, bytes_max)).await.unwrap_or_else(|_| {
+        let detail = format!("the body did not arrive within {} s", BODY_MAX.as_secs());
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", detail))
     })
 }
 
+async fn collect(mut body: Body, bytes_max: usize) -> Result<(Vec<u8>, Room), Problem> {
+    let (mut bytes, mut room): (_, Room) = (Vec::new(), None);
+    while let Some(frame) = body.frame().await {
+        let cut = |_| Problem::new(StatusCode::BAD_REQUEST, "INVALID_BODY", "the body ended before it was complete");
+        let Ok(data) = frame.map_err(cut)?.into_data() else { continue };
+        if bytes.len() + data.len() > bytes_max {
+            let detail = format!("the body is larger than {bytes_max} bytes; send a smaller one");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "MESSAGE_TOO_LARGE", detail));
+        }
+        let more = u32::try_from(data.len()).ok().and_then(|bytes| BODIES.try_acquire_many(bytes).ok());
+        let more = more.ok_or_else(|| {
+            let detail = format!("bodies of {BODY_BYTES_MAX} bytes are on their way already; try again");
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "BODIES", detail).retry_after(BODY_MAX.as_secs())
+        })?;
+        match &mut room {
+            Some(room) => room.merge(more),
+            None => room = Some(more),
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes, room))
+}
+
 /// The body as a JSON object; no body is an empty one.
-fn object(headers: &HeaderMap, body: &Bytes) -> Result<Map<String, Value>, Problem> {
+fn object(headers: &HeaderMap, body: &[u8]) -> Result<Map<String, Value>, Problem> {
     if body.is_empty() {
         return Ok(Map::new());
     }

@@ -14,7 +14,7 @@ use axum::{
     Router,
     body::Body,
     extract::State,
-    http::{Response, StatusCode, header},
+    http::{Response, StatusCode},
     response::{
         IntoResponse,
         sse::{Event, Sse},
@@ -56,9 +56,7 @@ async fn events(State((engine, readers)): State<(Engine, Arc<AtomicUsize>)>) -> 
     let place = Place(Arc::clone(&readers));
     if readers.fetch_add(1, Ordering::Relaxed) >= READERS_MAX {
         let detail = format!("{READERS_MAX} readers follow already; try again later, or read /v1/payments");
-        let mut response = Problem::new(StatusCode::TOO_MANY_REQUESTS, "READERS", detail).response();
-        response.headers_mut().insert(header::RETRY_AFTER, 5.into());
-        return response;
+        return Problem::new(StatusCode::TOO_MANY_REQUESTS, "READERS", detail).retry_after(5).response();
     }
     let (events, taken) = mpsc::channel(EVENTS_WAITING_MAX);
     // Watched before the first event is sent: whoever has seen that misses nothing that commits from then on.

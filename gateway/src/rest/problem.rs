@@ -80,6 +80,12 @@ impl Problem {
         problem
     }
 
+    /// With a pause before the next try, in seconds.
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
     /// The response.
     pub(super) fn response(&self) -> Response<Body> {
         let Self { status, reason, detail, errors, retry_after_s } = self;

@@ -1,0 +1,46 @@
+//! The bound on bodies of all connections together: of the process, so this test has one of its own.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{LIMIT, Server, http};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_do_not_end_are_bounded_in_all() {
+    let (server, mut c) = Server::start().await;
+    let head =
+        "POST /v1/payments HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n";
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let mut socket = TcpStream::connect(server.rest()).await.expect("it listens");
+        socket.write_all(head.as_bytes()).await.expect("it reads");
+        callers.spawn(async move {
+            // Some are refused and closed before they have sent this.
+            let _ = socket.write_all(&vec![b' '; 900_000]).await;
+            let mut answer = [0; 12];
+            // Whoever has room waits for its last bytes.
+            let read = tokio::time::timeout(Duration::from_secs(2), socket.read_exact(&mut answer)).await;
+            (socket, matches!(read, Ok(Ok(_)) if &answer == b"HTTP/1.1 429"))
+        });
+    }
+    let done = callers.join_all().await;
+    let refused = done.iter().filter(|(_, refused)| *refused).count();
+    // 64 MiB hold 74 of them.
+    assert!((20..=35).contains(&refused), "{refused} of 100 were refused");
+    c.account_with("ann", "ann-usd", "USD", "10.00").await;
+    assert_eq!(c.balance("ann-usd").await, "10.00", "the gRPC ports are unharmed");
+    drop(done);
+    let answered = async {
+        // The room of those who left is given back.
+        while http::post(server.rest(), "/v1/payments", "k", &serde_json::json!({})).await.status != 400 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, answered).await.expect("room again");
+    server.stop().await;
+}
