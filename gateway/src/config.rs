@@ -7,6 +7,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use arus_engine::config::EngineConfig;
 use figment::{
     Figment,
+    error::Kind,
     providers::{Env, Format, Serialized, Toml},
 };
 use serde::{Deserialize, Serialize};
@@ -222,7 +223,7 @@ impl Settings {
             let value = value.parse::<figment::value::Value>().unwrap_or_else(|_| value.to_owned().into());
             figment = figment.merge((key, value));
         }
-        let settings: Self = figment.extract().map_err(|error| anyhow::anyhow!("configuration: {error}"))?;
+        let settings: Self = figment.extract().map_err(|error| mistakes(&error))?;
         settings.engine.check()?;
         settings.check()?;
         Ok(settings)
@@ -256,6 +257,31 @@ impl Settings {
     }
 }
 
+/// Every mistake in words of ours: key, value, what is allowed, and where it stands.
+fn mistakes(error: &figment::Error) -> anyhow::Error {
+    let said = error.clone().into_iter().map(|mistake| {
+        let key = mistake.path.join(".");
+        let allowed = |expected: &str| match expected {
+            "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not below 0".to_owned(),
+            "a sequence" => "a list such as [\"one\", \"two\"]".to_owned(),
+            other => other.to_owned(),
+        };
+        let said = match &mistake.kind {
+            Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+                format!("{key} is {found}; allowed: {}", allowed(expected))
+            }
+            Kind::UnknownVariant(found, known) => format!("{key} is {found}; allowed: {}", known.join(", ")),
+            Kind::UnknownField(_, known) => format!("there is no setting {key}; here are: {}", known.join(", ")),
+            other => format!("{key}: {other}"),
+        };
+        match mistake.metadata.as_ref().and_then(|metadata| metadata.source.as_ref()) {
+            Some(source) => format!("{said} (in {source})"),
+            None => said,
+        }
+    });
+    anyhow::anyhow!("configuration: {}", said.collect::<Vec<_>>().join("; "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,8 +311,14 @@ mod tests {
         assert_eq!((settings.engine.arbiters, settings.data_dir), (3, "/tmp/x".into()));
         let said = |flag: &str| Settings::load(None, &[flag.to_owned()]).expect_err("a mistake").to_string();
         assert!(said("engine.arbiters=65").contains("engine.arbiters is 65; allowed: 0 to 64"));
-        assert!(said("engine.arbiters=many").contains("arbiters"));
-        assert!(said("engine.arbitres=2").contains("arbitres"));
+        assert!(said("engine.arbiters=many").contains("engine.arbiters is string \"many\"; allowed: a whole number"));
+        assert!(said("engine.arbitres=2").contains("there is no setting engine.arbitres; here are: arbiters, "));
+        assert!(said("log.format=xml").contains("log.format is xml; allowed: human, json"));
+        assert!(said("listen.rest=here").contains("listen.rest: invalid socket address"));
+        assert!(
+            said("trace.endpoint=collector:4317")
+                .contains("trace.endpoint is collector:4317; allowed: nothing, or http://")
+        );
         assert!(said("nonsense").contains("KEY=VALUE"));
         assert!(said("log.level=loud").contains("log.level is loud"));
         assert!(said("engine.house_owner=a b").contains("engine.house_owner is a b"));
