@@ -206,6 +206,17 @@ async fn other_sites_need_to_be_named() {
     assert!(open.header("access-control-allow-headers").contains("idempotency-key"));
     let other = http::send(rest, "GET /v1/fx/rates", &["Origin: https://evil.example"], &[]).await;
     assert_eq!(other.header("access-control-allow-origin"), "");
+    // What is said twice, and differs or might, is not guessed.
+    let json = "Content-Type: application/json";
+    for body in [&br#"{"amount":{"amount":"1.00","amount":"2.00"}}"#[..], br#"{"tx_id":"a","tx_id":"a"}"#] {
+        let detail = http::send(rest, "POST /v1/payments", &[json], body).await.problem(400, "MALFORMED_JSON");
+        assert!(detail.contains("stands twice"), "{detail}");
+    }
+    let keys = [json, "Idempotency-Key: k1", "Idempotency-Key: k2"];
+    let detail = http::send(rest, "POST /v1/payments", &keys, b"{}").await.problem(400, "INVALID_REQUEST");
+    assert!(detail.contains("k1") && detail.contains("k2"), "{detail}");
+    let packed = [json, "Content-Encoding: gzip"];
+    http::send(rest, "POST /v1/payments", &packed, b"{}").await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
     // A page whose name was pointed here (DNS rebinding) changes nothing.
     let by = |origin: &str| vec![format!("Origin: {origin}"), "Content-Type: application/json".into()];
     for origin in ["http://evil.example:8080", "null", "http://127.0.0.1.evil.example", "http://localhost.evil.example"]

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::{Status, metadata::MetadataMap};
 
-use super::problem::Problem;
+use super::{problem::Problem, strict::Object};
 use crate::{
     observe::{REQUEST_ID, Replayed},
     traces::{SERVER_TIMING, TRACEPARENT, TRACERESPONSE, TRACESTATE},
@@ -130,9 +130,7 @@ async fn message<Q: DeserializeOwned>(
     for (name, value) in path {
         set(&mut fields, &name, value, "the path")?;
     }
-    if verb != Verb::GET
-        && let Some(key) = parts.headers.get(IDEMPOTENCY_KEY)
-    {
+    for key in parts.headers.get_all(IDEMPOTENCY_KEY).iter().filter(|_| verb != Verb::GET) {
         let key = key.to_str().map_err(|_| Problem::field("Idempotency-Key", "is not visible ASCII"))?;
         set(&mut fields, "tx_id", key.to_owned(), "the Idempotency-Key header")?;
     }
@@ -206,7 +204,11 @@ fn object(headers: &HeaderMap, body: &[u8]) -> Result<Map<String, Value>, Proble
         let detail = format!("Content-Type is \"{kind}\"; allowed: application/json");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail));
     }
-    serde_json::from_slice(body).map_err(|error| {
+    if let Some(coding) = headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity") {
+        let detail = format!("Content-Encoding is {coding:?}; send the body as it is");
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail));
+    }
+    serde_json::from_slice(body).map(|Object(fields)| fields).map_err(|error| {
         let detail = format!("the body is not a JSON object: {error}");
         Problem::new(StatusCode::BAD_REQUEST, "MALFORMED_JSON", detail)
     })

@@ -11,6 +11,7 @@ mod openapi;
 mod problem;
 mod routes;
 mod schema;
+mod strict;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
