@@ -115,7 +115,8 @@ pub struct Traced {
 /// Begins the span of an RPC, if it is to be traced.
 pub fn begin(metadata: &MetadataMap, service: &'static str, method: &'static str) -> Option<Traced> {
     let tracing = TRACING.get_or_init(Tracing::unexported);
-    let parent = match metadata.contains_key(TRACEPARENT) {
+    // Two are none (W3C Trace Context, section 3.2).
+    let parent = match metadata.get_all(TRACEPARENT).iter().count() == 1 {
         true => TraceContextPropagator::new().extract_with_context(&Context::new(), &Carrier(metadata)),
         false => Context::new(),
     };

@@ -85,11 +85,15 @@ async fn a_damaged_original_is_not_copied() {
     let data = server.stop().await;
     let segment = data.path().join("journal/00000001.seg");
     let mut bytes = std::fs::read(&segment).expect("a segment");
-    bytes[4_096 + 200] ^= 1;
-    std::fs::write(&segment, bytes).expect("written");
-    let place = tempfile::TempDir::new().expect("a temp dir");
-    let refused = backup::copy(data.path(), &place.path().join("copy")).expect_err("damage");
-    assert!(format!("{refused:#}").contains("00000001.seg"), "{refused:#}");
+    // Within an entry, and at the end of the block and of the segment's header, where nothing is ever read.
+    for at in [4_096 + 200, 2 * 4_096 - 1, 4_095] {
+        bytes[at] ^= 1;
+        std::fs::write(&segment, &bytes).expect("written");
+        let place = tempfile::TempDir::new().expect("a temp dir");
+        let refused = backup::copy(data.path(), &place.path().join("copy")).expect_err("damage");
+        assert!(format!("{refused:#}").contains("00000001.seg"), "{at}: {refused:#}");
+        bytes[at] ^= 1;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -127,6 +127,56 @@ async fn bad_input_is_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_twice_is_not_guessed() {
+    let (server, _) = Server::start().await;
+    let (rest, json_type) = (server.rest(), ["Content-Type: application/json"]);
+    // What is said twice, and differs or might, is not guessed.
+    for body in [&br#"{"amount":{"amount":"1.00","amount":"2.00"}}"#[..], br#"{"tx_id":"a","tx_id":"a"}"#] {
+        let detail = http::send(rest, "POST /v1/payments", &json_type, body).await.problem(400, "MALFORMED_JSON");
+        assert!(detail.contains("stands twice"), "{detail}");
+    }
+    let keys = [json_type[0], "Idempotency-Key: k1", "Idempotency-Key: k2"];
+    let detail = http::send(rest, "POST /v1/payments", &keys, b"{}").await.problem(400, "INVALID_REQUEST");
+    assert!(detail.contains("k1") && detail.contains("k2"), "{detail}");
+    let packed = [json_type[0], "Content-Encoding: gzip"];
+    http::send(rest, "POST /v1/payments", &packed, b"{}").await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    let spelt = json!({ "txId": "a", "customerId": "ann" });
+    let detail = post(rest, "/v1/payments", "b", &spelt).await.problem(400, "INVALID_REQUEST");
+    assert!(detail.contains(r#"tx_id is "a" in the request and "b" in the Idempotency-Key header"#), "{detail}");
+    get(rest, "/v1/payments?customer_id=ann&customerId=bob").await.problem(400, "INVALID_REQUEST");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_tell_enough_to_refuse_a_body() {
+    let (server, _) = Server::start().await;
+    let rest = server.rest();
+    for kind in ["text/plain", "application/json; charset=utf-16", "application/jsonp", ""] {
+        let header = format!("Content-Type: {kind}");
+        http::send(rest, "POST /v1/payments", &[&header], b"{}").await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    }
+    for kind in ["application/json;charset=\"UTF-8\"", "Application/JSON ; v=1; Charset=utf-8"] {
+        let header = format!("Content-Type: {kind}");
+        http::send(rest, "POST /v1/payments", &[&header], b"{}").await.problem(400, "INVALID_REQUEST");
+    }
+    // The rest of these bodies never comes, and is not waited for.
+    for (headers, status) in [
+        ("content-type: application/json\r\ncontent-length: 2000000", 413),
+        ("content-type: text/plain\r\ncontent-length: 2", 415),
+    ] {
+        let head = format!("POST /v1/payments HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n{headers}\r\n\r\n");
+        let begun = std::time::Instant::now();
+        assert_eq!(http::raw(rest, head.as_bytes()).await.status, status);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+    let long = format!("X-Long: {}", "x".repeat(20_000));
+    http::send(rest, "GET /healthz", &[&long], &[]).await.problem(431, "HEADERS_TOO_LARGE");
+    let path = format!("GET /v1/accounts/{}", "x".repeat(20_000));
+    http::send(rest, &path, &[], &[]).await.problem(431, "HEADERS_TOO_LARGE");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_refusal_has_its_status() {
     let (server, _) = Server::start().await;
     let rest = shop(&server).await;
@@ -182,7 +232,8 @@ async fn headers_are_not_trusted() {
     let made = http::send(rest, "GET /healthz", &[&long], &[]).await;
     assert!(made.header("x-request-id").len() == 36, "{:?}", made.headers);
     // A header that would begin another one is refused before anything reads it.
-    let head = "GET /healthz HTTP/1.1\r\nhost: x\r\nx-request-id: a\rset-cookie: b\r\nconnection: close\r\n\r\n";
+    let head =
+        "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-request-id: a\rset-cookie: b\r\nconnection: close\r\n\r\n";
     let injected = http::raw(rest, head.as_bytes()).await;
     assert_eq!((injected.status, injected.header("set-cookie")), (400, ""));
     assert_eq!(own.header("x-content-type-options"), "nosniff");
@@ -206,29 +257,31 @@ async fn other_sites_need_to_be_named() {
     assert!(open.header("access-control-allow-headers").contains("idempotency-key"));
     let other = http::send(rest, "GET /v1/fx/rates", &["Origin: https://evil.example"], &[]).await;
     assert_eq!(other.header("access-control-allow-origin"), "");
-    // What is said twice, and differs or might, is not guessed.
-    let json = "Content-Type: application/json";
-    for body in [&br#"{"amount":{"amount":"1.00","amount":"2.00"}}"#[..], br#"{"tx_id":"a","tx_id":"a"}"#] {
-        let detail = http::send(rest, "POST /v1/payments", &[json], body).await.problem(400, "MALFORMED_JSON");
-        assert!(detail.contains("stands twice"), "{detail}");
-    }
-    let keys = [json, "Idempotency-Key: k1", "Idempotency-Key: k2"];
-    let detail = http::send(rest, "POST /v1/payments", &keys, b"{}").await.problem(400, "INVALID_REQUEST");
-    assert!(detail.contains("k1") && detail.contains("k2"), "{detail}");
-    let packed = [json, "Content-Encoding: gzip"];
-    http::send(rest, "POST /v1/payments", &packed, b"{}").await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
     // A page whose name was pointed here (DNS rebinding) changes nothing.
+    let own = format!("http://{rest}");
     let by = |origin: &str| vec![format!("Origin: {origin}"), "Content-Type: application/json".into()];
-    for origin in ["http://evil.example:8080", "null", "http://127.0.0.1.evil.example", "http://localhost.evil.example"]
-    {
+    for origin in [
+        "http://evil.example:8080",
+        "null",
+        "http://8.8.8.8",
+        "http://127.0.0.1.evil.example",
+        "http://localhost:1",
+        "http://evil.example@127.0.0.1",
+        "",
+    ] {
         let headers = by(origin);
         let headers: Vec<_> = headers.iter().map(String::as_str).collect();
         http::send(rest, "POST /v1/payments", &headers, b"{}").await.problem(403, "ORIGIN_NOT_ALLOWED");
     }
-    for origin in ["https://shop.example", "http://localhost:8080", "http://127.0.0.1:8080", "http://[::1]:8080"] {
+    for origin in ["https://shop.example", &own] {
         let headers = by(origin);
         let headers: Vec<_> = headers.iter().map(String::as_str).collect();
         http::send(rest, "POST /v1/payments", &headers, b"{}").await.problem(400, "INVALID_REQUEST");
+    }
+    // Nor does it read: its requests carry its own name.
+    for (host, status) in [("evil.example:8080", 421), ("shop.example", 200), ("localhost:1", 200), ("[::1]", 200)] {
+        let head = format!("GET /v1/fx/rates HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        assert_eq!(http::raw(rest, head.as_bytes()).await.status, status, "{host}");
     }
     server.stop().await;
 }

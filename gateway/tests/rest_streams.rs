@@ -20,7 +20,7 @@ async fn open(rest: SocketAddr, text: &str) -> TcpStream {
 }
 
 async fn follow(rest: SocketAddr) -> TcpStream {
-    open(rest, "GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n").await
+    open(rest, "GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").await
 }
 
 /// Reads until the text is there; gives everything back.
@@ -90,8 +90,7 @@ async fn a_slow_reader_is_told_and_let_go_and_slows_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_does_not_come_is_given_up() {
     let (server, _) = Server::start().await;
-    let head =
-        "POST /v1/payments HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    let head = "POST /v1/payments HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     let mut socket = open(server.rest(), head).await;
     let answer = read_until(&mut socket, "BODY_TIMEOUT").await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
@@ -126,7 +125,7 @@ async fn idle_connections_harm_nobody() {
     // Silent ones are closed after a while, and then there is room again.
     let answered = async {
         loop {
-            let mut socket = open(server.rest(), "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            let mut socket = open(server.rest(), "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
             let mut head = [0; 12];
             if socket.read_exact(&mut head).await.is_ok() {
                 return head;

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use super::{
     Block, Head, JournalError,
     disk::Disk,
-    record::{ALIGN_BYTES, BlockHead, BlockKind, decode_entries, merkle_root, split_records},
+    record::{
+        ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, SEGMENT_HEAD_BYTES, decode_entries, merkle_root,
+        split_records,
+    },
     recovery::{block_behind, check_chain, load},
-    segments::Segment,
+    segments::{Segment, io_error},
 };
 use crate::money::Lsn;
 
@@ -48,6 +51,11 @@ fn walk_segment(
     walked: &mut Walked,
     visit: &mut impl FnMut(&BlockHead, &Arc<Block>) -> Result<(), String>,
 ) -> Result<(), JournalError> {
+    let mut page = vec![0; ALIGN_BYTES];
+    segment.file.read_at(&mut page, 0).map_err(|error| io_error(&segment.name(), "read", &error))?;
+    if !is_zero(page.get(SEGMENT_HEAD_BYTES..)) {
+        return Err(segment.corrupt(0, "the padding behind the segment's header is not zero"));
+    }
     let mut offset = ALIGN_BYTES as u64;
     loop {
         walked.end = offset;
@@ -66,6 +74,10 @@ fn walk_segment(
         };
         let Some((head, bytes)) = found else { return Ok(()) };
         check_chain(segment, offset, &walked.head, &head)?;
+        // No CRC covers what fills a block up, and nothing is read from there; a changed byte tells of a failing disk.
+        if !is_zero(bytes.get(BLOCK_HEADER_BYTES + head.records_bytes..)) {
+            return Err(segment.corrupt(offset, "the padding behind the block's records is not zero"));
+        }
         if head.kind == BlockKind::Seal {
             walked.head.hash = head.hash;
             walked.end = offset + head.padded_bytes() as u64;
@@ -85,4 +97,8 @@ fn walk_segment(
         walked.head = Head { lsn, hash: head.hash, at: head.at };
         offset += head.padded_bytes() as u64;
     }
+}
+
+fn is_zero(padding: Option<&[u8]>) -> bool {
+    padding.unwrap_or_default().iter().all(|byte| *byte == 0)
 }

@@ -28,6 +28,8 @@ pub const FORMAT_VERSION: u16 = 2;
 pub const ALIGN_BYTES: usize = 4096;
 /// The length of a block's header.
 pub const BLOCK_HEADER_BYTES: usize = 132;
+/// A segment's header with its CRC, unpadded.
+pub const SEGMENT_HEAD_BYTES: usize = 68;
 const BLOCK_MAGIC: [u8; 4] = *b"ABLK";
 const SEGMENT_MAGIC: [u8; 8] = *b"ARUSSEG1";
 const HASHED_BYTES: usize = 96;
@@ -313,7 +315,6 @@ pub fn encode_segment_head(head: &SegmentHead) -> Vec<u8> {
 
 /// Reads a segment's header: `Ok(None)` if these bytes are none.
 pub fn decode_segment_head(bytes: &[u8]) -> Result<Option<SegmentHead>, JournalError> {
-    const LENGTH: usize = 64;
     let mut fields = Fields(bytes);
     if fields.take() != Some(SEGMENT_MAGIC) {
         return Ok(None);
@@ -330,7 +331,7 @@ pub fn decode_segment_head(bytes: &[u8]) -> Result<Option<SegmentHead>, JournalE
             prev_seal_offset: fields.u64()?,
             prev_hash: fields.take()?,
         };
-        (fields.u32()? == crc32c::crc32c(bytes.get(..LENGTH)?)).then_some(head)
+        (fields.u32()? == crc32c::crc32c(bytes.get(..SEGMENT_HEAD_BYTES - 4)?)).then_some(head)
     };
     Ok(read())
 }

@@ -4,7 +4,7 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     http::{HeaderMap, HeaderName, HeaderValue, Method as Verb, Request, Response, StatusCode, header, request::Parts},
 };
 use http_body_util::BodyExt;
@@ -80,8 +80,10 @@ impl Route {
                 let message = message::<Q>(&verb, &parts, body, parameters, bytes_max).await?;
                 let mut request = tonic::Request::new(message);
                 for name in TAKEN_OVER {
-                    if let Some(value) = parts.headers.get(name).and_then(|id| id.to_str().ok()?.parse().ok()) {
-                        request.metadata_mut().insert(name, value);
+                    for value in
+                        parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()?.parse().ok())
+                    {
+                        request.metadata_mut().append(name, value);
                     }
                 }
                 match method(&service, request).await {
@@ -124,8 +126,9 @@ async fn message<Q: DeserializeOwned>(
     let mut fields = if verb == Verb::GET {
         query(parts.uri.query().unwrap_or_default())?
     } else {
+        check_body(&parts.headers, &body, bytes_max)?;
         let (body, _room) = read(body, bytes_max).await?;
-        object(&parts.headers, &body)?
+        object(&body)?
     };
     for (name, value) in path {
         set(&mut fields, &name, value, "the path")?;
@@ -138,20 +141,32 @@ async fn message<Q: DeserializeOwned>(
         let path = error.path().to_string();
         let field = if path == "." { "body" } else { &path };
         let rule = error.inner().to_string();
-        // A second member of a oneof is what the decoder calls a duplicate; a key that stands twice comes not so far.
-        let is_choice = rule.starts_with("duplicate field");
-        Problem::field(field, if is_choice { format!("has fields that exclude each other: {rule}") } else { rule })
+        // So the decoder calls a second member of a oneof, and a field in both of its spellings.
+        let is_double = rule.starts_with("duplicate field");
+        Problem::field(field, if is_double { format!("has fields that exclude each other: {rule}") } else { rule })
     })
 }
 
+/// Sets a field that may be in the request already, in either of its spellings (`tx_id` and `txId` are one in JSON).
 fn set(fields: &mut Map<String, Value>, name: &str, value: String, from: &str) -> Result<(), Problem> {
     let value = Value::String(value);
-    match fields.insert(name.to_owned(), value.clone()) {
+    let other = fields.remove(&camel_case(name));
+    match fields.insert(name.to_owned(), value.clone()).or(other) {
         Some(other) if other != value => {
             Err(Problem::field(name, format!("is {other} in the request and {value} in {from}; give it once")))
         }
         _ => Ok(()),
     }
+}
+
+/// A field's name as protobuf's JSON spells it.
+fn camel_case(name: &str) -> String {
+    let mut parts = name.split('_');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |name, part| {
+        let (head, rest) = part.split_at_checked(1).unwrap_or((part, ""));
+        name + &head.to_ascii_uppercase() + rest
+    })
 }
 
 fn query(text: &str) -> Result<Map<String, Value>, Problem> {
@@ -176,8 +191,7 @@ async fn collect(mut body: Body, bytes_max: usize) -> Result<(Vec<u8>, Room), Pr
         let cut = |_| Problem::new(StatusCode::BAD_REQUEST, "INVALID_BODY", "the body ended before it was complete");
         let Ok(data) = frame.map_err(cut)?.into_data() else { continue };
         if bytes.len() + data.len() > bytes_max {
-            let detail = format!("the body is larger than {bytes_max} bytes; send a smaller one");
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "MESSAGE_TOO_LARGE", detail));
+            return Err(too_large(bytes_max));
         }
         let more = u32::try_from(data.len()).ok().and_then(|bytes| BODIES.try_acquire_many(bytes).ok());
         let more = more.ok_or_else(|| {
@@ -193,20 +207,44 @@ async fn collect(mut body: Body, bytes_max: usize) -> Result<(Vec<u8>, Room), Pr
     Ok((bytes, room))
 }
 
-/// The body as a JSON object; no body is an empty one.
-fn object(headers: &HeaderMap, body: &[u8]) -> Result<Map<String, Value>, Problem> {
-    if body.is_empty() {
-        return Ok(Map::new());
+fn too_large(bytes_max: usize) -> Problem {
+    let detail = format!("the body is larger than {bytes_max} bytes; send a smaller one");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "MESSAGE_TOO_LARGE", detail)
+}
+
+/// What the headers say of a body is judged before it is waited for.
+fn check_body(headers: &HeaderMap, body: &Body, bytes_max: usize) -> Result<(), Problem> {
+    if body.is_end_stream() {
+        return Ok(());
+    }
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(too_large(bytes_max));
     }
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/json") {
-        let detail = format!("Content-Type is \"{kind}\"; allowed: application/json");
+    if !is_json(kind) {
+        let detail = format!("Content-Type is \"{kind}\"; allowed: application/json, in UTF-8");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail));
     }
     if let Some(coding) = headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity") {
         let detail = format!("Content-Encoding is {coding:?}; send the body as it is");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail));
+    }
+    Ok(())
+}
+
+/// Whether a media type is JSON; a charset is needless there (RFC 8259, section 11), and no other than UTF-8 is read.
+fn is_json(kind: &str) -> bool {
+    let mut parts = kind.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let mut charsets =
+        parts.filter_map(|part| part.split_once('=')).filter(|(name, _)| name.eq_ignore_ascii_case("charset"));
+    is_json && charsets.all(|(_, charset)| charset.trim_matches('"').eq_ignore_ascii_case("utf-8"))
+}
+
+/// The body as a JSON object; no body is an empty one.
+fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+    if body.is_empty() {
+        return Ok(Map::new());
     }
     serde_json::from_slice(body).map(|Object(fields)| fields).map_err(|error| {
         let detail = format!("the body is not a JSON object: {error}");

@@ -5,6 +5,7 @@
 mod call;
 mod console;
 mod events;
+mod guard;
 mod health;
 mod metrics;
 mod openapi;
@@ -20,18 +21,19 @@ use axum::{
     Router,
     body::Body,
     extract::{MatchedPath, Path, Request, State, rejection::PathRejection},
-    http::{HeaderName, HeaderValue, Method as Verb, Response, StatusCode, Uri, header},
+    http::{HeaderName, HeaderValue, Method as Verb, Response, StatusCode, header},
     middleware::{self, Next},
     response::{Html, IntoResponse},
     routing::{MethodFilter, MethodRouter, get},
 };
 use call::{IDEMPOTENCY_KEY, Parameters, Route};
+use guard::{Guard, guard};
 use metrics::Counts;
 use problem::Problem;
 use tower_http::{compression::CompressionLayer, cors::CorsLayer};
 
 use crate::{
-    config::RestSettings,
+    config::{RestSettings, Settings},
     grpc::Services,
     metrics::OPEN_METRICS,
     observe::{REQUEST_ID, is_request_id},
@@ -50,12 +52,8 @@ const SECURITY: [(HeaderName, &str); 3] = [
 ];
 
 /// Everything that is served on the REST port.
-pub fn router(
-    engine: &Engine,
-    services: &Services,
-    settings: &RestSettings,
-    bytes_max: usize,
-) -> anyhow::Result<Router> {
+pub fn router(engine: &Engine, services: &Services, settings: &Settings) -> anyhow::Result<Router> {
+    let bytes_max = settings.grpc.message_bytes_max;
     let routes = routes::routes(services);
     let document = serde_json::to_vec(&openapi::document(&routes)?)?;
     let document = ([(header::CONTENT_TYPE, "application/json")], axum::body::Bytes::from(document));
@@ -77,8 +75,8 @@ pub fn router(
         .fallback(|| async { not_found() })
         .method_not_allowed_fallback(|request: Request| async move { not_allowed(&request) })
         .layer(CompressionLayer::new())
-        .layer(cors(settings)?)
-        .layer(middleware::from_fn_with_state(Arc::from(settings.cors_origins.as_slice()), refuse_strangers))
+        .layer(cors(&settings.rest)?)
+        .layer(middleware::from_fn_with_state(Guard::new(settings), guard))
         .layer(middleware::from_fn_with_state((engine.clock().clone(), counts), observe)))
 }
 
@@ -179,25 +177,6 @@ fn cors(settings: &RestSettings) -> anyhow::Result<CorsLayer> {
             HeaderName::from_static(SERVER_TIMING),
             header::RETRY_AFTER,
         ]))
-}
-
-/// A page of another site could have its name point here (DNS rebinding), and browsers would then let it call. So what
-/// a browser sends from a site with a name changes something only if the configuration names the site.
-async fn refuse_strangers(State(known): State<Arc<[String]>>, request: Request, next: Next) -> Response<Body> {
-    let origin = request.headers().get(header::ORIGIN).filter(|_| [Verb::POST, Verb::PATCH].contains(request.method()));
-    match origin.map(|origin| origin.to_str().unwrap_or_default()) {
-        Some(origin) if !is_address(origin) && !known.iter().any(|site| site == origin) => {
-            let detail = format!("pages of {origin:?} may change nothing here; name the site in rest.cors_origins");
-            Problem::new(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", detail).response()
-        }
-        _ => next.run(request).await,
-    }
-}
-
-/// Whether an origin is `localhost` or an address, which no name server can point elsewhere.
-fn is_address(origin: &str) -> bool {
-    let host = origin.parse::<Uri>().ok().and_then(|origin| origin.host().map(str::to_owned)).unwrap_or_default();
-    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
 }
 
 /// Every request has an id: the caller's, or one of ours. It goes to the handler, the log and back. The answer counts.

@@ -12,18 +12,25 @@ use super::{
 /// An example of each request, by its message.
 const EXAMPLES: &str = include_str!("examples.json");
 /// What can go wrong everywhere: status, reason, example of a detail.
-const PROBLEMS: [(u16, &str, &str); 9] = [
+const PROBLEMS: [(u16, &str, &str); 12] = [
     (
         400,
         "INVALID_REQUEST",
         "invalid request: amount.currency \"USDX\" is not an ISO 4217 code of three capital letters",
     ),
+    (
+        403,
+        "ORIGIN_NOT_ALLOWED",
+        "pages of \"https://evil.example\" may change nothing here; name the site in rest.cors_origins",
+    ),
     (404, "NOT_FOUND", "account \"acct-CUST-9-USD\" does not exist"),
     (408, "BODY_TIMEOUT", "the body did not arrive within 10 s"),
     (413, "MESSAGE_TOO_LARGE", "the body is larger than 1048576 bytes; send a smaller one"),
-    (415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type is \"text/plain\"; allowed: application/json"),
+    (415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type is \"text/plain\"; allowed: application/json, in UTF-8"),
+    (421, "HOST_NOT_ALLOWED", "this port answers to localhost and to addresses, not to \"evil.example\""),
     (422, "TX_ID_REUSED", "tx_id is bound to another request: amount differs"),
     (429, "IN_FLIGHT", "too much is in flight; try again in 50 ms"),
+    (431, "HEADERS_TOO_LARGE", "path and headers are 300123 bytes; allowed: 16384"),
     (503, "DRAINING", "the server is draining; try another or wait"),
     (504, "DEADLINE_EXCEEDED", "the deadline passed; ask again under the same tx_id"),
 ];
