@@ -88,6 +88,50 @@ fn a_run_that_is_built_again_with_other_bounds_doubles_and_loses_nothing() {
     }
 }
 
+/// Keys that all fall into one bucket, and objects of one moment, by their lsn.
+fn crowded(tenant: TenantId, lsns: std::ops::RangeInclusive<u64>) -> Run {
+    let watermark = Some(Watermark { lsn: Lsn(*lsns.end()), block_hash: [7; 32] });
+    let numbers = || lsns.clone().map(|lsn| (tenant, u128::from(lsn), Lsn(lsn)));
+    // In an order that is not the lsns'.
+    let keys = numbers().rev().collect();
+    let objects = numbers().rev().map(|(tenant, number, lsn)| (tenant, OpId(number % 500), lsn)).collect();
+    Run { keys, objects, history: vec![((tenant, key().1), lines(lsns))], watermark, ..Run::default() }
+}
+
+#[test]
+fn a_crowded_bucket_and_the_bounds_of_partitions_lose_nothing() {
+    const PARTITION: u64 = 1 << 20;
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = open(&folder);
+    let lsns = PARTITION - 700..=PARTITION + 700;
+    for run in [PARTITION - 700..=PARTITION - 601, PARTITION - 600..=PARTITION + 99, PARTITION + 100..=PARTITION + 700]
+    {
+        // The same numbers under two tenants are two numbers; the first time it crashed before the watermark.
+        index.apply(crowded(TenantId(7), run.clone())).expect("it takes the run");
+        for _ in 0..2 {
+            index.apply(crowded(TENANT, run.clone())).expect("it takes the run");
+        }
+    }
+    let holds = |index: &FjallIndex| {
+        for lsn in lsns.clone() {
+            for tenant in [TENANT, TenantId(7)] {
+                let found = index.key(tenant, u128::from(lsn)).expect("it reads");
+                assert_eq!(found, Some(Lsn(lsn)), "key {lsn} of {tenant:?}");
+            }
+            let latest = (lsn..=*lsns.end()).rev().find(|other| other % 500 == lsn % 500).map(Lsn);
+            assert_eq!(index.object(TENANT, OpId(u128::from(lsn % 500))).expect("it reads"), latest);
+        }
+        assert_eq!(index.key(TenantId(3), u128::from(PARTITION)).expect("it reads"), None, "another tenant's");
+        assert_eq!(index.object(TENANT, OpId(500)).expect("it reads"), None);
+        for page in [9, 256, 10_000] {
+            assert_eq!(read_all(index, page), newest_first(lsns.clone()), "pages of {page}");
+        }
+    };
+    holds(&index);
+    drop(index);
+    holds(&open(&folder));
+}
+
 #[test]
 fn keys_objects_and_accounts_are_found_and_a_double_row_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -115,7 +159,8 @@ fn keys_objects_and_accounts_are_found_and_a_double_row_is_refused() {
     assert_eq!(index.watermark().expect("it reads"), watermark);
     let twice = Run { accounts: vec![(TENANT, account(1)), (TENANT, account(2))], watermark, ..Run::default() };
     assert_eq!(index.apply(twice), Err(IndexError::Duplicate("accounts")));
-    let twice = Run { keys: vec![(TENANT, 5, Lsn(2)), (TENANT, 5, Lsn(2))], watermark, ..Run::default() };
-    assert_eq!(index.apply(twice), Err(IndexError::Duplicate("keys")));
+    let line = || (key(), lines(5..=5));
+    let twice = Run { history: vec![line(), line()], watermark, ..Run::default() };
+    assert_eq!(index.apply(twice), Err(IndexError::Duplicate("history")));
     assert_eq!(index.account(&key()).expect("it reads"), Some(account(77)), "a refused run changes no account");
 }

@@ -7,10 +7,9 @@ use std::sync::{PoisonError, RwLock};
 
 use fastbloom::AtomicBloomFilter;
 
-use crate::{idempotency::KeyHash, money::Lsn};
+use super::layout::PARTITION_BITS;
+use crate::idempotency::KeyHash;
 
-/// Entries per partition, as a power of two.
-const PARTITION_BITS: u32 = 20;
 const BITS_PER_KEY: usize = 12;
 const HASHES: u32 = 6;
 
@@ -19,11 +18,6 @@ const HASHES: u32 = 6;
 pub(super) struct KeyFilters(RwLock<Vec<AtomicBloomFilter<foldhash::fast::FixedState>>>);
 
 impl KeyFilters {
-    /// The partition of an entry.
-    pub(super) fn partition(lsn: Lsn) -> u32 {
-        u32::try_from(lsn.0 >> PARTITION_BITS).unwrap_or(u32::MAX)
-    }
-
     /// Adds a key, with the partition if it is new.
     pub(super) fn insert(&self, partition: u32, key: KeyHash) {
         let partition = partition as usize;

@@ -1,16 +1,17 @@
 //! The indexes on disk, in fjall 3: one keyspace a table, filled by sorted ingestion (P5).
 //!
 //! ```text
-//! keys      tenant:4 partition:4 key_hash:16           -> lsn:8     partition = lsn / 2^20, so old runs are left alone
-//! objects   tenant:4 id:16                             -> lsn:8
+//! keys      tenant:4 bucket:8 lsn:8                    -> (key_hash:16 lsn:8)*   bucket = partition, 12 bits of the hash
+//! objects   tenant:4 bucket:8 lsn:8                    -> (id:16 lsn:8)*         bucket = 8 ms of the id's time
 //! owners    tenant:4 owner 0 ("a" account | "d")       -> Owned | account
-//! history   tenant:4 account 0 lsn:8                   -> lines from that lsn on, those of one run together
+//! history   tenant:4 partition:4 account 0 lsn:8       -> lines from that lsn on, those of one run together
 //! accounts  tenant:4 account                           -> Account
 //! timers    tenant:4 due:8 id:16                       -> nothing
 //! rates     tenant:4 base:2 quote:2                    -> BookRow
 //! meta      "watermark"                                -> lsn, block hash, format
 //! ```
-//! Integers in keys are big-endian (see `layout`), values are postcard.
+//! A partition is a stretch of 2^20 entries: what is behind it is never merged again, so that a row costs the same
+//! however many there are. Integers in keys are big-endian (see `layout`), values are postcard.
 
 use std::{cmp::Ordering, path::Path, sync::Arc};
 
@@ -24,9 +25,10 @@ use super::{
     AccountKey, HistoryRow, Index, IndexError, OwnerKey, OwnerRow, Run, TimerKey, Watermark,
     filters::KeyFilters,
     layout::{
-        account_row, decode, encode, filter_name, history_row, key_row, lsn_of, named_row, object_row, tenant_of,
-        timer_of, timer_row,
+        account_row, decode, encode, filter_name, history_row, key_bucket, key_buckets, named_row, object_bucket,
+        partition, tenant_of, timer_of, timer_row,
     },
+    packed::{self, Place},
 };
 use crate::{
     idempotency::KeyHash,
@@ -35,7 +37,7 @@ use crate::{
 };
 
 /// What the watermark's row says the rows look like; another number means rebuild.
-const ROWS_FORMAT: u16 = 2;
+const ROWS_FORMAT: u16 = 3;
 const WATERMARK: &str = "watermark";
 /// How many runs are merged at once: more runs cost reads a little, fewer cost the builder much.
 const L0_RUNS: u8 = 8;
@@ -89,7 +91,7 @@ impl FjallIndex {
     /// Filled partitions' filters are rows of `meta`; the open one's is made anew from its keys.
     fn load_filters(&mut self) -> Result<(), IndexError> {
         let Some(watermark) = self.watermark()? else { return Ok(()) };
-        for partition in 0..=KeyFilters::partition(watermark.lsn) {
+        for partition in 0..=partition(watermark.lsn) {
             let saved = self.meta.get(filter_name(partition)).map_err(store("meta"))?;
             if let Some(bytes) = saved {
                 self.filters.restore(partition, &bytes);
@@ -98,12 +100,9 @@ impl FjallIndex {
             // One tenant after another: a partition's keys are contiguous per tenant.
             let mut tenant = Some(0_u32);
             while let Some(t) = tenant {
-                let prefix = [t.to_be_bytes(), partition.to_be_bytes()].concat();
-                for row in self.keys.prefix(&prefix) {
-                    let key = row.key().map_err(store("keys"))?;
-                    let hash = key.get(8..).and_then(|hash| hash.try_into().ok()).ok_or(IndexError::Row("keys"))?;
-                    self.filters.insert(partition, u128::from_be_bytes(hash));
-                }
+                packed::for_each(("keys", &self.keys), TenantId(t), key_buckets(partition), |key, _| {
+                    self.filters.insert(partition, key);
+                })?;
                 tenant = next_tenant(&self.keys, t)?;
             }
         }
@@ -111,7 +110,7 @@ impl FjallIndex {
     }
 
     fn save_filled_filters(&self, from: Lsn, upto: Lsn) -> Result<(), IndexError> {
-        for partition in KeyFilters::partition(from)..KeyFilters::partition(upto) {
+        for partition in partition(from)..partition(upto) {
             if let Some(bytes) = self.filters.bytes(partition) {
                 self.meta.insert(filter_name(partition), bytes).map_err(store("meta"))?;
             }
@@ -136,16 +135,16 @@ impl Index for FjallIndex {
 
     fn key(&self, tenant: TenantId, key: KeyHash) -> Result<Option<Lsn>, IndexError> {
         for partition in self.filters.candidates(key) {
-            if let Some(row) = self.keys.get(key_row(tenant, partition, key)).map_err(store("keys"))? {
-                return lsn_of("keys", &row).map(Some);
+            let found = packed::find(("keys", &self.keys), tenant, key_bucket(partition, key), key)?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)
     }
 
     fn object(&self, tenant: TenantId, object: OpId) -> Result<Option<Lsn>, IndexError> {
-        let row = self.objects.get(object_row(tenant, object)).map_err(store("objects"))?;
-        row.map(|row| lsn_of("objects", &row)).transpose()
+        packed::find(("objects", &self.objects), tenant, object_bucket(object), object.0)
     }
 
     fn account(&self, key: &AccountKey) -> Result<Option<Account>, IndexError> {
@@ -180,8 +179,14 @@ impl Index for FjallIndex {
     }
 
     fn history(&self, key: &AccountKey, below: Lsn, limit: usize) -> Result<Vec<HistoryRow>, IndexError> {
+        let Some(watermark) = self.watermark()? else { return Ok(Vec::new()) };
+        let newest = partition(below.min(watermark.lsn));
+        let chunks = (0..=newest).rev().flat_map(|partition| {
+            let rows = history_row(key, partition, Lsn(0))..history_row(key, partition, below);
+            self.history.range(rows).rev()
+        });
         let mut found: Vec<HistoryRow> = Vec::new();
-        for chunk in self.history.range(history_row(key, Lsn(0))..history_row(key, below)).rev() {
+        for chunk in chunks {
             let lines: Vec<HistoryRow> = decode("history", &chunk.value().map_err(store("history"))?)?;
             for line in lines.into_iter().rev().filter(|line| line.lsn < below) {
                 // A run that failed half-way may have left a chunk that ends behind the next one's beginning.
@@ -216,12 +221,12 @@ impl Index for FjallIndex {
         rows.collect()
     }
 
-    fn apply(&self, mut run: Run) -> Result<(), IndexError> {
+    fn apply(&self, run: Run) -> Result<(), IndexError> {
         let Some(watermark) = run.watermark else { return Ok(()) };
         let first = run.keys.first().map_or(watermark.lsn, |(_, _, lsn)| *lsn);
-        self.take_keys(&mut run)?;
+        self.take_keys(&run)?;
         self.take_owners(&run)?;
-        self.take_history(&mut run)?;
+        self.take_history(&run)?;
         let accounts = run.accounts.iter().map(|(tenant, account)| {
             let row = account_row(&(*tenant, account.id.clone()));
             encode("accounts", account).map(|value| (row, Some(value)))
@@ -250,21 +255,20 @@ impl Index for FjallIndex {
 }
 
 impl FjallIndex {
-    /// Keys and objects: the tables with a row for every entry are sorted as numbers, before they become bytes.
-    fn take_keys(&self, run: &mut Run) -> Result<(), IndexError> {
+    fn take_keys(&self, run: &Run) -> Result<(), IndexError> {
         for (_, key, lsn) in &run.keys {
-            self.filters.insert(KeyFilters::partition(*lsn), *key);
+            self.filters.insert(partition(*lsn), *key);
         }
-        run.keys.sort_unstable_by_key(|(tenant, key, lsn)| (*tenant, KeyFilters::partition(*lsn), *key));
-        let keys = run
-            .keys
-            .iter()
-            .map(|(tenant, key, lsn)| (key_row(*tenant, KeyFilters::partition(*lsn), *key), Some(lsn.0.to_be_bytes())));
-        ingest("keys", &self.keys, keys, Repeats::Refused)?;
-        run.objects.sort_unstable();
-        let objects = run.objects.iter();
-        let objects = objects.map(|(tenant, id, lsn)| (object_row(*tenant, *id), Some(lsn.0.to_be_bytes())));
-        ingest("objects", &self.objects, objects, Repeats::LastWins)
+        let keys = run.keys.iter().map(|&(tenant, key, lsn)| {
+            let bucket = key_bucket(partition(lsn), key);
+            Place { tenant, bucket, lsn, number: key }
+        });
+        ingest("keys", &self.keys, packed::rows(&mut keys.collect::<Vec<_>>()), Repeats::Refused)?;
+        let objects = run.objects.iter().map(|&(tenant, id, lsn)| {
+            let bucket = object_bucket(id);
+            Place { tenant, bucket, lsn, number: id.0 }
+        });
+        ingest("objects", &self.objects, packed::rows(&mut objects.collect::<Vec<_>>()), Repeats::Refused)
     }
 
     fn take_owners(&self, run: &Run) -> Result<(), IndexError> {
@@ -287,11 +291,11 @@ impl FjallIndex {
     }
 
     /// An account's rows of one run stand together in chunks: a hot account costs few rows, not one per line.
-    fn take_history(&self, run: &mut Run) -> Result<(), IndexError> {
+    fn take_history(&self, run: &Run) -> Result<(), IndexError> {
         let chunks = run.history.iter().flat_map(|(key, lines)| {
             lines.chunks(CHUNK_LINES_MAX).map(move |chunk| {
                 let first = chunk.first().map_or(Lsn(0), |line| line.lsn);
-                encode("history", &chunk).map(|value| (history_row(key, first), Some(value)))
+                encode("history", &chunk).map(|value| (history_row(key, partition(first), first), Some(value)))
             })
         });
         ingest("history", &self.history, sorted(chunks)?, Repeats::Refused)
@@ -365,6 +369,6 @@ fn next_tenant(table: &Keyspace, tenant: u32) -> Result<Option<u32>, IndexError>
     first.map(|row| tenant_of("keys", &row.key().map_err(store("keys"))?).map(|t| t.0)).transpose()
 }
 
-fn store(table: &'static str) -> impl FnOnce(fjall::Error) -> IndexError {
+pub(super) fn store(table: &'static str) -> impl FnOnce(fjall::Error) -> IndexError {
     move |error| IndexError::Store { table, error: error.to_string() }
 }

@@ -1,6 +1,8 @@
 //! How rows look on disk (the table of [`super::fjall`] has the picture): keys are big-endian, so that their order is
 //! the order of what they hold; values are postcard.
 
+use std::ops::Range;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{AccountKey, IndexError, TimerKey};
@@ -10,6 +12,17 @@ use crate::{
     money::{Lsn, OpId, TenantId},
 };
 
+/// Entries per partition, as a power of two.
+pub(super) const PARTITION_BITS: u32 = 20;
+
+/// Buckets of keys per partition, as a power of two: a few dozen keys of a full run stand in each.
+const KEY_BUCKET_BITS: u32 = 12;
+
+/// The stretch of the journal an entry stands in.
+pub(super) fn partition(lsn: Lsn) -> u32 {
+    u32::try_from(lsn.0 >> PARTITION_BITS).unwrap_or(u32::MAX)
+}
+
 /// Fixed parts one after another: a key of known length, without an allocation.
 fn join<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     let mut key = [0; N];
@@ -18,12 +31,31 @@ fn join<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     key
 }
 
-pub(super) fn key_row(tenant: TenantId, partition: u32, key: KeyHash) -> [u8; 24] {
-    join(&[&tenant.0.to_be_bytes(), &partition.to_be_bytes(), &key.to_be_bytes()])
+/// A run's row in a bucket of numbers.
+pub(super) fn bucket_row(tenant: TenantId, bucket: u64, first: Lsn) -> [u8; 20] {
+    join(&[&tenant.0.to_be_bytes(), &bucket.to_be_bytes(), &first.0.to_be_bytes()])
 }
 
-pub(super) fn object_row(tenant: TenantId, object: OpId) -> [u8; 20] {
-    join(&[&tenant.0.to_be_bytes(), &object.0.to_be_bytes()])
+/// All rows of some buckets.
+pub(super) fn bucket_rows(tenant: TenantId, buckets: Range<u64>) -> Range<[u8; 20]> {
+    bucket_row(tenant, buckets.start, Lsn(0))..bucket_row(tenant, buckets.end, Lsn(0))
+}
+
+/// Keys are random: a partition's buckets are told apart by their first bits.
+pub(super) fn key_bucket(partition: u32, key: KeyHash) -> u64 {
+    let first_bits = (key >> (KeyHash::BITS - KEY_BUCKET_BITS)) as u64;
+    key_buckets(partition).start | first_bits
+}
+
+/// All buckets of a partition.
+pub(super) fn key_buckets(partition: u32) -> Range<u64> {
+    let start = u64::from(partition) << KEY_BUCKET_BITS;
+    start..start + (1 << KEY_BUCKET_BITS)
+}
+
+/// Ids begin with the millisecond they were made in (RFC 9562): eight of them make a bucket.
+pub(super) fn object_bucket(object: OpId) -> u64 {
+    (object.0 >> (80 + 3)) as u64
 }
 
 pub(super) fn account_row(key: &AccountKey) -> Vec<u8> {
@@ -35,11 +67,10 @@ pub(super) fn named_row(tenant: TenantId, name: &str) -> Vec<u8> {
     [&tenant.0.to_be_bytes()[..], name.as_bytes(), &[0]].concat()
 }
 
-/// An account's rows from one entry on.
-pub(super) fn history_row(key: &AccountKey, first: Lsn) -> Vec<u8> {
-    let mut row = named_row(key.0, &key.1);
-    row.extend_from_slice(&first.0.to_be_bytes());
-    row
+/// An account's rows of one partition, from one entry on.
+pub(super) fn history_row(key: &AccountKey, partition: u32, first: Lsn) -> Vec<u8> {
+    let (tenant, partition, first) = (key.0.0.to_be_bytes(), partition.to_be_bytes(), first.0.to_be_bytes());
+    [&tenant[..], &partition, key.1.as_bytes(), &[0], &first].concat()
 }
 
 pub(super) fn timer_row((due, tenant, id): TimerKey) -> [u8; 28] {
@@ -63,10 +94,6 @@ pub(super) fn filter_name(partition: u32) -> String {
 pub(super) fn tenant_of(table: &'static str, key: &[u8]) -> Result<TenantId, IndexError> {
     let (tenant, _) = key.split_first_chunk::<4>().ok_or(IndexError::Row(table))?;
     Ok(TenantId(u32::from_be_bytes(*tenant)))
-}
-
-pub(super) fn lsn_of(table: &'static str, row: &[u8]) -> Result<Lsn, IndexError> {
-    row.try_into().map(|bytes| Lsn(u64::from_be_bytes(bytes))).map_err(|_| IndexError::Row(table))
 }
 
 pub(super) fn encode<T: Serialize>(table: &'static str, row: &T) -> Result<Vec<u8>, IndexError> {

@@ -8,6 +8,7 @@ mod filters;
 pub mod fjall;
 mod layout;
 pub mod memory;
+mod packed;
 pub mod rows;
 
 use crate::{
