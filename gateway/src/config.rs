@@ -12,6 +12,8 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::origin::is_origin;
+
 /// The keys that stand at the top.
 const TOP_KEYS: [&str; 8] = ["data_dir", "log", "trace", "listen", "grpc", "rest", "drain_max_s", "engine"];
 
@@ -241,6 +243,12 @@ impl Settings {
         ] {
             anyhow::ensure!((min..=max).contains(&value), "{key} is {value}; allowed: {min} to {max}");
         }
+        if let Some(wrong) = self.rest.cors_origins.iter().find(|origin| !is_origin(origin)) {
+            anyhow::bail!(
+                "rest.cors_origins has {wrong:?}; allowed: origins as browsers send them, such as \
+                 \"https://shop.example\" or \"http://127.0.0.1:3000\", each site by its name"
+            );
+        }
         let endpoint = &self.trace.endpoint;
         anyhow::ensure!(
             endpoint.is_empty() || endpoint.starts_with("http://"),
@@ -319,6 +327,8 @@ mod tests {
             said("trace.endpoint=collector:4317")
                 .contains("trace.endpoint is collector:4317; allowed: nothing, or http://")
         );
+        let origins = said("rest.cors_origins=[\"https://shop.example\", \"*\"]");
+        assert!(origins.contains("rest.cors_origins has \"*\"; allowed: origins"), "{origins}");
         assert!(said("nonsense").contains("KEY=VALUE"));
         assert!(said("log.level=loud").contains("log.level is loud"));
         assert!(said("engine.house_owner=a b").contains("engine.house_owner is a b"));

@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod machine;
 pub mod metrics;
 pub mod observe;
+pub mod origin;
 pub mod ready;
 pub mod rest;
 pub mod server;

@@ -91,7 +91,7 @@ impl Servers {
         let service = RiskServiceServer::new(r).max_decoding_message_size(bytes_max);
         let risk = serve(&mut tasks, &mut reporters, &stop, listen.risk, limits, service).await?;
 
-        let router = rest::router(&engine, &services, settings)?;
+        let router = rest::router(&engine, &services, settings, stop.subscribe())?;
         let rest = match settings.rest.enabled {
             true => Some(serve_routes(&mut tasks, &stop, listen.rest, limits, Routes::from(router), Wire::Http).await?),
             false => None,

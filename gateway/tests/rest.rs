@@ -278,10 +278,23 @@ async fn other_sites_need_to_be_named() {
         let headers: Vec<_> = headers.iter().map(String::as_str).collect();
         http::send(rest, "POST /v1/payments", &headers, b"{}").await.problem(400, "INVALID_REQUEST");
     }
-    // Nor does it read: its requests carry its own name.
-    for (host, status) in [("evil.example:8080", 421), ("shop.example", 200), ("localhost:1", 200), ("[::1]", 200)] {
-        let head = format!("GET /v1/fx/rates HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
-        assert_eq!(http::raw(rest, head.as_bytes()).await.status, status, "{host}");
+    // A page of a named site may read what is wrong with its request.
+    let named = http::send(rest, "GET /v1/payments?colour=red", &["Origin: https://shop.example"], &[]).await;
+    assert_eq!((named.status, named.header("access-control-allow-origin")), (400, "https://shop.example"));
+    assert!(named.header("access-control-expose-headers").contains("idempotent-replayed"));
+    // Nor does a page of another site read: its requests carry its own name.
+    for (host, status) in [
+        ("host: evil.example:8080", 421),
+        ("host: shop.example", 200),
+        ("host: LocalHost:1", 200),
+        ("host: [::1]", 200),
+        ("accept: */*", 400),
+        ("host: localhost\r\nhost: localhost", 400),
+        ("host: localhost\r\ntransfer-encoding: gzip, chunked", 501),
+    ] {
+        let head = format!("GET /v1/fx/rates HTTP/1.1\r\n{host}\r\nconnection: close\r\n\r\n0\r\n\r\n");
+        let answer = http::raw(rest, head.as_bytes()).await;
+        assert_eq!((answer.status, answer.header("x-content-type-options")), (status, "nosniff"), "{host}");
     }
     server.stop().await;
 }
@@ -309,12 +322,17 @@ async fn the_document_names_every_route_and_is_packed_if_asked() {
     let packed = http::send(rest, "GET /openapi.json", &["Accept-Encoding: gzip"], &[]).await;
     assert_eq!(packed.header("content-encoding"), "gzip");
     assert!(packed.body.len() < plain.body.len() / 4, "{} of {}", packed.body.len(), plain.body.len());
+    for refuses_plain in ["identity;q=0", "gzip;q=0, *; q=0.0"] {
+        let accepts = format!("Accept-Encoding: {refuses_plain}");
+        let answer = http::send(rest, "GET /openapi.json", &[&accepts], &[]).await;
+        assert_eq!((answer.status, answer.body.len()), (200, plain.body.len()), "{refuses_plain}");
+    }
     assert!(get(rest, "/docs").await.text().contains("/docs/docs.js"));
     assert!(get(rest, "/docs/docs.js").await.text().contains("openapi.json"));
     assert!(get(rest, "/docs/docs.css").await.header("content-type").starts_with("text/css"));
     let metrics = get(rest, "/metrics").await.text();
     assert!(
-        metrics.contains(r#"arus_http_requests_total{verb="GET",path="/openapi.json",status="200"} 2"#),
+        metrics.contains(r#"arus_http_requests_total{verb="GET",path="/openapi.json",status="200"} 4"#),
         "{metrics}"
     );
     server.stop().await;

@@ -60,6 +60,38 @@ async fn payments_are_seen_as_they_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn readers_that_went_give_their_places_back_while_other_things_commit() {
+    let (server, mut c) = Server::start().await;
+    let mut reader = follow(server.rest()).await;
+    read_until(&mut reader, "event: ready").await;
+    drop(reader);
+    let given_back = async {
+        for n in 0.. {
+            // No payment: readers are told nothing of it.
+            c.open("ann", &format!("ann-{n}"), "USD").await;
+            let metrics = http::get(server.rest(), "/metrics").await.text();
+            if metrics.contains("arus_http_event_readers 0") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), given_back).await.expect("its place is given back");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_are_told_when_the_server_drains() {
+    let (server, _) = Server::start().await;
+    let mut reader = follow(server.rest()).await;
+    read_until(&mut reader, "event: ready").await;
+    server.stop().await;
+    // The last chunk is empty: the body is complete.
+    let end = read_until(&mut reader, "\r\n0\r\n\r\n").await;
+    assert!(end.contains("event: dropped") && end.contains("DRAINING"), "{end}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_is_told_and_let_go_and_slows_nobody() {
     let mut settings = settings();
     settings.engine.risk.velocity_per_minute_max = 1_000_000;

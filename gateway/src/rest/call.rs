@@ -30,7 +30,7 @@ type Room = Option<SemaphorePermit<'static>>;
 /// The key of a request, as Stripe and the IETF draft spell it; it is the tx_id.
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Whether an answer was given before under its key, as Stripe spells it.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Headers that the handler reads.
 const TAKEN_OVER: [&str; 3] = [REQUEST_ID, TRACEPARENT, TRACESTATE];
 /// Parameters of a path or a query.

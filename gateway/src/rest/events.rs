@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,7 +23,10 @@ use axum::{
     routing::get,
 };
 use serde_json::json;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
 use super::problem::Problem;
@@ -38,9 +42,19 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const EVENTS_WAITING_MAX: usize = 8;
 const TAKE_MAX: Duration = Duration::from_secs(20);
 
+/// What readers follow.
+#[derive(Clone)]
+struct Source {
+    engine: Engine,
+    readers: Arc<AtomicUsize>,
+    /// Says when the servers stop.
+    stop: watch::Receiver<bool>,
+}
+
 /// The route, and how many read.
-pub(super) fn router(engine: &Engine, readers: &Arc<AtomicUsize>) -> Router {
-    Router::new().route(PATH, get(events)).with_state((engine.clone(), Arc::clone(readers)))
+pub(super) fn router(engine: &Engine, readers: &Arc<AtomicUsize>, stop: watch::Receiver<bool>) -> Router {
+    let source = Source { engine: engine.clone(), readers: Arc::clone(readers), stop };
+    Router::new().route(PATH, get(events)).with_state(source)
 }
 
 /// One reader's place.
@@ -52,7 +66,7 @@ impl Drop for Place {
     }
 }
 
-async fn events(State((engine, readers)): State<(Engine, Arc<AtomicUsize>)>) -> Response<Body> {
+async fn events(State(Source { engine, readers, stop }): State<Source>) -> Response<Body> {
     let place = Place(Arc::clone(&readers));
     if readers.fetch_add(1, Ordering::Relaxed) >= READERS_MAX {
         let detail = format!("{READERS_MAX} readers follow already; try again later, or read /v1/payments");
@@ -60,13 +74,13 @@ async fn events(State((engine, readers)): State<(Engine, Arc<AtomicUsize>)>) -> 
     }
     let (events, taken) = mpsc::channel(EVENTS_WAITING_MAX);
     // Watched before the first event is sent: whoever has seen that misses nothing that commits from then on.
-    tokio::spawn(pump(engine.watch(), events, place));
+    tokio::spawn(pump(engine.watch(), stop, events, place));
     Sse::new(ReceiverStream::new(taken).map(Ok::<_, Infallible>)).into_response()
 }
 
 /// Hands a reader its events until it is gone or too slow. A task of its own, since a connection that takes nothing asks
 /// for nothing either.
-async fn pump(mut watch: Watch, events: mpsc::Sender<Event>, place: Place) {
+async fn pump(mut watch: Watch, mut stop: watch::Receiver<bool>, events: mpsc::Sender<Event>, place: Place) {
     let mut next = vec![Event::default().event("ready").data("{}")];
     let farewell = loop {
         for event in next {
@@ -76,15 +90,36 @@ async fn pump(mut watch: Watch, events: mpsc::Sender<Event>, place: Place) {
                 Ok(Err(_)) | Err(_) => return,
             }
         }
-        next = match timeout(KEEP_ALIVE, watch.next()).await {
-            Ok(Ok(entries)) => events_of(&entries),
-            Ok(Err(end)) => break farewell(end),
-            Err(_) => vec![Event::default().comment("")],
+        let following = tokio::select! {
+            following = following(&mut watch, &mut stop) => following,
+            () = events.closed() => return,
         };
+        match following {
+            Ok(following) => next = following,
+            Err(end) => break farewell(end),
+        }
     };
     drop(place);
     // Whoever has gone meanwhile needs none.
     let _ = timeout(TAKE_MAX, events.send(farewell)).await;
+}
+
+/// The next events: a block's payments, or a comment if there were none for long.
+async fn following(watch: &mut Watch, stop: &mut watch::Receiver<bool>) -> Result<Vec<Event>, WatchEnd> {
+    let mut quiet = pin!(sleep(KEEP_ALIVE));
+    loop {
+        let entries = tokio::select! {
+            biased;
+            () = &mut quiet => return Ok(vec![Event::default().comment("")]),
+            entries = watch.next() => entries?,
+            // Only when nothing else is to be told. The sender going away is a stop as well.
+            _ = stop.wait_for(|stop| *stop) => return Err(WatchEnd::Stopped),
+        };
+        let events = events_of(&entries);
+        if !events.is_empty() {
+            return Ok(events);
+        }
+    }
 }
 
 /// A block's payments behind a word on the block itself; nothing if it holds none.

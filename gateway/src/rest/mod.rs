@@ -26,10 +26,11 @@ use axum::{
     response::{Html, IntoResponse},
     routing::{MethodFilter, MethodRouter, get},
 };
-use call::{IDEMPOTENCY_KEY, Parameters, Route};
+use call::{IDEMPOTENCY_KEY, Parameters, REPLAYED, Route};
 use guard::{Guard, guard};
 use metrics::Counts;
 use problem::Problem;
+use tokio::sync::watch;
 use tower_http::{compression::CompressionLayer, cors::CorsLayer};
 
 use crate::{
@@ -52,7 +53,12 @@ const SECURITY: [(HeaderName, &str); 3] = [
 ];
 
 /// Everything that is served on the REST port.
-pub fn router(engine: &Engine, services: &Services, settings: &Settings) -> anyhow::Result<Router> {
+pub fn router(
+    engine: &Engine,
+    services: &Services,
+    settings: &Settings,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<Router> {
     let bytes_max = settings.grpc.message_bytes_max;
     let routes = routes::routes(services);
     let document = serde_json::to_vec(&openapi::document(&routes)?)?;
@@ -67,7 +73,7 @@ pub fn router(engine: &Engine, services: &Services, settings: &Settings) -> anyh
         .route("/metrics", get(move || async move { ([(header::CONTENT_TYPE, OPEN_METRICS)], scraped.page()) }))
         .merge(health::router(engine))
         .merge(console::router(engine, &services.payments.cells))
-        .merge(events::router(engine, &counts.readers));
+        .merge(events::router(engine, &counts.readers, stop));
     for (path, methods) in by_path(routes, bytes_max) {
         router = router.route(path, methods);
     }
@@ -75,8 +81,9 @@ pub fn router(engine: &Engine, services: &Services, settings: &Settings) -> anyh
         .fallback(|| async { not_found() })
         .method_not_allowed_fallback(|request: Request| async move { not_allowed(&request) })
         .layer(CompressionLayer::new())
-        .layer(cors(&settings.rest)?)
+        .layer(middleware::map_request(answerable))
         .layer(middleware::from_fn_with_state(Guard::new(settings), guard))
+        .layer(cors(&settings.rest)?)
         .layer(middleware::from_fn_with_state((engine.clock().clone(), counts), observe)))
 }
 
@@ -173,10 +180,27 @@ fn cors(settings: &RestSettings) -> anyhow::Result<CorsLayer> {
         ])
         .expose_headers([
             HeaderName::from_static(REQUEST_ID),
+            REPLAYED,
             HeaderName::from_static(TRACERESPONSE),
             HeaderName::from_static(SERVER_TIMING),
             header::RETRY_AFTER,
         ]))
+}
+
+/// A caller that refuses plain answers (`identity;q=0`, `*;q=0`) gets one all the same (RFC 9110, 12.5.3 allows it): a
+/// 406 would come after the payment was made.
+async fn answerable(mut request: Request) -> Request {
+    let accepted = request.headers().get_all(header::ACCEPT_ENCODING).iter();
+    let mut codings = accepted.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let refuses_plain = codings.any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let is_zero = weight.split_once('=').is_some_and(|(_, q)| q.trim().parse() == Ok(0.0_f32));
+        is_zero && ["identity", "*"].iter().any(|plain| name.trim().eq_ignore_ascii_case(plain))
+    });
+    if refuses_plain {
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+    }
+    request
 }
 
 /// Every request has an id: the caller's, or one of ours. It goes to the handler, the log and back. The answer counts.
