@@ -3,7 +3,10 @@
 //! It keeps the states of the accounts it saw last, so a hot account costs one row per run. It needs nothing from the
 //! actors, never blocks a commit, and a run that is done twice changes nothing.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry as Slot},
+    sync::Arc,
+};
 
 use foldhash::fast::RandomState;
 
@@ -105,11 +108,12 @@ impl Builder {
     }
 
     fn fold_account(&mut self, key: &AccountKey, committed: &Committed) -> Result<(), IndexError> {
-        if !self.accounts.contains_key(key) {
-            let folded = Folded { account: self.index.account(key)?, lines: Vec::new(), is_touched: false };
-            self.accounts.insert(key.clone(), folded);
-        }
-        let Some(folded) = self.accounts.get_mut(key) else { return Ok(()) };
+        let folded = match self.accounts.entry(key.clone()) {
+            Slot::Occupied(slot) => slot.into_mut(),
+            Slot::Vacant(slot) => {
+                slot.insert(Folded { account: self.index.account(key)?, lines: Vec::new(), is_touched: false })
+            }
+        };
         if !std::mem::replace(&mut folded.is_touched, true) {
             self.touched.push(key.clone());
         }

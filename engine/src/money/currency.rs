@@ -3,8 +3,10 @@
 //! Only currencies with minor units can hold money here (ISO 4217 gives gold or the SDR none), so a [`Currency`] in
 //! hand can always price a minor unit. On disk a currency is its ISO numeric code.
 
-use std::fmt;
+use std::{collections::HashMap, fmt, sync::LazyLock};
 
+use foldhash::fast::FixedState;
+use iso_currency::IntoEnumIterator as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A currency with minor units, by ISO 4217.
@@ -25,7 +27,15 @@ pub enum CurrencyError {
 impl Currency {
     /// The currency of an ISO 4217 alphabetic code, three capital letters.
     pub fn from_code(code: &str) -> Result<Self, CurrencyError> {
-        Self::checked(iso_currency::Currency::from_code(code))
+        // The table itself is searched from its beginning, and every payment names a currency.
+        static BY_CODE: LazyLock<HashMap<&str, Currency, FixedState>> = LazyLock::new(|| {
+            let all = iso_currency::Currency::iter().filter_map(|found| Currency::checked(Some(found)).ok());
+            all.map(|currency| (currency.code(), currency)).collect()
+        });
+        match BY_CODE.get(code) {
+            Some(currency) => Ok(*currency),
+            None => Self::checked(iso_currency::Currency::from_code(code)),
+        }
     }
 
     /// The currency of an ISO 4217 numeric code, as kept on disk.

@@ -1,11 +1,13 @@
 //! Ids as newtypes: never bare strings or integers.
 //!
-//! String ids are shared (`Arc<str>`), so a payment's path clones a pointer. Every string id is 1 to 64 visible ASCII
-//! characters, which keeps index keys and log lines plain.
+//! String ids of up to 23 characters stand in place and longer ones are shared (`SmolStr`), so a payment's path clones
+//! bytes or a pointer and allocates nothing. Every string id is 1 to 64 visible ASCII characters, which keeps index
+//! keys and log lines plain.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{fmt, ops::Deref};
 
 use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
 
 /// The longest string id, in bytes.
 const ID_MAX: usize = 64;
@@ -28,7 +30,7 @@ macro_rules! string_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// A client's id: 1 to 64 visible ASCII characters, not starting with `sys/`.
@@ -90,14 +92,14 @@ impl AccountId {
 
     /// An account of the house: `sys/{role}/{currency}`.
     pub fn system(role: &str, currency: super::Currency) -> Self {
-        Self(format!("{SYSTEM_PREFIX}{role}/{currency}").into())
+        Self(format_smolstr!("{SYSTEM_PREFIX}{role}/{currency}"))
     }
 }
 
 impl OwnerId {
     /// The owner of all accounts of the house.
     pub fn system() -> Self {
-        Self("sys/house".into())
+        Self(SmolStr::new_static("sys/house"))
     }
 }
 

@@ -47,7 +47,7 @@ pub fn publish(request: &wire::PublishRatesRequest, now: Timestamp) -> Result<Co
     for (n, published) in request.rates.iter().take(PUBLISHED_MAX).enumerate() {
         if let Some(rate) = rate(&mut fields, n, published) {
             if !seen.insert((rate.base.numeric(), rate.quote.numeric())) {
-                fields.bad(&format!("rates[{n}]"), &format!("{}/{}", rate.base, rate.quote), "is given twice");
+                fields.bad(format_args!("rates[{n}]"), &format!("{}/{}", rate.base, rate.quote), "is given twice");
             }
             rates.push(rate);
         }
@@ -76,7 +76,7 @@ fn as_of(fields: &mut Fields, at: Option<&arus_proto::Timestamp>, now: Timestamp
 fn rate(fields: &mut Fields, n: usize, rate: &wire::PublishedRate) -> Option<PublishedRate> {
     let base = fields.currency(&format!("rates[{n}].base"), &rate.base);
     let quote = fields.currency(&format!("rates[{n}].quote"), &rate.quote);
-    let mid = fields.take(&format!("rates[{n}].mid"), &rate.mid, Rate::parse(&rate.mid));
+    let mid = fields.take(format_args!("rates[{n}].mid"), &rate.mid, Rate::parse(&rate.mid));
     let spread = rate.spread_bps.filter(|bps| *bps > SPREAD_BPS_MAX);
     if let Some(bps) = spread {
         let field = format!("rates[{n}].spread_bps");
@@ -84,7 +84,7 @@ fn rate(fields: &mut Fields, n: usize, rate: &wire::PublishedRate) -> Option<Pub
     }
     let (base, quote, mid) = (base?, quote?, mid?);
     if base == quote {
-        fields.bad(&format!("rates[{n}].quote"), quote.code(), "must not be the base");
+        fields.bad(format_args!("rates[{n}].quote"), quote.code(), "must not be the base");
         return None;
     }
     Some(PublishedRate { base, quote, mid, spread_bps: rate.spread_bps.and_then(|bps| u16::try_from(bps).ok()) })

@@ -30,16 +30,16 @@ const ECHO_MAX: usize = 80;
 /// The longest description or reference, in bytes.
 pub const TEXT_MAX: usize = 500;
 
-/// All bad fields of one request.
+/// All bad fields of one request. Names are given as whatever displays them: almost always nobody asks.
 #[derive(Debug, Default)]
 pub struct Fields(Vec<FieldError>);
 
 impl Fields {
     /// Notes a bad field.
-    pub fn bad(&mut self, field: &str, value: &str, rule: impl Display) {
+    pub fn bad(&mut self, field: impl Display, value: &str, rule: impl Display) {
         let shown: String = value.chars().take(ECHO_MAX).collect();
         let dots = if shown.len() < value.len() { "..." } else { "" };
-        let field: String = field.chars().take(ECHO_MAX).collect();
+        let field: String = field.to_string().chars().take(ECHO_MAX).collect();
         self.0.push(FieldError::new(field, format!("\"{shown}{dots}\" {rule}")));
     }
 
@@ -50,12 +50,12 @@ impl Fields {
     }
 
     /// Notes a field that is missing.
-    pub fn missing(&mut self, field: &str) {
-        self.0.push(FieldError::new(field, "is required"));
+    pub fn missing(&mut self, field: impl Display) {
+        self.0.push(FieldError::new(field.to_string(), "is required"));
     }
 
     /// Takes a parsed field, or notes why it is bad.
-    pub fn take<T, E: Display>(&mut self, field: &str, value: &str, parsed: Result<T, E>) -> Option<T> {
+    pub fn take<T, E: Display>(&mut self, field: impl Display, value: &str, parsed: Result<T, E>) -> Option<T> {
         match parsed {
             Ok(parsed) => Some(parsed),
             Err(_) if value.is_empty() => {
@@ -90,7 +90,7 @@ impl Fields {
     }
 
     /// A required currency.
-    pub fn currency(&mut self, field: &str, value: &str) -> Option<Currency> {
+    pub fn currency(&mut self, field: impl Display, value: &str) -> Option<Currency> {
         self.take(field, value, Currency::from_code(value))
     }
 
@@ -106,7 +106,7 @@ impl Fields {
         }
         let limit = self.money(field, money, Money::parse)?;
         if limit.minor < 0 {
-            self.bad(&format!("{field}.amount"), &limit.decimal(), "must be zero or more");
+            self.bad(format_args!("{field}.amount"), &limit.decimal(), "must be zero or more");
             return None;
         }
         Some(Some(limit))
@@ -122,25 +122,25 @@ impl Fields {
             self.missing(field);
             return None;
         };
-        let amount = format!("{field}.amount");
-        let currency = self.currency(&format!("{field}.currency"), &money.currency);
+        let amount = format_args!("{field}.amount");
+        let currency = self.currency(format_args!("{field}.currency"), &money.currency);
         if money.amount.is_empty() {
-            self.missing(&amount);
+            self.missing(amount);
             return None;
         }
         let Some(currency) = currency else {
             // Without a currency only the shape can be judged.
             if let Err(rule) = Money::check_shape(&money.amount) {
-                self.bad(&amount, &money.amount, rule);
+                self.bad(amount, &money.amount, rule);
             }
             return None;
         };
         let parsed = parse(&money.amount, currency);
-        self.take(&amount, &money.amount, parsed)
+        self.take(amount, &money.amount, parsed)
     }
 
     /// A text of bounded length.
-    pub fn text(&mut self, field: &str, value: &str, bytes_max: usize) -> Option<String> {
+    pub fn text(&mut self, field: impl Display, value: &str, bytes_max: usize) -> Option<String> {
         if value.len() > bytes_max {
             self.bad(field, value, format_args!("is {} bytes long, at most {bytes_max} are allowed", value.len()));
             return None;

@@ -68,9 +68,9 @@ pub fn create(request: wire::CreatePaymentRequest) -> Result<Command, Status> {
 
 /// Where a payment was made, each text bounded.
 pub(super) fn context(fields: &mut Fields, context: Option<PaymentContext>) -> RiskContext {
-    let context = context.unwrap_or_default();
+    let Some(context) = context else { return RiskContext::default() };
     let mut text = |name: &str, value: String| {
-        fields.text(&format!("context.{name}"), &value, CONTEXT_TEXT_MAX).unwrap_or_default()
+        fields.text(format_args!("context.{name}"), &value, CONTEXT_TEXT_MAX).unwrap_or_default()
     };
     let context = RiskContext {
         ip: text("ip", context.ip),
@@ -111,7 +111,7 @@ fn metadata(fields: &mut Fields, metadata: HashMap<String, String>) -> Vec<(Stri
             fields.bad("metadata", key, format_args!("is not a key of 1 to {METADATA_KEY_MAX} bytes"));
         }
         if value.len() > METADATA_VALUE_MAX {
-            fields.bad(&format!("metadata.{key}"), value, format_args!("is over {METADATA_VALUE_MAX} bytes long"));
+            fields.bad(format_args!("metadata.{key}"), value, format_args!("is over {METADATA_VALUE_MAX} bytes long"));
         }
     }
     pairs

@@ -54,7 +54,7 @@ pub fn open(request: &wire::OpenAccountRequest) -> Result<Command, Refusal> {
 fn check_currency(fields: &mut Fields, field: &str, limit: Option<Money>, currency: Currency) {
     if let Some(limit) = limit.filter(|limit| limit.currency != currency) {
         let rule = format!("must be the account's currency {currency}");
-        fields.bad(&format!("{field}.currency"), limit.currency.code(), rule);
+        fields.bad(format_args!("{field}.currency"), limit.currency.code(), rule);
     }
 }
 
