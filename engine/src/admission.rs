@@ -11,15 +11,15 @@ use std::sync::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    OverloadReason, Refusal, UnavailableReason, config::EngineConfig, journal::segments::Spare, journal::tail::Tail,
-    metrics::EngineCells,
+    OverloadReason, Refusal, UnavailableReason, at_work::AtWork, config::EngineConfig, journal::segments::Spare,
+    journal::tail::Tail, metrics::EngineCells,
 };
 
 /// See the module.
 pub struct Admission {
     in_flight_max: usize,
-    /// Who was let in and is not at work yet waits here, first come first served.
-    at_work: Arc<Semaphore>,
+    /// Who was let in and is not at work yet waits here.
+    at_work: AtWork,
     reads: Arc<Semaphore>,
     tail_bytes_max: usize,
     tail: Arc<Tail>,
@@ -35,9 +35,6 @@ pub struct Admission {
 /// A command's place; given back when it is dropped.
 pub struct InFlight(Arc<EngineCells>);
 
-/// A command's place among those at work; given back when it is dropped.
-pub type AtWork = OwnedSemaphorePermit;
-
 /// A read's place; given back when it is dropped.
 pub type Reading = OwnedSemaphorePermit;
 
@@ -52,7 +49,7 @@ impl Admission {
     pub fn new(config: &EngineConfig, tail: Arc<Tail>, spare: Option<Arc<Spare>>, cells: Arc<EngineCells>) -> Self {
         Self {
             in_flight_max: config.in_flight_max,
-            at_work: Arc::new(Semaphore::new(config.at_work_max)),
+            at_work: AtWork::new(config.at_work_max),
             reads: Arc::new(Semaphore::new(config.reads_max)),
             tail_bytes_max: config.tail_bytes_max,
             tail,
@@ -84,11 +81,9 @@ impl Admission {
         Ok(InFlight(Arc::clone(&self.cells)))
     }
 
-    /// Waits for a place at work. More at once would not be faster: their actors only push each other out of the
-    /// processor's caches.
-    pub async fn begin(&self) -> Result<AtWork, Refusal> {
-        let place = Arc::clone(&self.at_work).acquire_owned().await;
-        place.map_err(|_| UnavailableReason::Interrupted.into())
+    /// Where commands that were let in go to work.
+    pub fn at_work(&self) -> &AtWork {
+        &self.at_work
     }
 
     /// Lets a read in or says that too many are under way.

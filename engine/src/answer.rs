@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     Refusal,
-    admission::{AtWork, InFlight},
+    admission::InFlight,
+    at_work::Place,
     idempotency::{Claim, ClaimEnd, KeyHash},
     trace::{Kind, Trace},
 };
@@ -22,7 +23,7 @@ pub struct Answer {
     /// Its place in admission.
     pub in_flight: InFlight,
     /// Its place among those at work.
-    pub at_work: AtWork,
+    pub at_work: Place,
     /// Who follows it on its way.
     pub trace: Option<Arc<Trace>>,
     /// Who asked.

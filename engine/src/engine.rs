@@ -28,10 +28,11 @@ use crate::{
     },
     ledger::{
         entry::Committed,
+        flow::Flow,
         request::{Notes, Request},
         time::Timestamp,
     },
-    messages::{Handed, PartitionMessage},
+    messages::{Handed, PartitionMessage, RiskMessage},
     metrics::EngineCells,
     money::{Lsn, TenantId, TxId},
     pool::Pool,
@@ -158,7 +159,8 @@ impl Engine {
         }
     }
 
-    /// Starts the command's actor on its arbiter and waits for the answer.
+    /// Starts the command's actor on its arbiter once there is a place, and waits for the answer. From here on the
+    /// command goes on by itself, also if nobody polls this.
     async fn launch(
         &self,
         prepared: Prepared,
@@ -167,26 +169,27 @@ impl Engine {
         deadline: Timestamp,
         trace: Option<Arc<Trace>>,
     ) -> Result<Reply, Refusal> {
-        let core = &self.0;
-        let leg = |place, what, kind| trace.iter().for_each(|trace| trace.leg(place, what, kind, Instant::now()));
-        leg("engine", "prepare", Kind::Work);
-        let Prepared { flow, op, partition, cast, owner, claims } = prepared;
-        let (Some(door), Some(risk)) = (core.partitions.get(partition), core.risk.get(partition)) else {
-            return Err(interrupted());
-        };
-        let at_work = core.admission.begin().await?;
-        leg("admission", "place", Kind::Wait);
+        leg(trace.as_ref(), "engine", "prepare", Kind::Work);
+        let core = Arc::clone(&self.0);
         let (reply, told) = oneshot::channel();
-        let claims = std::iter::once(claim).chain(claims).collect();
-        let answer = Answer { claims, in_flight, at_work, trace: trace.clone(), reply };
-        let (core, risk) = (Arc::clone(core), Arc::clone(risk));
-        let launch = Launch { core, flow, op, cast, owner, risk, deadline, answer };
-        {
-            let _entered = trace.as_ref().map(Trace::enter);
-            door.send(PartitionMessage::Launch(Box::new(launch)));
-        }
+        let traced = trace.clone();
+        self.0.admission.at_work().begin(move |at_work| {
+            leg(traced.as_ref(), "admission", "place", Kind::Wait);
+            let _entered = traced.as_ref().map(Trace::enter);
+            let Prepared { flow, op, partition, cast, owner, claims } = prepared;
+            // Without an arbiter the answer is dropped, and whoever waits hears of it.
+            let (Some(door), Some(judge)) = (core.partitions.get(partition), core.risk.get(partition)) else { return };
+            let risk = Arc::clone(judge);
+            let claims = std::iter::once(claim).chain(claims).collect();
+            let answer = Answer { claims, in_flight, at_work, trace: traced.clone(), reply };
+            let launch = Box::new(Launch { core: Arc::clone(&core), flow, op, cast, owner, risk, deadline, answer });
+            match &launch.flow {
+                Flow::Payment(_) => judge.send(RiskMessage::Assess(launch)),
+                Flow::Command(_) => door.send(PartitionMessage::Launch(launch)),
+            }
+        });
         let told = told.await;
-        leg("engine", "answer", Kind::Wait);
+        leg(trace.as_ref(), "engine", "answer", Kind::Wait);
         let committed = told.unwrap_or_else(|_| Err(interrupted()))?;
         Ok(Reply { committed, replayed: false })
     }
@@ -349,6 +352,11 @@ impl Core {
             None => self.reader.read(lsn).map_err(internal),
         }
     }
+}
+
+/// Notes the next leg of a command that somebody traces.
+fn leg(trace: Option<&Arc<Trace>>, place: &'static str, what: &'static str, kind: Kind) {
+    trace.into_iter().for_each(|trace| trace.leg(place, what, kind, Instant::now()));
 }
 
 pub(crate) fn interrupted() -> Refusal {

@@ -8,6 +8,7 @@
 pub mod actors;
 pub mod admission;
 pub mod answer;
+pub mod at_work;
 pub mod clock;
 pub mod config;
 mod engine;

@@ -35,7 +35,7 @@ pub type PaymentRef = Arc<Mailbox<PaymentActor>>;
 /// To an arbiter: a command begins there, or a durable block is passed on there.
 #[derive(Debug)]
 pub enum PartitionMessage {
-    /// Start this command's actor.
+    /// Start the actor of a command that the risk rules do not judge.
     Launch(Box<Launch>),
     /// 5. Pass your accounts' share of a block on (P1).
     Share(Share),
@@ -53,8 +53,8 @@ pub enum PaymentMessage {
 /// 1. To the risk actor of the customer's arbiter.
 #[derive(Debug)]
 pub enum RiskMessage {
-    /// Judge and count a payment.
-    Assess(Box<Assessment>, PaymentRef),
+    /// Judge and count a payment, and start its actor with the verdict.
+    Assess(Box<Launch>),
     /// A payment of this customer was declined.
     Declined(OwnerId),
     /// Judge without counting.

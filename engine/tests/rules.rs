@@ -274,11 +274,14 @@ fn prices_of_two_books_are_asked_for_again_and_never_mixed() {
     };
     let started = || {
         let mut flow = PaymentFlow::new(order());
-        assert!(matches!(flow.on(Event::Start), Effect::Assess(_)));
         let verdict = Verdict { decision: Decision::Accept, score: 0, reasons: Vec::new() };
         assert!(matches!(flow.on(Event::Assessed(verdict)), Effect::Quote(_)));
         flow
     };
+    let Effect::Append(unjudged) = PaymentFlow::new(order()).on(Event::Start) else {
+        panic!("only a verdict begins it")
+    };
+    assert_eq!(unjudged.failure().expect("declined").code, FailureCode::RiskRejected);
     let mixed = || Event::Quoted(Ok(vec![price(&first, "USD"), price(&second, "EUR")]));
     let mut flow = started();
     assert!(matches!(flow.on(mixed()), Effect::Quote(_)), "asked for again");

@@ -34,6 +34,11 @@ use crate::{
 
 /// How long an HTTP connection may be idle.
 const HTTP_IDLE_MAX: Duration = Duration::from_secs(60);
+/// What one call may send ahead of what is read. HTTP/2 sees an attack in many unread small frames (by the size of the
+/// connection's window), and ends the connection: this is so small that a stream of payments is held back before.
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+/// The same for all calls of a connection together.
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// How often health follows the engine.
 const HEALTH_TICK: Duration = Duration::from_millis(500);
 
@@ -196,6 +201,8 @@ async fn serve_routes(
         .accept_http1(wire == Wire::Http)
         .max_concurrent_streams(limits.streams_per_connection_max)
         .http2_max_header_list_size(limits.header_bytes_max)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(Duration::from_secs(60)))
         .http2_max_pending_accept_reset_streams(Some(1_024))
         .layer(MapResponseLayer::new(move |response| explain_too_large(response, message_bytes_max)));

@@ -3,14 +3,15 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use arus_proto::payments::v1::{
     BatchCreatePaymentsRequest, BatchOutcome, CreatePaymentRequest, PaymentStatus, StreamPaymentsRequest,
+    payments_service_client::PaymentsServiceClient,
 };
 use support::{Clients, LIMIT, Server, payment, settings};
 use tokio_stream::StreamExt;
-use tonic::Code;
+use tonic::{Code, transport::Channel};
 use tonic_types::StatusExt;
 
 async fn batch(c: &mut Clients, payments: Vec<CreatePaymentRequest>) -> Vec<BatchOutcome> {
@@ -112,7 +113,7 @@ async fn a_stream_answers_every_item_and_a_slow_reader_loses_nothing() {
     let mut answers = answers.expect("it streams").into_inner();
     let mut outcomes = BTreeMap::new();
     // Not reading for a while stops the server's reading, not the server: others are served.
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     c.pay(payment("aside", "ann", "USD", "1.00", "shop-usd")).await.expect("others go on");
     while let Some(answer) = tokio::time::timeout(LIMIT, answers.next()).await.expect("in time") {
         let outcome = answer.expect("an answer").outcome.expect("an outcome");
@@ -126,6 +127,36 @@ async fn a_stream_answers_every_item_and_a_slow_reader_loses_nothing() {
         }
     }
     assert_eq!(c.balance("shop-usd").await, format!("{}.00", ITEMS - ITEMS / 100 + 1));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_takes_nothing_holds_up_nobody_else_and_is_not_cut_off() {
+    const ITEMS: usize = 20_000;
+    let mut settings = settings();
+    settings.engine.at_work_max = 4;
+    settings.engine.risk.velocity_per_minute_max = u32::MAX;
+    let (server, mut c) = Server::with(settings).await;
+    c.account_with("ann", "ann-usd", "USD", "100000.00").await;
+    c.open("shop", "shop-usd", "USD").await;
+    let endpoint = Channel::from_shared(format!("http://{}", server.addresses.payments)).expect("an address");
+    let narrow = endpoint.initial_stream_window_size(500).connect().await.expect("it listens");
+    let requests = (0..ITEMS)
+        .map(|n| StreamPaymentsRequest { payment: Some(payment(&format!("n{n}"), "ann", "USD", "1.00", "shop-usd")) });
+    let answers =
+        PaymentsServiceClient::new(narrow).stream_payments(tokio_stream::iter(requests.collect::<Vec<_>>())).await;
+    let mut answers = answers.expect("it streams").into_inner();
+    for n in 0..5 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let aside = c.pay(payment(&format!("aside{n}"), "ann", "USD", "1.00", "shop-usd"));
+        tokio::time::timeout(LIMIT, aside).await.expect("in time").expect("others go on");
+    }
+    let mut captured = 0;
+    while let Some(answer) = tokio::time::timeout(LIMIT, answers.next()).await.expect("in time") {
+        let outcome = answer.expect("the stream is not cut off").outcome.expect("an outcome");
+        captured += usize::from(outcome.status() == PaymentStatus::Captured);
+    }
+    assert_eq!(captured, ITEMS);
     server.stop().await;
 }
 

@@ -128,9 +128,8 @@ async fn a_payment_is_one_trace_from_its_call_through_actors_and_journal() {
     assert!(attribute(root, "rpc.grpc.status_code").contains("IntValue(0)"));
     assert!(attribute(root, "arus.block.entries").contains("IntValue"));
     for (step, wait) in [
-        ("partition.launch", "partition.launch.wait"),
         ("risk.assess", "risk.assess.wait"),
-        ("payment.assessed", "payment.assessed.wait"),
+        ("payment.granted", "payment.granted.wait"),
         ("wallet.expect", "wallet.expect.wait"),
         ("wallet.hold", "wallet.hold.wait"),
         ("payment.held", "payment.held.wait"),

@@ -1,6 +1,6 @@
 //! One actor per arbiter: the door through which other threads reach the actors that live there.
 //!
-//! A command is launched by one message. A durable block comes as one message too, however many accounts it touches
+//! A command is launched by one message (a payment by way of the risk actor). A durable block comes as one message too, however many accounts it touches
 //! (P1); from here each account's apply is a short hop on the same thread. When the last arbiter has passed its share
 //! on, the block's [`Release`] goes, and with it the answers.
 
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     answer::{Answer, Answering},
     journal::Block,
+    ledger::flow::Event,
     messages::{Apply, PartitionMessage, WalletMessage},
     metrics::{ActorKind, Live},
     watch::Watchers,
@@ -92,7 +93,7 @@ impl Handler<Queued<PartitionMessage>> for PartitionActor {
 
     fn handle(&mut self, queued: Queued<PartitionMessage>, _: &mut Self::Context) {
         queued.handle(|message| match message {
-            PartitionMessage::Launch(launch) => PaymentActor::start_here(launch, &self.order),
+            PartitionMessage::Launch(launch) => PaymentActor::start_here(launch, Event::Start, &self.order),
             PartitionMessage::Share(Share { touched, release }) => {
                 for (account, entries) in touched {
                     // First the apply: whoever finds the account open finds it behind this message.

@@ -65,6 +65,8 @@ pub struct PaymentActor {
     me: PaymentRef,
     /// Gone once the command ended, or its entry is on its way.
     launch: Option<Box<Launch>>,
+    /// What it begins with.
+    first: Option<Event>,
     /// Accounts that were asked something and are to be told if nothing comes of it.
     asked: SmallVec<[(AccountRef, Asked); 2]>,
     prices: Vec<Option<Result<Box<PairPrice>, Failure>>>,
@@ -79,11 +81,13 @@ enum Asked {
 }
 
 impl PaymentActor {
-    /// Starts a command on the arbiter this runs on; its answer comes through the launch.
-    pub fn start_here(launch: Box<Launch>, order: &Order) {
+    /// Starts a command on the arbiter this runs on, with the first event of its flow; its answer comes through the
+    /// launch.
+    pub fn start_here(launch: Box<Launch>, first: Event, order: &Order) {
         Mailbox::start_here(order, ActorKind::Payment, |me| Self {
             me,
             launch: Some(launch),
+            first: Some(first),
             asked: SmallVec::new(),
             prices: Vec::new(),
             _live: Live::new(ActorKind::Payment),
@@ -97,9 +101,7 @@ impl PaymentActor {
     }
 
     fn carry_out(&mut self, effect: Effect, context: &mut Context<Self>) {
-        let Some(launch) = &self.launch else { return };
         match effect {
-            Effect::Assess(ask) => launch.risk.send(RiskMessage::Assess(ask, Arc::clone(&self.me))),
             Effect::Quote(pairs) => self.quote(&pairs, context),
             Effect::Expect(account, amount) => {
                 self.ask(&account, Asked::Money, context, |op, me| WalletMessage::Expect(op, amount, me));
@@ -251,7 +253,9 @@ impl Actor for PaymentActor {
     fn started(&mut self, context: &mut Self::Context) {
         let trace = self.launch.as_ref().and_then(|launch| launch.answer.trace.clone());
         let _entered = trace.as_ref().map(Trace::enter);
-        self.feed(Event::Start, context);
+        if let Some(first) = self.first.take() {
+            self.feed(first, context);
+        }
     }
 }
 

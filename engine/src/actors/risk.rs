@@ -1,18 +1,21 @@
-//! One risk actor per arbiter: judges the payments of the customers placed there. All rules are in
-//! [`crate::ledger::risk`]. It answers synchronously and spawns nothing.
+//! One risk actor per arbiter: judges the payments of the customers placed there, each before its own actor starts,
+//! so that a verdict costs no messages back and forth. All rules are in [`crate::ledger::risk`].
 
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler};
 
-use super::mailbox::Queued;
+use super::{
+    mailbox::{Order, Queued},
+    payment::{Launch, PaymentActor},
+};
 use crate::{
     clock::Clock,
     ledger::{
-        flow::Event,
+        flow::{Event, Flow},
         risk::{RiskRules, RiskState},
     },
-    messages::{PaymentMessage, RiskMessage},
+    messages::RiskMessage,
     metrics::{ActorKind, EngineCells, Live},
 };
 
@@ -22,13 +25,31 @@ pub struct RiskActor {
     state: RiskState,
     clock: Clock,
     cells: Arc<EngineCells>,
+    order: Order,
     _live: Live,
 }
 
 impl RiskActor {
-    /// An actor that remembers what `state` says.
-    pub fn new(rules: Arc<RiskRules>, state: RiskState, clock: Clock, cells: Arc<EngineCells>) -> Self {
-        Self { rules, state, clock, cells, _live: Live::new(ActorKind::Risk) }
+    /// An actor that remembers what `state` says, and starts payments whose messages are delivered in `order`.
+    pub fn new(
+        rules: Arc<RiskRules>,
+        state: RiskState,
+        (clock, cells): (Clock, Arc<EngineCells>),
+        order: Order,
+    ) -> Self {
+        Self { rules, state, clock, cells, order, _live: Live::new(ActorKind::Risk) }
+    }
+
+    fn assess(&mut self, launch: Box<Launch>) {
+        let first = match &launch.flow {
+            Flow::Payment(payment) => {
+                let verdict = self.state.assess(&self.rules, &payment.assessment(), self.clock.now());
+                self.cells.count_verdict(verdict.decision, &verdict.reasons);
+                Event::Assessed(verdict)
+            }
+            Flow::Command(_) => Event::Start,
+        };
+        PaymentActor::start_here(launch, first, &self.order);
     }
 }
 
@@ -41,11 +62,7 @@ impl Handler<Queued<RiskMessage>> for RiskActor {
 
     fn handle(&mut self, queued: Queued<RiskMessage>, _: &mut Self::Context) {
         queued.handle(|message| match message {
-            RiskMessage::Assess(ask, reply) => {
-                let verdict = self.state.assess(&self.rules, &ask, self.clock.now());
-                self.cells.count_verdict(verdict.decision, &verdict.reasons);
-                reply.send(PaymentMessage::Event(Event::Assessed(verdict)));
-            }
+            RiskMessage::Assess(launch) => self.assess(launch),
             RiskMessage::Declined(customer) => {
                 self.state.note_decline(&self.rules, &customer, self.clock.now());
             }

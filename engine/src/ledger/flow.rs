@@ -15,15 +15,13 @@ use super::{
     fx::{Pair, PairPrice},
     payment::PaymentFlow,
     request::UpdateAccount,
-    risk::{Assessment, Verdict},
+    risk::Verdict,
 };
 use crate::money::{AccountId, Currency, Money, OwnerId};
 
 /// What the shell does next.
 #[derive(Debug)]
 pub enum Effect {
-    /// Ask the risk rules.
-    Assess(Box<Assessment>),
     /// Price these pairs.
     Quote(SmallVec<[Pair; 2]>),
     /// Ask the payee whether it will take the money.
@@ -41,9 +39,9 @@ pub enum Effect {
 /// An answer. Rare large parts are boxed: every message to a payment is as large as the largest.
 #[derive(Debug)]
 pub enum Event {
-    /// Begin.
+    /// A command that the risk rules do not judge begins.
     Start,
-    /// From the risk rules.
+    /// A payment begins: what the risk rules say of it.
     Assessed(Verdict),
     /// From the desk, in the order asked.
     Quoted(Result<Vec<Box<PairPrice>>, Failure>),

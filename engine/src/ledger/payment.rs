@@ -1,6 +1,6 @@
 //! A payment: its record, and the flow from risk to entry (P6, P7, P8).
 //!
-//! Order: assess, then per candidate account quote (only across currencies), expect, hold. The first grant wins and
+//! Order: the verdict begins it, then per candidate account quote (only across currencies), expect, hold. The first grant wins and
 //! funds are never combined. Whatever is decided, declined too, ends in one entry.
 
 use std::sync::Arc;
@@ -135,7 +135,8 @@ impl PaymentFlow {
     /// The next effect.
     pub fn on(&mut self, event: Event) -> Effect {
         match (event, self.waiting) {
-            (Event::Start, _) => self.assess(),
+            // Only a verdict begins a payment: one that nobody judged moves nothing.
+            (Event::Start, _) => self.rejected(),
             (Event::Assessed(verdict), _) => self.assessed(verdict),
             (Event::Quoted(Ok(prices)), _) => self.quoted(&prices),
             (Event::Granted(Ok(())), Waiting::Payee) => self.hold(),
@@ -153,15 +154,16 @@ impl PaymentFlow {
         }
     }
 
-    fn assess(&mut self) -> Effect {
+    /// What the risk rules are asked.
+    pub fn assessment(&self) -> Assessment {
         let order = &self.order;
         let candidates = order.candidates.iter().map(|party| &party.account);
-        Effect::Assess(Box::new(Assessment {
+        Assessment {
             customer: order.request.customer.clone(),
             amount: order.request.amount,
             accounts: candidates.chain([&order.payee.account]).cloned().collect(),
             notes: order.notes.clone(),
-        }))
+        }
     }
 
     fn assessed(&mut self, verdict: Verdict) -> Effect {

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::money::{ACCOUNT_MINOR_MAX, Lsn, Money, OpId};
 
+/// So many places for what is pending are kept by an account that has nothing pending.
+const PENDING_KEPT: usize = 3;
+
 /// What a command in flight may do to the account once it commits. Minor units.
 #[derive(Debug, Clone, Copy, Default)]
 struct Pending {
@@ -160,9 +163,9 @@ impl Wallet {
         if let Some(pending) = self.pending.remove(&op) {
             self.held = self.held.saturating_sub(pending.debit);
             self.expected = self.expected.saturating_sub(pending.credit);
-            if self.pending.is_empty() {
-                // An idle account keeps no memory for what it once had pending.
-                self.pending.shrink_to_fit();
+            if self.pending.is_empty() && self.pending.capacity() > PENDING_KEPT {
+                // An idle account keeps little memory for what it once had pending.
+                self.pending.shrink_to(PENDING_KEPT);
             }
         }
     }

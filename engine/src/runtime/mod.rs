@@ -87,8 +87,8 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let placed = |entry: &crate::ledger::entry::Entry, customer: &_| directory.partition(entry.tenant, customer, None);
     let states = recovery::risk_states(&*reader, &head, &rules, &clock, places.len(), placed)?;
     let risk = places.iter().zip(states).map(|(place, state)| {
-        let (rules, clock, cells) = (Arc::clone(&rules), clock.clone(), Arc::clone(&cells));
-        Mailbox::start(place, ActorKind::Risk, move |_| RiskActor::new(rules, state, clock, cells))
+        let (rules, order, with) = (Arc::clone(&rules), place.order.clone(), (clock.clone(), Arc::clone(&cells)));
+        Mailbox::start(place, ActorKind::Risk, move |_| RiskActor::new(rules, state, with, order))
     });
     let risk = risk.collect();
     let door = |place: &Place| {

@@ -206,6 +206,7 @@ impl Running {
             std::thread::sleep(Duration::from_millis(2));
         }
         let left = engine.in_flight();
+        engine.0.admission.at_work().clear();
         stopping.store(true, Ordering::SeqCst);
         // Without a sender the journal commits what it has and ends.
         engine.0.appender.write().unwrap_or_else(PoisonError::into_inner).take();

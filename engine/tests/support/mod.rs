@@ -35,7 +35,7 @@ const START: Timestamp = Timestamp(1_800_000_000_000_000);
 
 pub fn config() -> EngineConfig {
     let mut config =
-        EngineConfig { arbiters: 2, segment_bytes: 1 << 17, commit_entries_max: 8, ..EngineConfig::default() };
+        EngineConfig { arbiters: 2, segment_bytes: 1 << 16, commit_entries_max: 8, ..EngineConfig::default() };
     config.commit_bytes_max = 1 << 14;
     // Real time must not split a block: one seed, one run.
     config.commit_collect_us_max = 10_000_000;
