@@ -11,7 +11,6 @@ use tokio::sync::oneshot;
 use crate::{
     Refusal,
     admission::InFlight,
-    at_work::Place,
     idempotency::{Claim, ClaimEnd, KeyHash},
     trace::{Kind, Trace},
 };
@@ -22,8 +21,6 @@ pub struct Answer {
     pub claims: SmallVec<[Claim; 1]>,
     /// Its place in admission.
     pub in_flight: InFlight,
-    /// Its place among those at work.
-    pub at_work: Place,
     /// Who follows it on its way.
     pub trace: Option<Arc<Trace>>,
     /// Who asked.
@@ -44,7 +41,7 @@ impl Answer {
         for claim in self.claims {
             claim.end(&end);
         }
-        drop((self.in_flight, self.at_work));
+        drop(self.in_flight);
         // A caller that went away finds the outcome under its tx_id.
         let _ = self.reply.send(end);
     }

@@ -1,7 +1,8 @@
-//! Commands at work: so many at once, and whoever comes later waits here, first come first served. More at once would
-//! not be faster: their actors only push each other out of the processor's caches.
+//! Commands at work, from launch to the journal: so many at once, and whoever comes later waits here, first come first
+//! served. More at once would not be faster: their actors only push each other out of the processor's caches. Those in
+//! the journal do not count, so that a large block syncs while the next one is worked on.
 //!
-//! Whoever ends starts the next. So a place is never held for a caller that nobody polls, such as the items of a
+//! Whoever is done starts the next. So a place is never held for a caller that nobody polls, such as the items of a
 //! stream whose answers are not read.
 
 use std::{

@@ -33,7 +33,7 @@ pub struct EngineConfig {
     pub reads_max: usize,
     /// Threads that read lists and entries, apart from those that load what payments need.
     pub read_threads: usize,
-    /// Commands at work at once; the others that were let in wait their turn.
+    /// Commands at work at once, from launch to the journal; the others that were let in wait their turn.
     pub at_work_max: usize,
     /// Entries in one commit block at most.
     pub commit_entries_max: usize,
@@ -137,7 +137,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             arbiters: 0,
-            at_work_max: 512,
+            at_work_max: 128,
             reads_max: 4_096,
             read_threads: 2,
             in_flight_max: 16_384,

@@ -181,8 +181,9 @@ impl Engine {
             let (Some(door), Some(judge)) = (core.partitions.get(partition), core.risk.get(partition)) else { return };
             let risk = Arc::clone(judge);
             let claims = std::iter::once(claim).chain(claims).collect();
-            let answer = Answer { claims, in_flight, at_work, trace: traced.clone(), reply };
-            let launch = Box::new(Launch { core: Arc::clone(&core), flow, op, cast, owner, risk, deadline, answer });
+            let answer = Answer { claims, in_flight, trace: traced.clone(), reply };
+            let core = Arc::clone(&core);
+            let launch = Box::new(Launch { core, flow, op, cast, owner, risk, deadline, at_work, answer });
             match &launch.flow {
                 Flow::Payment(_) => judge.send(RiskMessage::Assess(launch)),
                 Flow::Command(_) => door.send(PartitionMessage::Launch(launch)),

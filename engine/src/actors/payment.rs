@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Refusal,
     answer::Answer,
+    at_work::Place,
     engine::Core,
     journal::{Record, block::for_each_account, writer::Append},
     ledger::{
@@ -50,6 +51,9 @@ pub struct Launch {
     pub risk: Arc<Mailbox<RiskActor>>,
     /// Until when it may still be given up.
     pub deadline: Timestamp,
+    /// Its place among those at work: given back when its entry is handed to the journal, so that others work while
+    /// that syncs.
+    pub at_work: Place,
     /// Who is told.
     pub answer: Answer,
 }
@@ -195,8 +199,9 @@ impl PaymentActor {
         if let Some(trace) = &launch.answer.trace {
             trace.mark();
         }
-        let with = Handed { accounts, owner: launch.owner, answer: launch.answer };
-        launch.core.append(Append { record, with });
+        let Launch { core, owner, answer, at_work, .. } = *launch;
+        core.append(Append { record, with: Handed { accounts, owner, answer } });
+        drop(at_work);
         context.stop();
     }
 
