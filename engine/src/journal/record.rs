@@ -268,6 +268,14 @@ pub fn split_records<'a>(block: &'a [u8], head: &BlockHead) -> Option<Vec<&'a [u
     (records.len() == head.count as usize).then_some(records)
 }
 
+/// Decodes the one entry at `lsn` of a block whose CRC is right.
+pub fn decode_entry(block: &[u8], head: &BlockHead, lsn: Lsn) -> Result<Entry, String> {
+    let records = split_records(block, head).ok_or("record lengths do not add up")?;
+    let position = lsn.0.checked_sub(head.first_lsn.0).and_then(|position| usize::try_from(position).ok());
+    let record = position.and_then(|position| records.get(position)).ok_or("the entry is not in the block")?;
+    postcard::from_bytes(record).map_err(|error| format!("an entry cannot be decoded: {error}"))
+}
+
 /// Decodes a block of entries whose CRC is right.
 pub fn decode_entries(block: &[u8], head: &BlockHead) -> Result<Block, String> {
     let records = split_records(block, head).ok_or("record lengths do not add up")?;

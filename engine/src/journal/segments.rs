@@ -13,8 +13,8 @@ use super::{
     Block, Hash, Head, Journal, JournalError, JournalReader, Record,
     disk::{Disk, DiskFile},
     record::{
-        ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, SegmentHead, crc_is_right, decode_entries, decode_head,
-        decode_table, encode_entries, encode_seal, encode_segment_head, padded,
+        ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, SegmentHead, crc_is_right, decode_entries, decode_entry,
+        decode_head, decode_table, encode_entries, encode_seal, encode_segment_head, padded,
     },
 };
 use crate::{
@@ -388,11 +388,35 @@ impl SegmentReader {
 
 impl JournalReader for SegmentReader {
     fn read(&self, lsn: Lsn) -> Result<Committed, JournalError> {
-        let (_, block) = self.block(lsn)?.ok_or(JournalError::NoEntry(lsn))?;
-        block.get(lsn).ok_or(JournalError::NoEntry(lsn))
+        let found = self.stored(lsn)?.ok_or(JournalError::NoEntry(lsn))?;
+        let entry = decode_entry(&found.bytes, &found.head, lsn).map_err(|what| found.corrupt(what))?;
+        Ok(Committed { entry: Arc::new(entry), lsn, at: found.head.at })
     }
 
     fn block(&self, lsn: Lsn) -> Result<Option<(BlockHead, Arc<Block>)>, JournalError> {
+        let Some(found) = self.stored(lsn)? else { return Ok(None) };
+        let block = decode_entries(&found.bytes, &found.head).map_err(|what| found.corrupt(what))?;
+        Ok(Some((found.head, Arc::new(block))))
+    }
+}
+
+/// A block of entries as it lies on disk, its checksum checked.
+struct Stored {
+    segment: Arc<Segment>,
+    offset: u64,
+    head: BlockHead,
+    bytes: Vec<u8>,
+}
+
+impl Stored {
+    fn corrupt(&self, what: String) -> JournalError {
+        self.segment.corrupt(self.offset, what)
+    }
+}
+
+impl SegmentReader {
+    /// The block that holds an entry.
+    fn stored(&self, lsn: Lsn) -> Result<Option<Stored>, JournalError> {
         // A rotation between the two look-ups moves the open table away; the second try then finds it sealed.
         for _ in 0..2 {
             let Some(segment) = self.segment_of(lsn) else { return Ok(None) };
@@ -411,8 +435,7 @@ impl JournalReader for SegmentReader {
                 // A reader sees the chain of entries; seals are the files' own.
                 head.prev_hash = segment.prev_block_hash;
             }
-            let block = decode_entries(&bytes, &head).map_err(|what| segment.corrupt(offset, what))?;
-            return Ok(Some((head, Arc::new(block))));
+            return Ok(Some(Stored { segment, offset, head, bytes }));
         }
         Ok(None)
     }
