@@ -46,11 +46,11 @@ dummy *SETTINGS:
 e2e-csv FILE="target/dummy.csv":
     bash loadtest/on-fresh-server.sh replay --file {{FILE}}
 
-# Pay with k6 on a running server: just e2e-grpc TX_ID=my CUSTOMER_ID=CUST-1 AMOUNT=250 VUS=10 DURATION=1m
+# Pay with k6 on a running server: just e2e-grpc TX_ID=my CUSTOMER_ID=CUST-0003 AMOUNT=1 VUS=10 DURATION=1m
 e2e-grpc *SETTINGS:
     env {{SETTINGS}} bash loadtest/e2e.sh grpc
 
-# The same over REST: just e2e-rest TX_ID=my CUSTOMER_ID=CUST-1 AMOUNT=250 VUS=10 DURATION=1m
+# The same over REST: just e2e-rest TX_ID=my CUSTOMER_ID=CUST-0003 AMOUNT=1 VUS=10 DURATION=1m
 e2e-rest *SETTINGS:
     env {{SETTINGS}} bash loadtest/e2e.sh rest
 

@@ -8,9 +8,9 @@
 //! ```
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
     io::{Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -38,7 +38,12 @@ impl DataDir {
     /// Opens for writing, creating what is missing. A second process is refused.
     pub fn open(path: &Path) -> Result<Self, StartError> {
         let error = |why: String| StartError::DataDir { path: path.display().to_string(), why };
-        std::fs::create_dir_all(path).map_err(|e| error(format!("cannot be created: {e}")))?;
+        // Payments are nobody else's business on this machine.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|e| error(format!("cannot be created: {e}")))?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("LOCK"));
         let lock = lock.map_err(|e| error(format!("cannot be written: {e}")))?;
         match lock.try_lock() {

@@ -47,14 +47,21 @@ const charts = {
 };
 let before;
 
+function say(state, isGood) {
+  $('state').textContent = state;
+  $('state').className = isGood ? '' : 'bad';
+}
+
 async function look() {
   try {
     const now = await (await fetch('/console/now.json')).json();
     if (before) show(now, before);
     before = now;
-    $('state').textContent = now.unavailable ? `takes no payments: ${now.unavailable}` : 'serving';
+    say(now.unavailable ? `takes no payments: ${now.unavailable}` : 'serving', !now.unavailable);
   } catch {
-    $('state').textContent = 'the server does not answer';
+    before = undefined;
+    for (const figure of document.querySelectorAll('#now dd')) figure.textContent = '–';
+    say('the server does not answer', false);
   }
 }
 
@@ -144,7 +151,7 @@ function steps(payment) {
     ['Risk', `${word(risk.decision ?? '', 'RISK_DECISION_')}, score ${risk.score ?? 0}: ${reasons}`],
     ...(payment.fx ?? []).map((leg) => ['FX', `${money(leg.from)} = ${money(leg.to)} at ${leg.rate} (mid ${leg.mid}, `
       + `${leg.spread_bps ?? 0} bps, ${leg.source}${leg.via ? `, through ${leg.via}` : ''})`]),
-    ...(payment.tried ?? []).map((tried) => ['Tried', `${tried.account_id}: ${tried.failure?.message ?? ''}`]),
+    ...(payment.tried ?? []).map((tried) => ['Tried', `${tried.account_id}: ${word(tried.code ?? '', 'FAILURE_CODE_')}`]),
     payment.debited
       ? ['Holds', `${money(payment.debited)} held on ${payment.source_account}, ${money(payment.credited)} expected by ${payment.destination_account}`]
       : ['Declined', payment.failure?.message ?? payment.status],
@@ -155,7 +162,7 @@ function steps(payment) {
 }
 
 function showPath(payment) {
-  $('path-title').textContent = `Payment ${payment.tx_id}`;
+  $('path-title').textContent = `Payment under key ${payment.tx_id}`;
   const took = timings(payment.timing);
   $('steps').replaceChildren(...steps(payment).map(([name, text]) => {
     const [wait, work] = took[name] ?? [];
@@ -170,7 +177,7 @@ $('pay').addEventListener('submit', async (event) => {
   const { amount, currency, ...fields } = Object.fromEntries(new FormData(event.target));
   if (!fields.destination_account) delete fields.destination_account;
   try {
-    const { payment, timing } = await call('/v1/payments', { ...fields, amount: { amount, currency } }, crypto.randomUUID());
+    const { payment, timing } = await call('/v1/payments', { ...fields, amount: { amount, currency: currency.toUpperCase() } }, crypto.randomUUID());
     const ok = payment.status === 'PAYMENT_STATUS_CAPTURED';
     $('paid').className = ok ? 'good' : 'bad';
     $('paid').textContent = ok

@@ -74,8 +74,8 @@ fn as_of(fields: &mut Fields, at: Option<&arus_proto::Timestamp>, now: Timestamp
 }
 
 fn rate(fields: &mut Fields, n: usize, rate: &wire::PublishedRate) -> Option<PublishedRate> {
-    let base = fields.currency(&format!("rates[{n}].base"), &rate.base);
-    let quote = fields.currency(&format!("rates[{n}].quote"), &rate.quote);
+    let base = fields.currency(format_args!("rates[{n}].base"), &rate.base);
+    let quote = fields.currency(format_args!("rates[{n}].quote"), &rate.quote);
     let mid = fields.take(format_args!("rates[{n}].mid"), &rate.mid, Rate::parse(&rate.mid));
     let spread = rate.spread_bps.filter(|bps| *bps > SPREAD_BPS_MAX);
     if let Some(bps) = spread {

@@ -264,8 +264,9 @@ fn with_trace(mut response: Response<Body>, metadata: &MetadataMap) -> Response<
 
 /// 201 for what a POST under a key decided now, 200 for what it had decided before and for everything else.
 fn respond<A: Serialize>(verb: &Verb, answer: &tonic::Response<A>) -> Result<Response<Body>, Problem> {
-    let body = serde_json::to_vec(answer.get_ref())
+    let mut body = serde_json::to_vec(answer.get_ref())
         .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the answer cannot be written"))?;
+    body.push(b'\n');
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(Replayed(replayed)) = answer.extensions().get() {

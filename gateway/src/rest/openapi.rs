@@ -16,19 +16,23 @@ const PROBLEMS: [(u16, &str, &str); 12] = [
     (
         400,
         "INVALID_REQUEST",
-        "invalid request: amount.currency \"USDX\" is not an ISO 4217 code of three capital letters",
+        "invalid request: amount.currency \"US\" is not a currency of ISO 4217; codes are three capital letters, such as USD",
     ),
     (
         403,
         "ORIGIN_NOT_ALLOWED",
         "pages of \"https://evil.example\" may change nothing here; name the site in rest.cors_origins",
     ),
-    (404, "NOT_FOUND", "account \"acct-CUST-9-USD\" does not exist"),
+    (404, "NOT_FOUND", "account acct-CUST-9-USD does not exist"),
     (408, "BODY_TIMEOUT", "the body did not arrive within 10 s"),
     (413, "MESSAGE_TOO_LARGE", "the body is larger than 1048576 bytes; send a smaller one"),
     (415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type is \"text/plain\"; allowed: application/json, in UTF-8"),
-    (421, "HOST_NOT_ALLOWED", "this port answers to localhost and to addresses, not to \"evil.example\""),
-    (422, "TX_ID_REUSED", "tx_id is bound to another request: amount differs"),
+    (
+        421,
+        "HOST_NOT_ALLOWED",
+        "this port answers to localhost and to addresses, not to \"evil.example\"; name the site in rest.cors_origins",
+    ),
+    (422, "TX_ID_REUSED", "tx_id was used before with another amount; use a new tx_id for a new request"),
     (429, "IN_FLIGHT", "too much is in flight; try again in 50 ms"),
     (431, "HEADERS_TOO_LARGE", "path and headers are 300123 bytes; allowed: 16384"),
     (503, "DRAINING", "the server is draining; try another or wait"),
@@ -69,8 +73,8 @@ pub(super) fn document(routes: &[Route]) -> anyhow::Result<Value> {
 /// Payments as they commit: the one path that is no RPC.
 fn events() -> Value {
     let text = format!(
-        "Payments as they commit, as server-sent events: `ready` first, then for each commit `block` (its first_lsn and \
-         how many entries) and every `payment` of it (data is a payments.v1.Payment, id its journal position), nearly in the order of commits. A reader that is too slow gets `dropped` with the reason \
+        "Payments as they commit, as server-sent events: ready first, then for each commit block (its first_lsn and \
+         how many entries) and every payment of it (data is a payments.v1.Payment, id its journal position), nearly in the order of commits. A reader that is too slow gets dropped with the reason \
          and the stream ends; what it missed is in /v1/payments. At most {} readers.",
         events::READERS_MAX
     );

@@ -43,6 +43,9 @@ struct Details<'a> {
     retry_after_s: Option<u64>,
 }
 
+/// How a missing key is given.
+const KEY_HINT: &str = "; send it as the Idempotency-Key header";
+
 /// A field that is wrong.
 #[derive(Debug, Serialize)]
 struct FieldProblem {
@@ -69,9 +72,12 @@ impl Problem {
     pub(super) fn of(status: &Status) -> Self {
         let details = status.get_error_details();
         let reason = details.error_info().map_or(code_name(status.code()), |info| &info.reason);
-        let mut problem = Self::new(http_status(status.code()), reason, status.message());
+        let mut problem = Self::new(http_status(status.code()), reason, over_http(status.message()));
         for violation in details.bad_request().into_iter().flat_map(|bad| &bad.field_violations) {
-            let (field, rule) = (violation.field.clone(), violation.description.clone());
+            let (field, mut rule) = (violation.field.clone(), violation.description.clone());
+            if field == "tx_id" && rule == "is required" {
+                rule.push_str(KEY_HINT);
+            }
             problem.errors.push(FieldProblem { field, rule });
         }
         let pause = details.retry_info().and_then(|info| info.retry_delay);
@@ -98,7 +104,8 @@ impl Problem {
             errors,
             retry_after_s: *retry_after_s,
         };
-        let body = serde_json::to_vec(&details).unwrap_or_default();
+        let mut body = serde_json::to_vec(&details).unwrap_or_default();
+        body.push(b'\n');
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = *status;
         let headers = response.headers_mut();
@@ -108,6 +115,11 @@ impl Problem {
         }
         response
     }
+}
+
+/// What is a field in gRPC is a header here.
+fn over_http(message: &str) -> String {
+    message.replacen("tx_id is required", &format!("tx_id is required{KEY_HINT}"), 1)
 }
 
 /// A gRPC code as HTTP. The only ALREADY_EXISTS is a key that is bound to another body (P3).
