@@ -8,7 +8,7 @@ demo:
 
 # Serve with the settings of a file.
 serve CONFIG="ops/arus.toml":
-    cargo run --release -- serve --config {{CONFIG}}
+    cargo run --release -- serve --config {{quote(CONFIG)}}
 
 # All tests: no servers, no root.
 test:
@@ -16,11 +16,11 @@ test:
 
 # Check ./data against its journal.
 verify DATA="data":
-    cargo run --release -- verify --data-dir {{DATA}}
+    cargo run --release -- verify --data-dir {{quote(DATA)}}
 
 # Print one entry whole: an lsn, a payment id or a tx_id.
 inspect WHAT DATA="data":
-    cargo run --release -- inspect {{WHAT}} --data-dir {{DATA}}
+    cargo run --release -- inspect {{quote(WHAT)}} --data-dir {{quote(DATA)}}
 
 # How fast the engine is alone.
 bench:
@@ -44,7 +44,7 @@ dummy *SETTINGS:
 
 # Replay target/dummy.csv (see `just dummy`) on a fresh server and check the balances.
 e2e-csv FILE="target/dummy.csv":
-    bash loadtest/on-fresh-server.sh replay --file {{FILE}}
+    bash loadtest/on-fresh-server.sh replay --file {{quote(FILE)}}
 
 # Pay with k6 on a running server: just e2e-grpc TX_ID=my CUSTOMER_ID=CUST-0003 AMOUNT=1 VUS=10 DURATION=1m
 e2e-grpc *SETTINGS:
@@ -60,7 +60,7 @@ compare *SETTINGS:
 
 # Ten million payments, and whether the last cost what the first did.
 soak COUNT="10000000":
-    bash loadtest/on-fresh-server.sh soak --mode stream --concurrency 2000 --count {{COUNT}} --html target/soak.html
+    bash loadtest/on-fresh-server.sh soak --mode stream --concurrency 2000 --count {{quote(COUNT)}} --html target/soak.html
 
 # Every figure of the load tests beside its target, in 40 minutes; shorter: just load-report STEADY_S=60 SOAK=1000000
 load-report *SETTINGS:
@@ -76,7 +76,7 @@ dev-grpc *ARGS:
 
 # Fill a running server with the accounts and payments of target/dummy.csv (see `just dummy`).
 seed FILE="target/dummy.csv":
-    cargo run --release -p arus-loadtest -- replay --file {{FILE}}
+    cargo run --release -p arus-loadtest -- replay --file {{quote(FILE)}}
 
 # Grafana with all dashboards, Prometheus and a demo, in containers.
 dash:
@@ -85,7 +85,7 @@ dash:
 
 # A verified copy of ./data, also beside a running server.
 backup TO DATA="data":
-    cargo run --release -- backup {{TO}} --data-dir {{DATA}}
+    cargo run --release -- backup {{quote(TO)}} --data-dir {{quote(DATA)}}
 
 # What CI runs.
 ci:

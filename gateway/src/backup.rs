@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, ensure};
@@ -21,11 +21,23 @@ use arus_engine::{
 
 /// Copies a data directory to a place where there is none yet. Gives back what the copy holds.
 pub fn copy(from: &Path, to: &Path) -> anyhow::Result<Walked> {
-    let is_free = fs::read_dir(to).map_or(true, |mut entries| entries.next().is_none());
+    // A fresh ext4 volume has lost+found.
+    let is_free = |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() == "lost+found");
+    let is_free = fs::read_dir(to).map_or(true, |mut entries| entries.all(is_free));
     ensure!(is_free, "{} is not empty; name a directory that is empty or not there", to.display());
+    let (inside, around) = (resolved(to)?, resolved(from)?);
+    ensure!(
+        !inside.starts_with(&around) && !around.starts_with(&inside),
+        "{} and {} lie within each other; name a directory outside",
+        to.display(),
+        from.display()
+    );
     let (source, _beside) = DataDir::open_read_only(from)?;
     let found = walk(&source.journal()).with_context(|| format!("{} cannot be copied", from.display()))?;
-    let copied = copy_files(from, to, &source, &found);
+    let copied = copy_files(from, to, &source, &found).inspect_err(|_| {
+        // What is not whole must not stand in the way of the next try.
+        let _ = fs::remove_dir_all(to.join("journal"));
+    });
     let copied =
         copied.and_then(|journal| walk(&journal)).with_context(|| format!("{} is not usable", to.display()))?;
     ensure!(
@@ -38,12 +50,23 @@ pub fn copy(from: &Path, to: &Path) -> anyhow::Result<Walked> {
     Ok(copied)
 }
 
+/// Where a path leads, also if its last parts are not there yet.
+fn resolved(path: &Path) -> anyhow::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    for there in path.ancestors() {
+        if let (Ok(found), Ok(rest)) = (there.canonicalize(), path.strip_prefix(there)) {
+            return Ok(found.join(rest));
+        }
+    }
+    Ok(path)
+}
+
 fn walk(journal: &Path) -> anyhow::Result<Walked> {
     Ok(audit::walk(&RealDisk::open(journal, Access::ReadOnly)?, |_, _| Ok(()))?)
 }
 
 /// Copies the secret that keys are hashed with, and the segments up to where the walk ended.
-fn copy_files(from: &Path, to: &Path, source: &DataDir, found: &Walked) -> anyhow::Result<std::path::PathBuf> {
+fn copy_files(from: &Path, to: &Path, source: &DataDir, found: &Walked) -> anyhow::Result<PathBuf> {
     let journal = to.join("journal");
     fs::create_dir_all(&journal)?;
     let mut names: Vec<_> =

@@ -60,6 +60,21 @@ impl Connection {
         Pin::new(&mut self.get_mut().stream)
     }
 
+    /// Whether nothing came or went for too long; wakes whoever waits here when that is so.
+    fn is_silent(&mut self, context: &mut Context<'_>) -> bool {
+        self.silent.as_mut().is_some_and(|silent| silent.as_mut().poll(context).is_ready())
+    }
+
+    /// What came of reading or writing: who does neither for too long is let go.
+    fn noted<T>(&mut self, did: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if did.is_ready() {
+            self.heard();
+        } else if self.is_silent(context) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        did
+    }
+
     /// Something came or went.
     fn heard(&mut self) {
         match (&mut self.silent, self.idle_max) {
@@ -81,14 +96,7 @@ impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        if read.is_ready() {
-            this.heard();
-        } else if let Some(silent) = &mut this.silent
-            && silent.as_mut().poll(context).is_ready()
-        {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        read
+        this.noted(read, context)
     }
 }
 
@@ -96,10 +104,7 @@ impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(context, bytes);
-        if written.is_ready() {
-            this.heard();
-        }
-        written
+        this.noted(written, context)
     }
 
     fn poll_write_vectored(
@@ -109,10 +114,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
-        if written.is_ready() {
-            this.heard();
-        }
-        written
+        this.noted(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -125,5 +127,30 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream().poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_let_go() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut open = Box::pin(limited(TcpIncoming::from(listener), 1, Some(Duration::from_millis(200))));
+        let _client = TcpStream::connect(address).await.expect("it listens");
+        let mut served = open.next().await.expect("one").expect("accepted");
+        let write = async {
+            loop {
+                if let Err(error) = served.write_all(&[0; 1 << 16]).await {
+                    return error.kind();
+                }
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(20), write).await.expect("it does not wait for ever");
+        assert_eq!(ended, io::ErrorKind::TimedOut);
     }
 }

@@ -10,6 +10,7 @@ pub mod connections;
 pub mod convert;
 pub mod demo;
 pub mod feed;
+pub mod files;
 pub mod grpc;
 pub mod index_copy;
 pub mod inspect;

@@ -23,7 +23,6 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
-use tokio::net::TcpListener;
 
 use crate::{
     machine::Machine,
@@ -59,14 +58,9 @@ pub fn registry(part: Part, engine: Engine, service: Arc<ServiceCells>, data_dir
     registry
 }
 
-/// Serves `/metrics` until it is stopped.
-pub async fn serve(
-    listener: TcpListener,
-    registry: Registry,
-    stopped: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let app = Router::new().route("/metrics", get(scrape)).with_state(Arc::new(registry));
-    axum::serve(listener, app).with_graceful_shutdown(stopped).await
+/// `/metrics`.
+pub fn router(registry: Registry) -> Router {
+    Router::new().route("/metrics", get(scrape)).with_state(Arc::new(registry))
 }
 
 async fn scrape(State(registry): State<Arc<Registry>>) -> impl IntoResponse {

@@ -25,6 +25,7 @@ use tower::util::MapResponseLayer;
 use crate::{
     config::{GrpcLimits, Settings},
     connections::limited,
+    files,
     grpc::Services,
     metrics::{self, Part},
     observe::ServiceCells,
@@ -39,6 +40,8 @@ const HTTP_IDLE_MAX: Duration = Duration::from_secs(60);
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 /// The same for all calls of a connection together.
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Connections of one metrics port at once.
+const SCRAPERS_MAX: usize = 64;
 /// How often health follows the engine.
 const HEALTH_TICK: Duration = Duration::from_millis(500);
 
@@ -74,6 +77,7 @@ impl Servers {
     pub async fn start(engine: Engine, settings: &Settings) -> anyhow::Result<Self> {
         let (stop, _) = watch::channel(false);
         let (listen, limits) = (&settings.listen, &settings.grpc);
+        files::make_room_for((5 * limits.connections_max + 4 * SCRAPERS_MAX) as u64)?;
         let bytes_max = limits.message_bytes_max;
         let services = Services::new(&engine);
         let registry =
@@ -82,10 +86,12 @@ impl Servers {
         let mut reporters = Vec::new();
 
         let Services { payments: p, fx: f, wallet: w, risk: r } = services.clone();
-        let m1 = scrape(&mut tasks, &stop, listen.payments_metrics, registry(Part::Payments, &p.cells)).await?;
-        let m2 = scrape(&mut tasks, &stop, listen.fx_metrics, registry(Part::Fx, &f.cells)).await?;
-        let m3 = scrape(&mut tasks, &stop, listen.wallet_metrics, registry(Part::Wallet, &w.cells)).await?;
-        let m4 = scrape(&mut tasks, &stop, listen.risk_metrics, registry(Part::Risk, &r.cells)).await?;
+        let scraped = GrpcLimits { connections_max: SCRAPERS_MAX, ..limits.clone() };
+        let m1 =
+            scrape(&mut tasks, &stop, listen.payments_metrics, &scraped, registry(Part::Payments, &p.cells)).await?;
+        let m2 = scrape(&mut tasks, &stop, listen.fx_metrics, &scraped, registry(Part::Fx, &f.cells)).await?;
+        let m3 = scrape(&mut tasks, &stop, listen.wallet_metrics, &scraped, registry(Part::Wallet, &w.cells)).await?;
+        let m4 = scrape(&mut tasks, &stop, listen.risk_metrics, &scraped, registry(Part::Risk, &r.cells)).await?;
 
         let service = PaymentsServiceServer::new(p).max_decoding_message_size(bytes_max);
         let payments = serve(&mut tasks, &mut reporters, &stop, listen.payments, limits, service).await?;
@@ -225,16 +231,10 @@ async fn scrape(
     tasks: &mut JoinSet<anyhow::Result<()>>,
     stop: &watch::Sender<bool>,
     address: SocketAddr,
+    limits: &GrpcLimits,
     registry: Registry,
 ) -> anyhow::Result<SocketAddr> {
-    let (listener, bound) = bind(address).await?;
-    let mut stopped = stop.subscribe();
-    let signal = async move {
-        // The sender going away is a stop as well.
-        let _ = stopped.wait_for(|stop| *stop).await;
-    };
-    tasks.spawn(async move { Ok(metrics::serve(listener, registry, signal).await?) });
-    Ok(bound)
+    serve_routes(tasks, stop, address, limits, Routes::from(metrics::router(registry)), Wire::Http).await
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -115,8 +115,10 @@ pub struct Traced {
 /// Begins the span of an RPC, if it is to be traced.
 pub fn begin(metadata: &MetadataMap, service: &'static str, method: &'static str) -> Option<Traced> {
     let tracing = TRACING.get_or_init(Tracing::unexported);
-    // Two are none (W3C Trace Context, section 3.2).
-    let parent = match metadata.get_all(TRACEPARENT).iter().count() == 1 {
+    // Two are none, and so is a malformed one (W3C Trace Context, section 3.2); the propagator takes some of those.
+    let mut parents = metadata.get_all(TRACEPARENT).iter();
+    let is_one = parents.next().is_some_and(|parent| is_traceparent(parent.as_bytes())) && parents.next().is_none();
+    let parent = match is_one {
         true => TraceContextPropagator::new().extract_with_context(&Context::new(), &Carrier(metadata)),
         false => Context::new(),
     };
@@ -130,6 +132,16 @@ pub fn begin(metadata: &MetadataMap, service: &'static str, method: &'static str
         ];
         tracing.begin(format!("{service}/{method}"), SpanKind::Server, &parent, attributes)
     })
+}
+
+/// Whether this is `version-trace_id-parent_id-flags`, each in so many lower-case hexadecimal digits; later versions
+/// may go on.
+fn is_traceparent(text: &[u8]) -> bool {
+    let lengths = [2, 32, 16, 2];
+    let mut parts = text.split(|byte| *byte == b'-');
+    let is_hex = |part: &[u8]| part.iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));
+    let is_shaped = lengths.iter().all(|length| parts.next().is_some_and(|part| part.len() == *length && is_hex(part)));
+    is_shaped && (parts.next().is_none() || !text.starts_with(b"00"))
 }
 
 /// The traced call that this thread works for.
@@ -257,5 +269,29 @@ impl Extractor for Carrier<'_> {
 
     fn keys(&self) -> Vec<&str> {
         [TRACEPARENT, TRACESTATE].into_iter().filter(|key| self.0.contains_key(*key)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_traceparent;
+
+    #[test]
+    fn a_malformed_parent_is_none() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert!(
+            is_traceparent(good.as_bytes())
+                && is_traceparent(b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x")
+        );
+        for bad in [
+            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "0-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "",
+        ] {
+            assert!(!is_traceparent(bad.as_bytes()), "{bad}");
+        }
     }
 }

@@ -65,9 +65,15 @@ async fn a_backup_under_load_restores_and_has_what_was_acknowledged() {
     assert_eq!(backup::copy(&kept, &restored).expect("a restore"), copied);
     let refused = backup::copy(&kept, &restored).expect_err("a directory in use");
     assert!(refused.to_string().contains("is not empty"), "{refused}");
+    for (from, to) in [(&kept, kept.join("journal/x.seg")), (&kept, kept.join("inside"))] {
+        let refused = backup::copy(from, &to).expect_err("it would become part of itself");
+        assert!(refused.to_string().contains("within each other"), "{refused}");
+    }
+    assert_verifies(&kept);
 
     let place = tempfile::TempDir::new().expect("a temp dir");
-    backup::copy(&restored, place.path()).expect("an empty directory will do");
+    std::fs::create_dir(place.path().join("lost+found")).expect("a fresh volume");
+    backup::copy(&restored, place.path()).expect("a fresh volume will do");
     let (server, mut c) = Server::on(place, settings).await;
     for key in before {
         let request = GetPaymentRequest { by: Some(By::TxId(key.clone())) };

@@ -117,6 +117,12 @@ async fn bad_input_is_refused_by_name() {
     let text = http::send(rest, "POST /v1/payments", &["Content-Type: text/plain"], b"{}").await;
     assert!(text.problem(415, "UNSUPPORTED_MEDIA_TYPE").contains("text/plain"));
     http::send(rest, "POST /v1/payments", &[], b"{}").await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    let twice = ["Content-Type: application/json", "Content-Type: text/plain"];
+    http::send(rest, "POST /v1/payments", &twice, b"{}").await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    let query = http::send(rest, "POST /v1/payments?source_account=a", &twice[..1], b"{}").await;
+    assert!(query.problem(400, "INVALID_REQUEST").contains("source_account stands in the query"));
+    let keyless = http::send(rest, "POST /v1/payments", &twice[..1], b"{}").await;
+    assert!(keyless.problem(400, "INVALID_REQUEST").contains("send it as the Idempotency-Key header"));
     let huge = format!("{{\"description\":\"{}\"}}", "x".repeat(2 << 20));
     http::send(rest, "POST /v1/payments", &json_type, huge.as_bytes()).await.problem(413, "MESSAGE_TOO_LARGE");
     let two_keys = json!({ "tx_id": "a", "customer_id": "ann" });

@@ -22,6 +22,9 @@ const money = (of) => (of ? `${of.amount} ${of.currency}` : '–');
 const time = (text) => new Date(text).toLocaleTimeString();
 const word = (text, prefix) => text.replace(prefix, '').toLowerCase().replaceAll('_', ' ');
 
+/** Random bytes. Not `randomUUID`: pages of plain http have that from localhost only. */
+const hex = (bytes) => [...crypto.getRandomValues(new Uint8Array(bytes))].map((n) => n.toString(16).padStart(2, '0')).join('');
+
 /** Calls the REST API; a problem becomes an error that says what is wrong. */
 async function call(path, body, key) {
   const headers = body
@@ -34,7 +37,6 @@ async function call(path, body, key) {
 
 /** A context of a trace of its own (W3C): who asks so is told how long each step took. */
 function traceparent() {
-  const hex = (bytes) => [...crypto.getRandomValues(new Uint8Array(bytes))].map((n) => n.toString(16).padStart(2, '0')).join('');
   return `00-${hex(16)}-${hex(8)}-01`;
 }
 
@@ -172,12 +174,21 @@ function showPath(payment) {
   $('path').showModal();
 }
 
+/** The key of the payment that the form shows: kept until it is answered, so that a second try is not a second payment. */
+let key;
+$('pay').addEventListener('input', () => { key = undefined; });
+
 $('pay').addEventListener('submit', async (event) => {
   event.preventDefault();
+  const button = event.submitter ?? event.target.querySelector('button');
+  if (button.disabled) return;
+  button.disabled = true;
+  key ??= `console-${hex(16)}`;
   const { amount, currency, ...fields } = Object.fromEntries(new FormData(event.target));
   if (!fields.destination_account) delete fields.destination_account;
   try {
-    const { payment, timing } = await call('/v1/payments', { ...fields, amount: { amount, currency: currency.toUpperCase() } }, crypto.randomUUID());
+    const { payment, timing } = await call('/v1/payments', { ...fields, amount: { amount, currency: currency.toUpperCase() } }, key);
+    key = undefined;
     const ok = payment.status === 'PAYMENT_STATUS_CAPTURED';
     $('paid').className = ok ? 'good' : 'bad';
     $('paid').textContent = ok
@@ -188,7 +199,11 @@ $('pay').addEventListener('submit', async (event) => {
     showPath(mine[0]);
   } catch (error) {
     $('paid').className = 'bad';
-    $('paid').textContent = error.message;
+    // A problem was an answer; without one nobody knows, and the same key finds out.
+    const again = error instanceof TypeError ? '; press Pay again, it is not paid twice' : '';
+    $('paid').textContent = `${error.message}${again}`;
+  } finally {
+    button.disabled = false;
   }
 });
 

@@ -126,6 +126,9 @@ async fn message<Q: DeserializeOwned>(
     let mut fields = if verb == Verb::GET {
         query(parts.uri.query().unwrap_or_default())?
     } else {
+        if let Some(name) = query(parts.uri.query().unwrap_or_default())?.keys().next() {
+            return Err(Problem::field(name, "stands in the query, and only GET has one; put it into the body"));
+        }
         check_body(&parts.headers, &body, bytes_max)?;
         let (body, _room) = read(body, bytes_max).await?;
         object(&body)?
@@ -220,12 +223,13 @@ fn check_body(headers: &HeaderMap, body: &Body, bytes_max: usize) -> Result<(), 
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(too_large(bytes_max));
     }
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !is_json(kind) {
-        let detail = format!("Content-Type is \"{kind}\"; allowed: application/json, in UTF-8");
+    let kinds: Vec<_> =
+        headers.get_all(header::CONTENT_TYPE).iter().map(|kind| kind.to_str().unwrap_or_default()).collect();
+    if !matches!(kinds[..], [kind] if is_json(kind)) {
+        let detail = format!("Content-Type is \"{}\"; allowed: application/json, in UTF-8", kinds.join(", "));
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail));
     }
-    if let Some(coding) = headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity") {
+    if let Some(coding) = headers.get_all(header::CONTENT_ENCODING).iter().find(|coding| *coding != "identity") {
         let detail = format!("Content-Encoding is {coding:?}; send the body as it is");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail));
     }

@@ -31,11 +31,17 @@ const members = (schema, place) => Object.entries(schema.properties || {})
   .map(([name, of]) => [name, place, of, of.description, (schema.required || []).includes(name)]);
 
 function curl(path, verb, example, withKey) {
-  const lines = [`curl ${location.origin}${path}`];
-  if (verb !== 'get') lines[0] = `curl -X ${verb.toUpperCase()} ${location.origin}${path}`;
+  const lines = [`curl '${location.origin}${path}'`];
+  if (verb !== 'get') lines[0] = `curl -X ${verb.toUpperCase()} '${location.origin}${path}'`;
   if (withKey) lines.push(`-H 'Idempotency-Key: my-first-key'`);
   if (example) lines.push(`-H 'Content-Type: application/json'`, `-d '${JSON.stringify(example)}'`);
   return lines.join(' \\\n  ');
+}
+
+/** A query with what must be in it. */
+function asked(parameters) {
+  const required = parameters.filter(([, place, , , isRequired]) => place === 'query' && isRequired);
+  return required.length ? `?${required.map(([name]) => `${name}=...`).join('&')}` : '';
 }
 
 function operation(path, verb, of) {
@@ -52,14 +58,14 @@ function operation(path, verb, of) {
   return node('details', { id: of.operationId },
     node('summary', {}, node('span', { class: 'verb' }, verb.toUpperCase()), node('code', {}, path),
       node('span', { class: 'what' }, of.summary || '')),
-    rows.length ? fields(rows) : '', node('pre', {}, curl(path, verb, content?.example, withKey)),
+    rows.length ? fields(rows) : '', node('pre', {}, curl(path + asked(parameters), verb, content?.example, withKey)),
     node('ul', {}, ...answers));
 }
 
 const operations = Object.entries(spec.paths)
   .flatMap(([path, verbs]) => Object.entries(verbs).map(([verb, of]) => operation(path, verb, of)));
-const problems = Object.values(spec.components.responses).map((of) => {
-  const example = of.content['application/problem+json'].example;
+const problems = Object.values(spec.components.responses)
+  .flatMap((of) => Object.values(of.content['application/problem+json'].examples)).map(({ value: example }) => {
   return node('tr', { id: example.reason }, node('td', {}, String(example.status)),
     node('td', {}, node('code', {}, example.reason)), node('td', {}, example.detail));
 });

@@ -1,6 +1,6 @@
 //! OpenAPI 3.1, made from the routes and the protos: what a field means stands there and nowhere else.
 
-use axum::http::Method as Verb;
+use axum::http::{Method as Verb, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -12,18 +12,22 @@ use super::{
 /// An example of each request, by its message.
 const EXAMPLES: &str = include_str!("examples.json");
 /// What can go wrong everywhere: status, reason, example of a detail.
-const PROBLEMS: [(u16, &str, &str); 12] = [
+const PROBLEMS: &[(u16, &str, &str)] = &[
     (
         400,
         "INVALID_REQUEST",
         "invalid request: amount.currency \"US\" is not a currency of ISO 4217; codes are three capital letters, such as USD",
     ),
+    (400, "MALFORMED_JSON", "the body is not a JSON object: EOF while parsing a value at line 1 column 9"),
+    (400, "INVALID_BODY", "the body ended before it was complete"),
     (
         403,
         "ORIGIN_NOT_ALLOWED",
         "pages of \"https://evil.example\" may change nothing here; name the site in rest.cors_origins",
     ),
     (404, "NOT_FOUND", "account acct-CUST-9-USD does not exist"),
+    (404, "NO_SUCH_PATH", "there is nothing at this path; see /docs"),
+    (405, "METHOD_NOT_ALLOWED", "this path does not take PUT; see Allow"),
     (408, "BODY_TIMEOUT", "the body did not arrive within 10 s"),
     (413, "MESSAGE_TOO_LARGE", "the body is larger than 1048576 bytes; send a smaller one"),
     (415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type is \"text/plain\"; allowed: application/json, in UTF-8"),
@@ -33,9 +37,21 @@ const PROBLEMS: [(u16, &str, &str); 12] = [
         "this port answers to localhost and to addresses, not to \"evil.example\"; name the site in rest.cors_origins",
     ),
     (422, "TX_ID_REUSED", "tx_id was used before with another amount; use a new tx_id for a new request"),
-    (429, "IN_FLIGHT", "too much is in flight; try again in 50 ms"),
+    (429, "TOO_MANY_IN_FLIGHT", "as many payments as allowed are in flight"),
+    (429, "TOO_MANY_WAITERS", "too many callers wait for the same tx_id or reservation"),
+    (429, "TOO_MANY_LOADS", "too many accounts are being loaded"),
+    (429, "TOO_MANY_READS", "as many reads as allowed are under way"),
+    (429, "INDEX_BEHIND", "the index is behind the journal"),
+    (429, "DISK_FULL", "there is no room for the next journal segment; free disk space"),
+    (429, "BODIES", "bodies of 67108864 bytes are on their way already; try again"),
+    (429, "READERS", "as many readers as allowed follow the events"),
     (431, "HEADERS_TOO_LARGE", "path and headers are 300123 bytes; allowed: 16384"),
-    (503, "DRAINING", "the server is draining; try another or wait"),
+    (500, "INTERNAL", "something went wrong inside the server; its log says what"),
+    (501, "UNIMPLEMENTED", "CreatePaymentRequest.quote_id is not implemented by this build"),
+    (503, "DRAINING", "the server is shutting down"),
+    (503, "INTERRUPTED", "the request under this tx_id ended without a decision"),
+    (503, "JOURNAL_FAILED", "the journal failed and the server stops; the outcome is unknown until it is back"),
+    (503, "INDEX_FAILED", "the index failed and is not catching up"),
     (504, "DEADLINE_EXCEEDED", "the deadline passed; ask again under the same tx_id"),
 ];
 
@@ -158,6 +174,9 @@ fn answers(route: &Route, is_command: bool) -> Value {
     }
     let with_body = route.verb != Verb::GET;
     for (status, ..) in PROBLEMS {
+        if answers.contains_key(&status.to_string()) {
+            continue;
+        }
         let fits = match status {
             408 | 413 | 415 => with_body,
             422 => is_command,
@@ -170,13 +189,22 @@ fn answers(route: &Route, is_command: bool) -> Value {
     Value::Object(answers)
 }
 
+/// One response per status, with an example for each of its reasons.
 fn responses() -> Value {
-    let all = PROBLEMS.iter().map(|(status, reason, detail)| {
-        let example =
-            json!({ "type": format!("/docs#{reason}"), "status": status, "reason": reason, "detail": detail });
-        let content = json!({ "schema": { "$ref": "#/components/schemas/Problem" }, "example": example });
+    let one_status = PROBLEMS.chunk_by(|(a, ..), (b, ..)| a == b);
+    let all = one_status.filter_map(|problems| {
+        let (status, ..) = *problems.first()?;
+        let title = StatusCode::from_u16(status).ok()?.canonical_reason()?;
+        let examples = problems.iter().map(|(_, reason, detail)| {
+            let value = json!({
+                "type": format!("/docs#{reason}"), "title": title, "status": status, "reason": reason, "detail": detail,
+            });
+            ((*reason).to_owned(), json!({ "value": value }))
+        });
+        let examples: Map<String, Value> = examples.collect();
+        let content = json!({ "schema": { "$ref": "#/components/schemas/Problem" }, "examples": examples });
         let mut response = json!({
-            "description": reason, "content": { "application/problem+json": content },
+            "description": title, "content": { "application/problem+json": content },
         });
         if matches!(status, 429 | 503)
             && let Some(response) = response.as_object_mut()
@@ -185,7 +213,7 @@ fn responses() -> Value {
                 json!({ "description": "Whole seconds to wait.", "schema": { "type": "integer", "minimum": 1 } });
             response.insert("headers".into(), json!({ "Retry-After": header }));
         }
-        (status.to_string(), response)
+        Some((status.to_string(), response))
     });
     Value::Object(all.collect())
 }
