@@ -23,7 +23,11 @@ pub struct IndexCopy {
 impl IndexCopy {
     /// Copies and opens the index in `folder`; nothing in it changes. No server may run on it.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
-        let copy = TempDir::new().context("a temporary folder for a copy of the index cannot be made")?;
+        // An image that has nothing but the binary has no folder for what is temporary.
+        let beside = || TempDir::new_in(folder.parent().unwrap_or(folder));
+        let copy = TempDir::new().or_else(|_| beside());
+        let copy =
+            copy.context("a temporary folder for a copy of the index cannot be made; TMPDIR names another place")?;
         copy_folder(folder, copy.path()).with_context(|| format!("{} cannot be copied", folder.display()))?;
         Ok(Self { index: FjallIndex::open(copy.path(), CACHE_BYTES)?, _copy: copy })
     }

@@ -41,6 +41,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How many events may wait for a reader, and how long it may take none of them.
 const EVENTS_WAITING_MAX: usize = 8;
 const TAKE_MAX: Duration = Duration::from_secs(20);
+const STALLED: &str = "nothing was taken for 20 s; read /v1/payments and begin again";
 
 /// What readers follow.
 #[derive(Clone)]
@@ -82,12 +83,14 @@ async fn events(State(Source { engine, readers, stop }): State<Source>) -> Respo
 /// for nothing either.
 async fn pump(mut watch: Watch, mut stop: watch::Receiver<bool>, events: mpsc::Sender<Event>, place: Place) {
     let mut next = vec![Event::default().event("ready").data("{}")];
-    let farewell = loop {
+    // Kept free until the end, so that a reader that takes nothing now finds out later why there is no more.
+    let Ok(last_place) = events.clone().reserve_owned().await else { return };
+    let farewell = 'following: loop {
         for event in next {
             match timeout(TAKE_MAX, events.send(event)).await {
                 Ok(Ok(())) => {}
-                // It is gone, or takes nothing: nobody hears a farewell.
-                Ok(Err(_)) | Err(_) => return,
+                Ok(Err(_)) => return,
+                Err(_) => break 'following farewell(("TOO_SLOW", STALLED.to_owned())),
             }
         }
         let following = tokio::select! {
@@ -96,12 +99,11 @@ async fn pump(mut watch: Watch, mut stop: watch::Receiver<bool>, events: mpsc::S
         };
         match following {
             Ok(following) => next = following,
-            Err(end) => break farewell(end),
+            Err(end) => break farewell(why(end)),
         }
     };
     drop(place);
-    // Whoever has gone meanwhile needs none.
-    let _ = timeout(TAKE_MAX, events.send(farewell)).await;
+    last_place.send(farewell);
 }
 
 /// The next events: a block's payments, or a comment if there were none for long.
@@ -136,12 +138,15 @@ fn event(committed: &Committed) -> Option<Event> {
     Some(Event::default().event("payment").id(committed.lsn.0.to_string()).data(data))
 }
 
-fn farewell(end: WatchEnd) -> Event {
-    let (reason, detail) = match end {
+fn why(end: WatchEnd) -> (&'static str, String) {
+    match end {
         WatchEnd::Missed(blocks) => {
             ("TOO_SLOW", format!("{blocks} commits were missed; read /v1/payments and begin again"))
         }
         WatchEnd::Stopped => ("DRAINING", "the server stops; connect again".to_owned()),
-    };
+    }
+}
+
+fn farewell((reason, detail): (&str, String)) -> Event {
     Event::default().event("dropped").data(json!({ "reason": reason, "detail": detail }).to_string())
 }
