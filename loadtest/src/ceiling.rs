@@ -17,7 +17,7 @@ use crate::{
     drive::{self, Run},
     echo,
     field::Field,
-    options::Options,
+    options::{Mode, Options},
     report::{Report, write_json},
     say,
 };
@@ -61,37 +61,52 @@ impl Ceiling {
 
     /// Arus's throughput as a share of the echo's.
     pub(crate) fn share(&self) -> f64 {
-        self.median(|echo, arus| arus.decided_per_second() / echo.decided_per_second())
+        self.median(share)
     }
+
+    /// An error, if a run in it is worth nothing.
+    pub(crate) fn passed(&self) -> anyhow::Result<()> {
+        self.rounds.iter().try_for_each(|(echo, arus)| echo.passed().and_then(|()| arus.passed()))
+    }
+}
+
+/// Arus counts until its index has caught up, the echo has none.
+fn share(echo: &Report, arus: &Report) -> f64 {
+    arus.per_second() / echo.per_second()
 }
 
 /// See the module.
 pub(crate) async fn ceiling(args: CeilingArgs) -> anyhow::Result<()> {
     let options = &args.options;
+    let modes = "allowed: --mode unary, batch and stream";
+    ensure!(options.mode != Mode::Rest, "--mode rest has no ceiling, as there is no echo over REST; {modes}");
     let append_sync_p50_ms = time_appends(&args.disk)?;
     let mut found = Ceiling { rounds: Vec::new(), append_sync_p50_ms };
     for round in 1..=args.rounds.max(1) {
-        let field = Field::set_up(options).await?;
+        let mut field = Field::set_up(options).await?;
         let echo = echo::start(sample(&field).await?).await?;
+        field.begin().await?;
         let echoes = drive::connect(&echo, options.connections).await.context("echo")?;
         let empty = Run::new(&field.plan, 0..options.payments_total(), None);
         empty.drive(options, &echoes).await?;
-        let echo = Report::new("echo".into(), empty.recorder.elapsed(), &empty.recorder.finish());
-        let arus = field.drive_and_check(options).await?;
+        let mut echo = Report::new("echo".into(), empty.recorder.elapsed(), &empty.recorder.finish());
+        let mut arus = field.drive_and_check(options).await?;
+        echo.judge(options.payments_total(), options.errors_max_percent);
+        arus.judge(options.payments_total(), options.errors_max_percent);
         let line = |what: &str, report: &Report| {
             let of = report.latency;
-            format!("{what} {:.0}/s p50 {:.2} ms p99 {:.2} ms", report.decided_per_second(), of.p50_ms, of.p99_ms)
+            format!("{what} {:.0}/s p50 {:.2} ms p99 {:.2} ms", report.per_second(), of.p50_ms, of.p99_ms)
         };
-        let share = arus.decided_per_second() / echo.decided_per_second();
+        let share = share(&echo, &arus);
         say(&format!("round {round}: {}; {}; share {share:.2}", line("echo", &echo), line("arus", &arus)));
         found.rounds.push((echo, arus));
     }
     say(&format!("share of the ceiling, median of {}: {:.2}", found.rounds.len(), found.share()));
     say(&format!("a 4 KiB append with fdatasync: p50 {append_sync_p50_ms:.2} ms"));
-    match &args.json {
-        Some(path) => write_json(path, &found),
-        None => Ok(()),
+    if let Some(path) = &args.json {
+        write_json(path, &found)?;
     }
+    found.passed()
 }
 
 /// One real payment: its answer is what the echo answers with. It is between accounts that the run does not count.
@@ -99,7 +114,7 @@ async fn sample(field: &Field) -> anyhow::Result<CreatePaymentResponse> {
     let mut client = field.client()?.clone();
     let mut request = field.plan.request(&field.plan.payment(0));
     request.tx_id = format!("sample-{}", field.plan.run);
-    request.customer_id = field.plan.owner(field.plan.accounts);
+    request.customer_id = field.plan.owner_id(field.plan.accounts).to_string();
     request.source_account = field.plan.account(field.plan.accounts);
     request.destination_account = field.plan.account(field.plan.accounts + 1);
     let answer = client.create_payment(request).await?.into_inner();

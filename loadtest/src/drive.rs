@@ -2,6 +2,7 @@
 //! latency from then, so that a slow server cannot hide behind callers that wait for it.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     ops::Range,
     sync::{
@@ -13,7 +14,7 @@ use std::{
 
 use anyhow::Context;
 use arus_proto::payments::v1::{
-    BatchCreatePaymentsRequest, StreamPaymentsRequest, payments_service_client::PaymentsServiceClient,
+    BatchCreatePaymentsRequest, BatchOutcome, StreamPaymentsRequest, payments_service_client::PaymentsServiceClient,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
@@ -24,7 +25,7 @@ use crate::{
     oracle::Oracle,
     progress::Bar,
     record::Recorder,
-    report::ANSWERED,
+    report::{ANSWERED, NO_OUTCOME},
     rest::Rest,
     workload::{Plan, Planned},
 };
@@ -33,10 +34,10 @@ use crate::{
 pub(crate) type Payments = PaymentsServiceClient<Channel>;
 
 /// Calls that an open loop may have in flight; beyond that it is late, and its latencies say so.
-const OPEN_IN_FLIGHT_MAX: usize = 50_000;
+pub(crate) const OPEN_IN_FLIGHT_MAX: usize = 50_000;
 
 /// An answer that has not come by then does not come, and a server that does not answer a ping is gone.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// An endpoint that answers small messages at once.
 pub(crate) fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
@@ -97,8 +98,11 @@ impl Run {
         Ok(())
     }
 
-    /// The next payments to send; `None` once all are.
+    /// The next payments to send; `None` once all are, or once nothing comes from the server any more.
     fn take(&self, count: u64) -> Option<Range<u64>> {
+        if self.recorder.is_silent() {
+            return None;
+        }
         let from = self.next.fetch_add(count, Ordering::Relaxed);
         (from < self.end).then(|| from..(from + count).min(self.end))
     }
@@ -162,7 +166,7 @@ impl Run {
         let in_flight = if options.rate.is_some() { OPEN_IN_FLIGHT_MAX } else { window };
         let places = Arc::new(Semaphore::new(in_flight));
         let (requests, outgoing) = mpsc::channel(in_flight);
-        let (sent, mut order) = mpsc::unbounded_channel::<(u64, Instant)>();
+        let (sent, mut order) = mpsc::unbounded_channel::<(Planned, Instant)>();
         let (run, free, options) = (self.clone(), Arc::clone(&places), options.clone());
         let sender = tokio::spawn(async move {
             while let Some(range) = run.take(1) {
@@ -173,16 +177,19 @@ impl Run {
                 };
                 let Ok(place) = free.acquire().await else { return };
                 place.forget();
-                let payment = Some(run.request(&run.plan.payment(n)));
+                let planned = run.plan.payment(n);
+                let payment = Some(run.request(&planned));
                 let begun = due.unwrap_or_else(Instant::now);
-                if sent.send((n, begun)).is_err() || requests.send(StreamPaymentsRequest { payment }).await.is_err() {
+                if sent.send((planned, begun)).is_err()
+                    || requests.send(StreamPaymentsRequest { payment }).await.is_err()
+                {
                     return;
                 }
             }
         });
         let mut outcomes = client.stream_payments(ReceiverStream::new(outgoing)).await?.into_inner();
         // Answers come in any order and say which request they answer.
-        let (mut known, mut numbers, mut end) = (HashMap::new(), 0.., "NO OUTCOME".to_owned());
+        let (mut known, mut numbers, mut end) = (HashMap::new(), 0.., NO_OUTCOME.to_owned());
         while let Some(answer) = outcomes.next().await {
             let outcome = match answer {
                 Ok(answer) => answer.outcome.context("an answer has an outcome")?,
@@ -194,12 +201,12 @@ impl Run {
             while let Ok(more) = order.try_recv() {
                 known.extend(numbers.next().map(|index| (index, more)));
             }
-            let (n, begun) = known.remove(&outcome.index).context("an answer names a request")?;
-            let end = match &self.oracle {
-                Some(oracle) => oracle.outcome(&self.plan.payment(n), &outcome),
-                None => ANSWERED.to_owned(),
-            };
-            self.note(&end, begun.elapsed(), 1);
+            let index = outcome.index;
+            let sent = known.remove(&index);
+            let (planned, begun) =
+                sent.with_context(|| format!("an outcome has the index {index}, which waits for none"))?;
+            let latency = begun.elapsed();
+            self.note(&self.ended(&planned, index, &outcome), latency, 1);
             places.add_permits(1);
         }
         // Whoever still waits to send, sends no more; what is open ended with the stream, and the oracle asks for it.
@@ -221,6 +228,11 @@ impl Run {
             oracle.sent(planned);
         }
         self.plan.request(planned)
+    }
+
+    /// How a payment that was sent as the `index`th of many ended.
+    fn ended(&self, planned: &Planned, index: u32, outcome: &BatchOutcome) -> Cow<'static, str> {
+        self.oracle.as_ref().map_or(ANSWERED.into(), |oracle| oracle.outcome(planned, index, outcome))
     }
 
     /// Notes how payments ended, now.
@@ -266,9 +278,9 @@ impl Call for Unary {
         let answer = client.create_payment(run.request(&planned)).await;
         let latency = begun.elapsed();
         let end = match (&run.oracle, answer) {
-            (None, Ok(_)) => ANSWERED.to_owned(),
+            (None, Ok(_)) => ANSWERED.into(),
             (Some(oracle), Ok(answer)) => oracle.answered(&planned, &answer.into_inner().payment.unwrap_or_default()),
-            (_, Err(status)) => Oracle::error(&status),
+            (_, Err(status)) => Oracle::error(&status).into(),
         };
         run.note(&end, latency, 1);
     }
@@ -291,16 +303,12 @@ impl Call for Batch {
             Err(status) => run.note(&Oracle::error(&status), latency, planned.len() as u64),
             Ok(answer) => {
                 let outcomes = answer.into_inner().outcomes;
-                for (planned, outcome) in planned.iter().zip(&outcomes) {
-                    let end = match &run.oracle {
-                        Some(oracle) => oracle.outcome(planned, outcome),
-                        None => ANSWERED.to_owned(),
-                    };
-                    run.note(&end, latency, 1);
+                for ((planned, index), outcome) in planned.iter().zip(0..).zip(&outcomes) {
+                    run.note(&run.ended(planned, index, outcome), latency, 1);
                 }
                 let missing = planned.len().saturating_sub(outcomes.len());
                 if missing > 0 {
-                    run.note("NO OUTCOME", latency, missing as u64);
+                    run.note(NO_OUTCOME, latency, missing as u64);
                 }
             }
         }

@@ -9,14 +9,18 @@ use std::{
 use anyhow::Context;
 
 use crate::{
+    audit::Audit,
     drive::{self, Payments, Run},
     options::Options,
     oracle::Oracle,
     report::{self, Report},
-    server::Server,
+    server::{Cost, Look, Server},
     workload::Plan,
     world::{self, World},
 };
+
+/// Why a run is given up.
+const SILENT: &str = "every answer was lost and nothing was decided any more";
 
 /// A plan on its accounts, with connections to the server that has them.
 pub(crate) struct Field {
@@ -24,6 +28,9 @@ pub(crate) struct Field {
     pub(crate) clients: Vec<Payments>,
     pub(crate) world: World,
     server: Server,
+    /// What the server had counted before the run.
+    began: Look,
+    address: String,
 }
 
 impl Field {
@@ -35,8 +42,19 @@ impl Field {
         let run = format!("{:x}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
         let plan = Plan::new(options, run)?;
         let world = world::make(options, &plan).await.context("WalletService")?;
-        server.caught_up().await?;
-        Ok(Self { plan, clients, world, server })
+        let began = server.caught_up().await?;
+        let mut field = Self { plan, clients, world, server, began, address: options.payments.clone() };
+        field.begin().await?;
+        Ok(field)
+    }
+
+    /// What there is now is what the run starts from.
+    pub(crate) async fn begin(&mut self) -> anyhow::Result<()> {
+        self.began = self.server.caught_up().await?;
+        if self.plan.is_converting() {
+            self.world.desks = Some(world::desks(&self.world.wallets).await?);
+        }
+        Ok(())
     }
 
     /// A connection.
@@ -49,7 +67,8 @@ impl Field {
         Oracle::new(self.plan.clone(), payments)
     }
 
-    /// Drives some payments of the plan and measures them and what they cost.
+    /// Drives some payments of the plan and measures them and what they cost. A server that is gone is a failure of the
+    /// report, which has what was measured until then.
     pub(crate) async fn drive(
         &self,
         options: &Options,
@@ -60,12 +79,22 @@ impl Field {
         let (started, run) = (Instant::now(), Run::new(&self.plan, payments, Some(Arc::clone(oracle))));
         run.drive(options, &self.clients).await?;
         let took = run.recorder.elapsed();
-        let answered = self.server.look().await?;
-        let after = self.server.caught_up().await?;
         let mut report = Report::new(report::name(options), took, &run.recorder.finish());
-        let indexed_s = started.elapsed().as_secs_f64();
-        report.cost = Some(before.cost(&answered, &after, &report, indexed_s));
+        if run.recorder.is_silent() {
+            report.failure = Some(format!("the run was given up after {} answers: {SILENT}", report.answers));
+        }
+        match self.cost(&before, started, &report).await {
+            Ok(cost) => report.cost = Some(cost),
+            Err(error) => report.failure = Some(format!("{error:#}")),
+        }
         Ok(report)
+    }
+
+    async fn cost(&self, before: &Look, started: Instant, report: &Report) -> anyhow::Result<Cost> {
+        let gone = || format!("the server at {} ended or is unreachable", self.address);
+        let answered = self.server.look().await.with_context(gone)?;
+        let after = self.server.caught_up().await.with_context(gone)?;
+        Ok(before.cost(&answered, &after, report, started.elapsed().as_secs_f64()))
     }
 
     /// Drives the whole plan once and holds what came of it against what was acknowledged.
@@ -73,12 +102,30 @@ impl Field {
         let total = options.payments_total();
         let oracle = self.oracle(total);
         let mut report = self.drive(options, 0..total, &oracle).await?;
-        report.oracle = Some(self.check(&oracle).await?);
+        self.check(&oracle, std::slice::from_mut(&mut report)).await;
         Ok(report)
     }
 
-    /// Asks the oracle.
-    pub(crate) async fn check(&self, oracle: &Arc<Oracle>) -> anyhow::Result<String> {
-        oracle.check(self.client()?, &self.world).await.context("the oracle")
+    /// Asks the oracle what it says of the reports of a run; of one whose server is gone it can say nothing.
+    pub(crate) async fn check(&self, oracle: &Arc<Oracle>, reports: &mut [Report]) {
+        if reports.iter().any(|report| report.cost.is_none()) {
+            return;
+        }
+        let said = self.audit(oracle).await.context("the oracle").map_err(|error| format!("{error:#}"));
+        for report in reports {
+            match &said {
+                Ok(checked) => report.oracle = Some(checked.clone()),
+                // What is wrong with money is worse than whatever else went wrong.
+                Err(wrong) => report.failure = Some(wrong.clone()),
+            }
+        }
+    }
+
+    async fn audit(&self, oracle: &Arc<Oracle>) -> anyhow::Result<String> {
+        let asked = oracle.ask(self.client()?).await?;
+        oracle.is_right()?;
+        let counted = self.server.caught_up().await?.payments_since(&self.began);
+        let audit = Audit { oracle, world: &self.world, began_lsn: self.began.head_lsn as u64, counted };
+        Ok(format!("{} ({asked} asked for)", audit.check().await?))
     }
 }

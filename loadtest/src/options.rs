@@ -65,6 +65,9 @@ pub(crate) struct Options {
     /// Length of an open loop, in seconds; 30 if it is not given.
     #[arg(long)]
     pub(crate) duration_s: Option<u64>,
+    /// The run fails if more of the payments than this, in percent, end in errors.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) errors_max_percent: f64,
 }
 
 /// Who pays whom.

@@ -1,8 +1,9 @@
-//! What must be true: every acknowledgement is kept and held against the plan, and in the end every balance, a sample
-//! of statements and the sum of all money are held against them. Nothing is believed but answers.
+//! What was acknowledged: every answer is held against the plan (whose payment it is, what moved, where it stands) and
+//! kept; what answers did not say is asked for. [`crate::audit`] holds the books against it in the end.
 
 use std::{
-    collections::{HashMap, HashSet},
+    borrow::Cow,
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
@@ -11,24 +12,27 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use arus_proto::{
+    common::v1::Money,
     payments::v1::{BatchOutcome, GetPaymentRequest, Payment, PaymentStatus, get_payment_request::By},
-    wallet::v1::StatementLine,
 };
 use tonic::{Code, Status};
 
 use crate::{
     drive::Payments,
     report::{CAPTURED, FAILED},
-    workload::{Plan, Planned, minor},
-    world::{self, Held, STATEMENTS, Start, Wallets, World},
+    workload::{Plan, Planned, is, minor},
 };
 
 /// How many payments a difference names.
-const NAMED: usize = 5;
+pub(crate) const NAMED: usize = 5;
 /// How many wrong answers are kept.
 const WRONG_MAX: usize = 100;
 /// Payments whose amounts are asked for, or whose fate is, at once.
-const ASKING: u64 = 1_000;
+const ASKING: usize = 1_000;
+/// A decline that a server with its default limits has for whoever pays or fails often.
+const RISK_REJECTED: &str = "FAILURE_CODE_RISK_REJECTED";
+const RISK_HINT: &str = " (start the server with engine.risk.velocity_per_minute_max and \
+    engine.risk.recent_declines_max at 4000000000, as on-fresh-server.sh does)";
 
 /// What is known of a payment. Kept by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +61,12 @@ impl Known {
 
 /// See the module.
 pub(crate) struct Oracle {
-    plan: Plan,
+    pub(crate) plan: Plan,
     known: Vec<AtomicU8>,
     /// What was debited and credited, where that is not just the amount. Minor units.
     converted: Mutex<HashMap<u64, (i128, i128)>>,
+    /// The id and the place of payments that are sent again.
+    places: Mutex<HashMap<u64, (String, u64)>>,
     /// Answers that contradict each other or the plan; at most [`WRONG_MAX`].
     wrong: Mutex<Vec<String>>,
 }
@@ -69,7 +75,7 @@ impl Oracle {
     /// Knows nothing yet.
     pub(crate) fn new(plan: Plan, payments: u64) -> Arc<Self> {
         let known = (0..payments).map(|_| AtomicU8::new(0)).collect();
-        Arc::new(Self { plan, known, converted: Mutex::default(), wrong: Mutex::default() })
+        Arc::new(Self { plan, known, converted: Mutex::default(), places: Mutex::default(), wrong: Mutex::default() })
     }
 
     /// A payment is on its way.
@@ -78,42 +84,107 @@ impl Oracle {
     }
 
     /// CreatePayment's answer. Gives back how it ended, for the report.
-    pub(crate) fn answered(&self, planned: &Planned, payment: &Payment) -> String {
-        let amounts = (minor(payment.debited.as_ref()), minor(payment.credited.as_ref()));
-        if let (Some(debited), Some(credited)) = amounts {
-            if !self.plan.may_move(planned, debited, credited) {
-                let cents = planned.cents;
-                self.wrong(planned.of, &format!("debited {debited} and credited {credited} for {cents} (minor units)"));
-            }
-            if self.plan.is_converting() {
-                lock(&self.converted).insert(planned.of, (debited, credited));
-            }
-        }
+    pub(crate) fn answered(&self, planned: &Planned, payment: &Payment) -> Cow<'static, str> {
+        self.check_names(planned, payment);
+        self.check_amounts(planned, payment);
+        self.check_place(planned, &payment.payment_id, payment.lsn);
         self.decided(planned, payment.status(), payment.failure.as_ref().map(|failure| failure.code().as_str_name()))
     }
 
-    /// The outcome of one of many. Gives back how it ended, for the report.
-    pub(crate) fn outcome(&self, planned: &Planned, outcome: &BatchOutcome) -> String {
+    /// The outcome of the `index`th of many. Gives back how it ended, for the report.
+    pub(crate) fn outcome(&self, planned: &Planned, index: u32, outcome: &BatchOutcome) -> Cow<'static, str> {
+        if outcome.index != index {
+            self.wrong(planned.of, &format!("was asked for at {index} and answered at {}", outcome.index));
+        }
         match &outcome.error {
             // Whether it happened all the same is asked in the end.
-            Some(error) => format!("{:?} {}", Code::from_i32(error.code), error.reason),
+            Some(error) => format!("{:?} {}", Code::from_i32(error.code), error.reason).into(),
             None => {
+                self.check_place(planned, &outcome.payment_id, outcome.lsn);
                 let code = outcome.failure.as_ref().map(|failure| failure.code().as_str_name());
                 self.decided(planned, outcome.status(), code)
             }
         }
     }
 
-    fn decided(&self, planned: &Planned, status: PaymentStatus, code: Option<&'static str>) -> String {
-        let (known, end) = match (status, code) {
-            (PaymentStatus::Captured, None) => (Known::Captured, CAPTURED.to_owned()),
-            (PaymentStatus::Failed, Some(code)) => {
-                (Known::Failed, format!("{FAILED} {}", code.trim_start_matches("FAILURE_CODE_")))
+    /// An answer is about the payment that was asked for.
+    fn check_names(&self, planned: &Planned, payment: &Payment) {
+        let plan = &self.plan;
+        // What is declined may never have come to an account.
+        let is_source =
+            payment.status() != PaymentStatus::Captured || is(&payment.source_account, &plan.account_id(planned.payer));
+        let names = [
+            ("tx_id", &payment.tx_id, is(&payment.tx_id, &plan.tx_id(planned.of))),
+            ("customer_id", &payment.customer_id, is(&payment.customer_id, &plan.owner_id(planned.payer))),
+            ("source_account", &payment.source_account, is_source),
+            (
+                "destination_account",
+                &payment.destination_account,
+                is(&payment.destination_account, &plan.account_id(planned.payee)),
+            ),
+        ];
+        for (what, found, _) in names.iter().filter(|(.., is_right)| !is_right) {
+            self.wrong(planned.of, &format!("was answered with the {what} \"{found}\""));
+        }
+    }
+
+    /// What moved is what the plan lets move; a decline moves nothing.
+    fn check_amounts(&self, planned: &Planned, payment: &Payment) {
+        let of = |money: &Option<Money>, account| {
+            money.as_ref().filter(|money| money.currency == self.plan.currency(account)).and_then(minor)
+        };
+        let asked = of(&payment.amount, planned.payee) == Some(planned.cents.into());
+        let moved = (of(&payment.debited, planned.payer), of(&payment.credited, planned.payee));
+        match (payment.status(), moved) {
+            (PaymentStatus::Captured, (Some(debited), Some(credited)))
+                if asked && self.plan.may_move(planned, debited, credited) =>
+            {
+                if self.plan.is_converting() {
+                    lock(&self.converted).insert(planned.of, (debited, credited));
+                }
             }
-            _ => (Known::Asked, "UNKNOWN STATUS".to_owned()),
+            (PaymentStatus::Failed, _) if asked && payment.debited.is_none() && payment.credited.is_none() => {}
+            _ => {
+                let show = |money: &Option<Money>| {
+                    money.as_ref().map_or("nothing".into(), |money| format!("{} {}", money.amount, money.currency))
+                };
+                let [amount, debited, credited] = [&payment.amount, &payment.debited, &payment.credited].map(show);
+                let cents = planned.cents;
+                self.wrong(
+                    planned.of,
+                    &format!(
+                        "was answered with {amount} for {cents} minor units, {debited} debited, {credited} credited"
+                    ),
+                );
+            }
+        }
+    }
+
+    /// What is decided has an id and a place in the journal, and the same ones when it is sent again.
+    fn check_place(&self, planned: &Planned, payment_id: &str, lsn: u64) {
+        if payment_id.is_empty() || lsn == 0 {
+            self.wrong(planned.of, &format!("was decided with the payment_id \"{payment_id}\" and the lsn {lsn}"));
+        }
+        if self.plan.is_repeated(planned.of) {
+            let mut places = lock(&self.places);
+            let place = places.entry(planned.of).or_insert_with(|| (payment_id.to_owned(), lsn));
+            if place.0 != payment_id || place.1 != lsn {
+                self.wrong(planned.of, &format!("is {} at {} and {payment_id} at {lsn}", place.0, place.1));
+            }
+        }
+    }
+
+    fn decided(&self, planned: &Planned, status: PaymentStatus, code: Option<&'static str>) -> Cow<'static, str> {
+        let (known, end): (_, Cow<'static, str>) = match (status, code) {
+            (PaymentStatus::Captured, None) => (Known::Captured, CAPTURED.into()),
+            (PaymentStatus::Failed, Some(code)) => {
+                (Known::Failed, format!("{FAILED} {}", code.trim_start_matches("FAILURE_CODE_")).into())
+            }
+            _ => (Known::Asked, "UNKNOWN STATUS".into()),
         };
         if known == Known::Asked || !self.plan.allows(planned, code) {
-            self.wrong(planned.of, &format!("ended as {end}, which the plan does not have"));
+            let hint = if code == Some(RISK_REJECTED) { RISK_HINT } else { "" };
+            self.wrong(planned.of, &format!("ended as {end}, which the plan does not have{hint}"));
         }
         self.raise(planned.of, known);
         end
@@ -147,7 +218,8 @@ impl Oracle {
         Known::of(known.map_or(0, |known| known.load(Ordering::Relaxed)))
     }
 
-    fn amounts(&self, planned: &Planned) -> anyhow::Result<(i128, i128)> {
+    /// What was debited and credited, in minor units.
+    pub(crate) fn amounts(&self, planned: &Planned) -> anyhow::Result<(i128, i128)> {
         if !self.plan.is_converting() {
             return Ok((planned.cents.into(), planned.cents.into()));
         }
@@ -156,16 +228,16 @@ impl Oracle {
     }
 
     /// Asks for what answers did not say: the fate of those whose answer was lost, the amounts of conversions.
-    async fn ask(self: &Arc<Self>, payments: &Payments) -> anyhow::Result<u64> {
+    pub(crate) async fn ask(self: &Arc<Self>, payments: &Payments) -> anyhow::Result<u64> {
         let all = 0..self.known.len() as u64;
         let open: Vec<u64> = all.filter(|n| self.plan.payment(*n).of == *n && self.is_open(*n)).collect();
-        for some in open.chunks(usize::try_from(ASKING)?) {
+        for some in open.chunks(ASKING) {
             let mut calls = tokio::task::JoinSet::new();
             for n in some.iter().copied() {
                 let (oracle, mut client) = (Arc::clone(self), payments.clone());
                 calls.spawn(async move {
                     let planned = oracle.plan.payment(n);
-                    let request = GetPaymentRequest { by: Some(By::TxId(oracle.plan.tx_id(n))) };
+                    let request = GetPaymentRequest { by: Some(By::TxId(oracle.plan.tx_id(n).to_string())) };
                     match client.get_payment(request).await {
                         Ok(answer) => {
                             let payment = answer.into_inner().payment.context("GetPayment answers with a payment")?;
@@ -192,100 +264,133 @@ impl Oracle {
         }
     }
 
-    /// Holds everything against what was acknowledged; says what was checked, or what is wrong.
-    pub(crate) async fn check(self: &Arc<Self>, payments: &Payments, world: &World) -> anyhow::Result<String> {
-        let asked = self.ask(payments).await?;
-        let wrong = lock(&self.wrong).clone();
+    /// An error, if an answer contradicts another or the plan.
+    pub(crate) fn is_right(&self) -> anyhow::Result<()> {
+        let wrong = lock(&self.wrong);
         let some = wrong.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
         ensure!(wrong.is_empty(), "{} answers are wrong (counted to {WRONG_MAX}): {some}", wrong.len());
-        let mut expected = world.start.clone();
-        let (mut captured, mut sold, mut bought) = (0, 0, 0);
-        for n in (0..self.known.len() as u64).filter(|n| self.known(*n) == Known::Captured) {
-            let planned = self.plan.payment(n);
-            if planned.of != n {
-                continue;
-            }
-            captured += 1;
-            let (debited, credited) = self.amounts(&planned)?;
-            (bought, sold) = (bought + debited, sold + credited);
-            for (account, change) in [(planned.payer, -debited), (planned.payee, credited)] {
-                let account = usize::try_from(account)?;
-                let account = expected.get_mut(account).context("a known account")?;
-                account.held.balance += change;
-                account.lines += 1;
-            }
-        }
-        self.check_balances(world, &expected).await?;
-        if let Some([rupiah, dollars]) = world.desks {
-            let (found, expected) = (world::desks(&world.wallets).await?, [rupiah + bought, dollars - sold]);
-            ensure!(
-                found == expected,
-                "the desks in IDR and USD hold {found:?}, acknowledged were {expected:?} (minor units), unless somebody else converted"
-            );
-        }
-        self.check_statements(&world.wallets, &expected).await?;
-        Ok(format!(
-            "{captured} captured payments: all {} balances, {} statements and the sum of all money are as acknowledged ({asked} asked for)",
-            expected.len(),
-            STATEMENTS.min(self.plan.accounts),
-        ))
-    }
-
-    async fn check_balances(&self, world: &World, expected: &[Start]) -> anyhow::Result<()> {
-        let balances = world::balances(&world.wallets, &self.plan).await?;
-        for (n, (found, Start { held, .. })) in (0..).zip(balances.iter().zip(expected)) {
-            if found != held {
-                let (account, payments) = (self.plan.account(n), self.differing(&world.wallets, n).await?);
-                bail!("{account} has {found:?}, acknowledged were {held:?} (minor units); {payments}");
-            }
-        }
-        // Within one currency money only moves between the run's accounts.
-        let sum = |held: &mut dyn Iterator<Item = &Held>| held.map(|held| held.balance).sum::<i128>();
-        let (found, funded) = (sum(&mut balances.iter()), sum(&mut world.start.iter().map(|start| &start.held)));
-        let may_differ = self.plan.is_converting();
-        ensure!(may_differ || found == funded, "all accounts hold {found}, {funded} were paid in (minor units)");
         Ok(())
     }
 
-    /// Which payments an account's statement and the acknowledgements do not have in common.
-    async fn differing(&self, wallets: &Wallets, account: u64) -> anyhow::Result<String> {
-        let touches = |planned: &Planned| planned.payer == account || planned.payee == account;
-        let captured = (0..self.known.len() as u64).filter(|n| self.known(*n) == Known::Captured);
-        let planned = captured.map(|n| self.plan.payment(n)).filter(touches);
-        let mut acknowledged: HashSet<_> = planned.map(|planned| self.plan.tx_id(planned.of)).collect();
-        let (mut surplus, prefix) = (Vec::new(), self.plan.tx_id_prefix());
-        let visit = |line: StatementLine| {
-            // What stays in the set is acknowledged and has no line; a second line is as wrong as an unknown one.
-            if line.tx_id.starts_with(&prefix) && !acknowledged.remove(&line.tx_id) {
-                surplus.push(line.tx_id);
-            }
-        };
-        world::statement(wallets, self.plan.account(account), visit).await?;
-        let name = |ids: Vec<String>| format!("{} ({})", ids.len(), ids.join(", "));
-        let missing = acknowledged.iter().take(NAMED).cloned().collect();
-        surplus.truncate(NAMED);
-        Ok(format!(
-            "acknowledged without a line, of {} the first {}; lines not acknowledged, the first {}",
-            acknowledged.len(),
-            name(missing),
-            name(surplus)
-        ))
+    /// How many payments of the plan there are at most.
+    pub(crate) fn payments(&self) -> u64 {
+        self.known.len() as u64
     }
 
-    /// A statement has one line for each posting.
-    async fn check_statements(&self, wallets: &Wallets, expected: &[Start]) -> anyhow::Result<()> {
-        for (n, Start { lines, .. }) in (0..STATEMENTS).zip(expected) {
-            let account = self.plan.account(n);
-            let found = world::statement_lines(wallets, account.clone()).await?;
-            if found != *lines {
-                let payments = self.differing(wallets, n).await?;
-                bail!("{account} has {found} lines, acknowledged were {lines}; {payments}");
-            }
-        }
-        Ok(())
+    /// Whether a payment moved money, as far as was acknowledged.
+    pub(crate) fn is_captured(&self, n: u64) -> bool {
+        self.known(n) == Known::Captured
+    }
+
+    /// Whether a payment was declined, as far as was acknowledged.
+    pub(crate) fn is_failed(&self, n: u64) -> bool {
+        self.known(n) == Known::Failed
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use arus_proto::{common::v1::Failure, payments::v1::ItemError};
+    use clap::Parser;
+
+    use super::*;
+    use crate::{options::Options, workload::money};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn oracle(workload: &str) -> Arc<Oracle> {
+        let line = Line::parse_from(["x", "--workload", workload]);
+        Oracle::new(Plan::new(&line.options, "r".into()).expect("a plan"), 100)
+    }
+
+    fn answer(oracle: &Oracle, planned: &Planned) -> Payment {
+        let request = oracle.plan.request(planned);
+        Payment {
+            payment_id: "p".into(),
+            tx_id: request.tx_id,
+            status: PaymentStatus::Captured.into(),
+            customer_id: request.customer_id,
+            amount: request.amount.clone(),
+            source_account: oracle.plan.account(planned.payer),
+            destination_account: request.destination_account,
+            debited: request.amount.clone(),
+            credited: request.amount,
+            lsn: 7,
+            ..Default::default()
+        }
+    }
+
+    /// What the oracle says of payment 6, answered as it should be but for a change.
+    fn said(change: impl FnOnce(&mut Payment)) -> String {
+        let oracle = oracle("mixed");
+        let planned = oracle.plan.payment(6);
+        let mut payment = answer(&oracle, &planned);
+        change(&mut payment);
+        oracle.answered(&planned, &payment);
+        oracle.is_right().map_or_else(|error| error.to_string(), |()| "right".into())
+    }
+
+    #[test]
+    fn an_answer_is_about_the_payment_that_was_asked_for() {
+        assert_eq!(said(|_| ()), "right");
+        assert!(said(|p| p.tx_id = "lxad-r-0000000006".into()).contains("tx_id \"lxad-r-0000000006\""));
+        assert!(said(|p| p.customer_id.clear()).contains("customer_id"));
+        assert!(said(|p| p.source_account.push('0')).contains("source_account"));
+        assert!(said(|p| p.destination_account.push('0')).contains("destination_account"));
+        assert!(said(|p| p.payment_id.clear()).contains("payment_id \"\""));
+        assert!(said(|p| p.lsn = 0).contains("lsn 0"));
+        assert!(said(|p| p.status = PaymentStatus::Pending.into()).contains("UNKNOWN STATUS"));
+    }
+
+    #[test]
+    fn an_answer_moves_what_was_asked_for() {
+        assert!(said(|p| p.credited = Some(money("USD", 1))).contains("0.01 USD credited"));
+        assert!(said(|p| p.debited = Some(money("USD", 1))).contains("0.01 USD debited"));
+        assert!(said(|p| p.amount = None).contains("nothing for"));
+        assert!(said(|p| p.credited = None).contains("nothing credited"));
+        assert!(said(|p| p.debited.as_mut().expect("moved").currency = "EUR".into()).contains("EUR debited"));
+        let declined = |p: &mut Payment| {
+            p.status = PaymentStatus::Failed.into();
+            p.failure = Some(Failure { code: 1, ..Default::default() });
+        };
+        assert!(said(declined).contains("debited"), "a decline moves nothing");
+    }
+
+    #[test]
+    fn an_outcome_is_at_its_index_and_the_same_again() {
+        let outcome = |index, payment_id: &str, lsn| BatchOutcome {
+            index,
+            payment_id: payment_id.into(),
+            status: PaymentStatus::Captured.into(),
+            lsn,
+            ..Default::default()
+        };
+        let said = |outcomes: &[BatchOutcome]| {
+            let oracle = oracle("mixed");
+            let planned = oracle.plan.payment(6);
+            outcomes.iter().for_each(|outcome| drop(oracle.outcome(&planned, 3, outcome)));
+            oracle.is_right().map_or_else(|error| error.to_string(), |()| "right".into())
+        };
+        assert_eq!(said(&[outcome(3, "p", 7), outcome(3, "p", 7)]), "right");
+        assert!(said(&[outcome(4, "p", 7)]).contains("asked for at 3 and answered at 4"));
+        assert!(said(&[outcome(3, "p", 7), outcome(3, "q", 7)]).contains("is p at 7 and q at 7"));
+        let refused = BatchOutcome { index: 3, error: Some(ItemError::default()), ..Default::default() };
+        assert_eq!(said(&[refused]), "right");
+    }
+
+    #[test]
+    fn a_risk_decline_says_which_settings_to_lift() {
+        let oracle = oracle("uniform");
+        let code = Some(RISK_REJECTED);
+        oracle.decided(&oracle.plan.payment(0), PaymentStatus::Failed, code);
+        assert!(oracle.is_right().unwrap_err().to_string().contains("recent_declines_max"));
+    }
 }

@@ -23,6 +23,11 @@ pub(crate) fn write(path: &Path, title: &str, text: &str, reports: &[Report]) ->
     write_text(path, &html)
 }
 
+/// Text as HTML shows it: ends and messages come from a server.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
 /// One report: its figures, its plots.
 fn section(report: &Report) -> anyhow::Result<String> {
     let seconds = || (0_u32..).zip(&report.seconds);
@@ -35,11 +40,11 @@ fn section(report: &Report) -> anyhow::Result<String> {
     // Equal steps towards 1 in nines, as latency plots are read.
     let nines = (0_u32..).zip(&report.nines_ms).map(|(tenths, ms)| (f64::from(tenths) / 10.0, *ms)).collect();
     let plots = [
-        plot("answers per second, over the seconds of the run", &[("answers/s", throughput)])?,
+        plot("decisions per second, over the seconds of the run", &[("decisions/s", throughput)])?,
         plot("latency in ms, over the seconds of the run", &over_time)?,
-        plot("latency in ms, by nines (1: 90 %, 2: 99 %, 3: 99.9 %)", &[("all answers", nines)])?,
+        plot("latency in ms, by nines (1: 90 %, 2: 99 %, 3: 99.9 %)", &[("all decisions", nines)])?,
     ];
-    let row = |name: &str, value: String| format!("<tr><td>{name}</td><td>{value}</td></tr>");
+    let row = |name: &str, value: String| format!("<tr><td>{}</td><td>{}</td></tr>", escape(name), escape(&value));
     let latencies = report.latency.named().map(|(name, ms)| row(name, format!("{ms:.3} ms")));
     let cost = report.cost.as_ref().map_or_else(String::new, |cost| {
         let memory = cost.resident_bytes_max.map_or_else(|| "not told".into(), |b| format!("{} MB", b / 1_000_000));
@@ -51,12 +56,14 @@ fn section(report: &Report) -> anyhow::Result<String> {
         .concat()
     });
     let oracle = report.oracle.as_ref().map_or_else(String::new, |checked| row("oracle", checked.clone()));
+    let failure = report.failure.as_ref().map_or_else(String::new, |failure| row("failed", failure.clone()));
     let ends: String = report.ends.iter().map(|(end, n)| row(end, n.to_string())).collect();
     Ok(format!(
-        "<h2>{}</h2><table>{}{}{ends}{cost}{oracle}</table>{}",
-        report.name,
+        "<h2>{}</h2><table>{}{}{ends}{}{cost}{oracle}{failure}</table>{}",
+        escape(&report.name),
         row("throughput", format!("{:.0} /s", report.per_second())),
         latencies.concat(),
+        row("errors, not in the percentiles", report.errors.to_string()),
         plots.concat(),
     ))
 }
@@ -94,4 +101,14 @@ fn draw(
     chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.2)).draw()?;
     root.present()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_is_text_on_the_page() {
+        assert_eq!(escape("<script>\"a\" & b"), "&lt;script&gt;&quot;a&quot; &amp; b");
+    }
 }

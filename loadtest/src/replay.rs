@@ -1,31 +1,35 @@
-//! Replays a CSV of transactions: opens and funds the accounts it names, makes the payments, checks the balances.
+//! Replays a CSV of transactions: opens and funds the accounts it names, makes the payments, holds every answer against
+//! its row and every balance, desks too, against the answers.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use arus_proto::{
     common::v1::Money,
     fx::v1::{PublishRatesRequest, PublishedRate, RateSource, fx_service_client::FxServiceClient},
-    payments::v1::{CreatePaymentRequest, Payment, PaymentStatus},
+    payments::v1::Payment,
     wallet::v1::{DepositRequest, OpenAccountRequest, wallet_service_client::WalletServiceClient},
 };
 use clap::Args;
+use tonic::Status;
+use tonic_types::StatusExt;
 
 use crate::{
     drive::{connect, endpoint},
-    dummy::{Layout, decimal, decimals},
-    oracle::Oracle,
+    oracle::{NAMED, Oracle},
     progress::Bar,
     record::Recorder,
     report::{CAPTURED, FAILED, Report},
+    rows::{self, Transaction},
     say,
-    workload::minor,
-    world::{self, Wallets},
+    workload::PLACES_MAX,
+    world::{self, Held, Wallets},
 };
 
 /// What every source account is given at first, in whole units: more than a file spends.
@@ -54,80 +58,125 @@ pub(crate) struct ReplayArgs {
     concurrency: usize,
 }
 
-/// One transaction of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Transaction {
-    id: String,
-    source: String,
-    destination: String,
-    amount: Money,
-    currency_to: String,
-    description: String,
+/// What answers said.
+#[derive(Default)]
+struct Books {
+    /// What accounts and desks gained, in units of [`PLACES_MAX`] decimal places.
+    moved: HashMap<String, i128>,
+    /// How many payments were not decided as the file says, and the first of them.
+    odd: usize,
+    named: Vec<String>,
 }
 
-fn read(path: &PathBuf) -> anyhow::Result<Vec<Transaction>> {
-    let mut file = csv::Reader::from_path(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let header: Vec<String> = file.headers()?.iter().map(str::to_owned).collect();
-    let layout = [Layout::Simple, Layout::Full].into_iter().find(|layout| layout.columns() == header);
-    let layout = layout.with_context(|| {
-        let known = [Layout::Simple, Layout::Full].map(|layout| layout.columns().join(","));
-        format!("the header of {} is {}; allowed: {}", path.display(), header.join(","), known.join(" or "))
-    })?;
-    let rows = file.records().enumerate().map(|(n, record)| {
-        let record = record?;
-        parse(layout, &record).with_context(|| format!("row {} of {}", n + 1, path.display()))
-    });
-    rows.collect()
-}
+impl Books {
+    fn odd(&mut self, transaction: &Transaction, what: &str) {
+        self.odd += 1;
+        if self.named.len() < NAMED {
+            self.named.push(format!("row {} ({}): {what}", transaction.row, transaction.id));
+        }
+    }
 
-fn parse(layout: Layout, record: &csv::StringRecord) -> anyhow::Result<Transaction> {
-    let field = |name: &str| {
-        let place = layout.columns().iter().position(|column| *column == name);
-        let value = place.and_then(|place| record.get(place)).filter(|value| !value.is_empty());
-        value.map(str::to_owned).with_context(|| format!("{name} is missing"))
-    };
-    let (id, source, destination) = (field("id")?, field("source_account")?, field("destination_account")?);
-    Ok(match layout {
-        Layout::Simple => {
-            let currency = field("currency")?;
-            let amount = Money { currency: currency.clone(), amount: field("amount")? };
-            Transaction { id, source, destination, amount, currency_to: currency, description: String::new() }
+    /// Adds what an answer says moved; a replay moved before. Gives back how it ended.
+    fn note(&mut self, transaction: &Transaction, payment: &Payment) -> Cow<'static, str> {
+        let moved = match transaction.moved(payment) {
+            Ok(moved) => moved,
+            Err(wrong) => {
+                self.odd(transaction, &wrong);
+                return "WRONG ANSWER".into();
+            }
+        };
+        let Some(moved) = moved else {
+            let code = payment.failure.as_ref().map_or("", |failure| failure.code().as_str_name());
+            return format!("{FAILED} {}", code.trim_start_matches("FAILURE_CODE_")).into();
+        };
+        if payment.replayed {
+            return format!("{CAPTURED} before").into();
         }
-        Layout::Full => {
-            let (from, to, text) = (field("currency_src")?, field("currency_dst")?, field("amount_minor")?);
-            let minor =
-                text.parse().with_context(|| format!("amount_minor \"{text}\" is not a count of minor units"))?;
-            let places = decimals(&from).with_context(|| format!("currency_src \"{from}\" is not known here"))?;
-            let amount = Money { currency: from, amount: decimal(minor, places) };
-            let description = field("description").unwrap_or_default();
-            Transaction { id, source, destination, amount, currency_to: to, description }
+        let mut add = |id: &str, change| *self.moved.entry(id.to_owned()).or_default() += change;
+        add(&transaction.source, -moved.debited);
+        add(&transaction.destination, moved.credited);
+        if transaction.is_converting() {
+            add(&world::desk_id(&transaction.amount.currency), moved.debited);
+            add(&world::desk_id(&transaction.currency_to), -moved.credited);
         }
-    })
+        CAPTURED.into()
+    }
+
+    /// A payment that was refused; says why. Gives back how it ended.
+    fn refused(&mut self, transaction: &Transaction, status: &Status) -> Cow<'static, str> {
+        let end = Oracle::error(status);
+        let fields = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+        // Of one bad field the message says all.
+        let fields = fields.iter().filter(|_| fields.len() > 1);
+        let fields = fields.map(|field| format!("; {}: {}", field.field, field.description));
+        self.odd(transaction, &format!("{end}: {}{}", status.message(), fields.collect::<String>()));
+        end.into()
+    }
 }
 
 /// Replays a file.
 pub(crate) async fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
-    let transactions = Arc::new(read(&args.file)?);
+    let transactions = Arc::new(rows::read(&args.file)?);
     ensure!(!transactions.is_empty(), "{} has no transactions", args.file.display());
     ensure!(args.concurrency >= 1, "--concurrency is 0; allowed: 1 and more");
     let wallets = WalletServiceClient::new(endpoint(&args.wallet)?.connect().await.context("WalletService")?);
     let accounts = open_accounts(args, &transactions, &wallets).await?;
-    let before = balances(&wallets, &accounts).await?;
+    let currencies = currencies(&transactions);
+    let before = balances(&wallets, &accounts, &currencies).await?;
+    let (report, books) = drive(args, &transactions).await?;
+    report.print();
+    ensure!(
+        books.odd == 0,
+        "{} payments were not decided as the file says; once that is mended, replay it again: what happened is answered again; {}",
+        books.odd,
+        books.named.join("; ")
+    );
+    let after = balances(&wallets, &accounts, &currencies).await?;
+    let mut differing = Vec::new();
+    for (id, after) in &after {
+        let mut expected = before.get(id).copied().unwrap_or(Held { balance: 0, pending: 0 });
+        expected.balance += books.moved.get(id).copied().unwrap_or_default();
+        if *after != expected {
+            differing.push(format!("{id} has {after:?}, acknowledged were {expected:?}"));
+        }
+    }
+    differing.sort();
+    let some = differing.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+    ensure!(differing.is_empty(), "{} accounts differ (in ten-thousandths): {some}", differing.len());
+    ensure!(report.captured() > 0, "no payment moved money");
+    say(&format!("oracle   all {} balances, with {} desks, are as acknowledged", after.len(), currencies.len()));
+    Ok(())
+}
+
+/// The currencies that the file converts, each of which has a desk.
+fn currencies(transactions: &[Transaction]) -> BTreeSet<String> {
+    let converting = transactions.iter().filter(|transaction| transaction.is_converting());
+    converting.flat_map(|of| [of.amount.currency.clone(), of.currency_to.clone()]).collect()
+}
+
+/// Makes the payments.
+async fn drive(args: &ReplayArgs, transactions: &Arc<Vec<Transaction>>) -> anyhow::Result<(Report, Books)> {
     let clients = connect(&args.payments, 4).await.context("PaymentsService")?;
-    let (recorder, moved) = (Arc::new(Recorder::start()), Arc::new(Mutex::new(HashMap::new())));
+    let (recorder, books) = (Arc::new(Recorder::start()), Arc::new(Mutex::new(Books::default())));
     let bar = Bar::new("payments", transactions.len() as u64);
     let mut callers = tokio::task::JoinSet::new();
     for (caller, client) in (0..args.concurrency).zip(clients.iter().cycle()) {
-        let (transactions, mut client, bar) = (Arc::clone(&transactions), client.clone(), bar.clone());
-        let (recorder, moved, step) = (Arc::clone(&recorder), Arc::clone(&moved), args.concurrency);
+        let (transactions, mut client, bar) = (Arc::clone(transactions), client.clone(), bar.clone());
+        let (recorder, books, step) = (Arc::clone(&recorder), Arc::clone(&books), args.concurrency);
         callers.spawn(async move {
             for transaction in transactions.iter().skip(caller).step_by(step) {
+                if recorder.is_silent() {
+                    lock(&books).odd(transaction, "was not sent: the server answers nothing any more");
+                    return;
+                }
                 let begun = Instant::now();
-                let end = match client.create_payment(request(transaction)).await {
-                    Ok(answer) => note(&moved, transaction, &answer.into_inner().payment.unwrap_or_default()),
-                    Err(status) => Oracle::error(&status),
+                let answer = client.create_payment(transaction.request()).await;
+                let latency = begun.elapsed();
+                let end = match answer {
+                    Ok(answer) => lock(&books).note(transaction, &answer.into_inner().payment.unwrap_or_default()),
+                    Err(status) => lock(&books).refused(transaction, &status),
                 };
-                recorder.note(&end, begun.elapsed(), 1);
+                recorder.note(&end, latency, 1);
                 bar.add(1);
             }
         });
@@ -138,57 +187,8 @@ pub(crate) async fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     bar.done();
     let took = recorder.elapsed();
     let report = Report::new(format!("replay of {}", args.file.display()), took, &recorder.finish());
-    report.print();
-    let odd = report.answers - report.decided();
-    ensure!(
-        odd == 0,
-        "{odd} payments were not decided as the file says; replay it again: what happened is answered again"
-    );
-    let after = balances(&wallets, &accounts).await?;
-    let moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
-    for (id, after) in &after {
-        let expected = before.get(id).copied().unwrap_or_default() + moved.get(id).copied().unwrap_or_default();
-        if *after != expected {
-            bail!("{id} has {after}, acknowledged were {expected} (hundredths)");
-        }
-    }
-    say(&format!("oracle   all {} balances are as acknowledged", after.len()));
-    Ok(())
-}
-
-fn request(transaction: &Transaction) -> CreatePaymentRequest {
-    CreatePaymentRequest {
-        tx_id: transaction.id.clone(),
-        customer_id: owner(&transaction.source),
-        amount: Some(transaction.amount.clone()),
-        source_account: transaction.source.clone(),
-        destination_account: transaction.destination.clone(),
-        description: transaction.description.clone(),
-        ..Default::default()
-    }
-}
-
-fn owner(account: &str) -> String {
-    format!("of-{account}")
-}
-
-/// Adds what an answer says moved; a replay moved before.
-fn note(moved: &Mutex<HashMap<String, i128>>, transaction: &Transaction, payment: &Payment) -> String {
-    if payment.replayed {
-        return format!("{CAPTURED} or {FAILED} before");
-    }
-    if payment.status() != PaymentStatus::Captured {
-        let code = payment.failure.as_ref().map_or("", |failure| failure.code().as_str_name());
-        return format!("{FAILED} {}", code.trim_start_matches("FAILURE_CODE_"));
-    }
-    if minor(payment.debited.as_ref()) != minor(Some(&transaction.amount)) {
-        return "WRONG AMOUNT".to_owned();
-    }
-    let mut moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
-    let (debited, credited) = (minor(payment.debited.as_ref()), minor(payment.credited.as_ref()));
-    *moved.entry(payment.source_account.clone()).or_default() -= debited.unwrap_or_default();
-    *moved.entry(payment.destination_account.clone()).or_default() += credited.unwrap_or_default();
-    CAPTURED.to_owned()
+    let books = std::mem::take(&mut *lock(&books));
+    Ok((report, books))
 }
 
 /// All accounts of a file: opened, sources funded, with rates where currencies differ. Doing it twice changes nothing.
@@ -202,7 +202,7 @@ async fn open_accounts(
     for transaction in transactions {
         currencies.insert(transaction.source.clone(), (transaction.amount.currency.clone(), true));
         currencies.entry(transaction.destination.clone()).or_insert((transaction.currency_to.clone(), false));
-        is_converting |= transaction.amount.currency != transaction.currency_to;
+        is_converting |= transaction.is_converting();
     }
     if is_converting {
         let mut fx = FxServiceClient::new(endpoint(&args.fx)?.connect().await.context("FxService")?);
@@ -225,7 +225,7 @@ async fn open_accounts(
             let open = OpenAccountRequest {
                 tx_id: format!("open-{id}"),
                 account_id: id.clone(),
-                owner_id: owner(id),
+                owner_id: rows::owner(id),
                 currency: currency.clone(),
                 ..Default::default()
             };
@@ -248,17 +248,31 @@ async fn open_accounts(
     Ok(Arc::new(all.iter().map(|(id, _)| id.clone()).collect()))
 }
 
-async fn balances(wallets: &Wallets, accounts: &Arc<Vec<String>>) -> anyhow::Result<HashMap<String, i128>> {
+/// What the accounts of a file and the desks hold, by id; in units of [`PLACES_MAX`] decimal places.
+async fn balances(
+    wallets: &Wallets,
+    accounts: &Arc<Vec<String>>,
+    currencies: &BTreeSet<String>,
+) -> anyhow::Result<HashMap<String, Held>> {
     let found = Arc::new(Mutex::new(HashMap::new()));
     world::for_each(accounts.len() as u64, |n| {
         let (mut wallets, accounts, found) = (wallets.clone(), Arc::clone(accounts), Arc::clone(&found));
         async move {
             let id = accounts.get(usize::try_from(n)?).context("an account")?;
-            let held = world::held(&mut wallets, id.clone()).await?;
-            found.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), held.balance);
+            let held = world::held(&mut wallets, id.clone(), PLACES_MAX).await?;
+            lock(&found).insert(id.clone(), held);
             Ok(())
         }
     })
     .await?;
-    Ok(std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner)))
+    let mut found = std::mem::take(&mut *lock(&found));
+    for currency in currencies {
+        let balance = world::desk(wallets, currency, PLACES_MAX).await?;
+        found.insert(world::desk_id(currency), Held { balance, pending: 0 });
+    }
+    Ok(found)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

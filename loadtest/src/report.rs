@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::{options::Options, record::Record, say, server::Cost};
+use crate::{drive::OPEN_IN_FLIGHT_MAX, options::Options, record::Record, say, server::Cost};
 
 /// The figures of one run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -16,9 +16,11 @@ pub(crate) struct Report {
     pub(crate) name: String,
     /// All answers, errors too.
     pub(crate) answers: u64,
+    /// Answers that decided nothing.
+    pub(crate) errors: u64,
     /// Until the last of them.
     pub(crate) took_s: f64,
-    /// Of all answers.
+    /// Of decided payments.
     pub(crate) latency: Latency,
     /// How many ended so: `CAPTURED`, `FAILED INSUFFICIENT_FUNDS`, `UNAVAILABLE DRAINING`.
     pub(crate) ends: BTreeMap<String, u64>,
@@ -30,6 +32,8 @@ pub(crate) struct Report {
     pub(crate) cost: Option<Cost>,
     /// What the oracle checked.
     pub(crate) oracle: Option<String>,
+    /// Why the run is worth nothing, if so.
+    pub(crate) failure: Option<String>,
 }
 
 /// Latencies, in milliseconds.
@@ -45,7 +49,7 @@ pub(crate) struct Latency {
 /// One second of a run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct SecondFigures {
-    /// Answers in it.
+    /// Payments decided in it.
     pub(crate) answered: u64,
     /// Their latencies.
     pub(crate) latency: Latency,
@@ -56,6 +60,11 @@ pub(crate) const CAPTURED: &str = "CAPTURED";
 pub(crate) const FAILED: &str = "FAILED";
 /// The echo decides nothing.
 pub(crate) const ANSWERED: &str = "ANSWERED";
+/// No outcome came: by the stream's or the batch's count, or over HTTP.
+pub(crate) const NO_OUTCOME: &str = "NO OUTCOME";
+pub(crate) const HTTP: &str = "HTTP";
+/// What calls end with while a server is gone or hangs.
+const LOST: [&str; 8] = ["Unavailable", "DeadlineExceeded", "Cancelled", "Unknown", NO_OUTCOME, HTTP, "503 ", "504 "];
 /// How many tenths of nines are kept: to 0.9999.
 const NINE_TENTHS: u32 = 40;
 
@@ -75,8 +84,21 @@ impl Latency {
 
 /// Names a run by its options.
 pub(crate) fn name(options: &Options) -> String {
-    let loop_kind = options.rate.map_or_else(|| "closed".to_owned(), |rate| format!("open at {rate}/s"));
-    format!("{} {}, {loop_kind}, {} in flight", word(options.workload), word(options.mode), options.concurrency)
+    let how = match options.rate {
+        None => format!("closed, {} in flight", options.concurrency),
+        Some(rate) => format!("open at {rate}/s, up to {OPEN_IN_FLIGHT_MAX} in flight"),
+    };
+    format!("{} {}, {how}", word(options.workload), word(options.mode))
+}
+
+/// Whether a payment that ended so was decided; the echo's count too.
+pub(crate) fn is_decided(end: &str) -> bool {
+    [CAPTURED, FAILED, ANSWERED].iter().any(|decided| end.starts_with(decided))
+}
+
+/// Whether an end means that the server may be gone, and not that it refused.
+pub(crate) fn is_lost(end: &str) -> bool {
+    LOST.iter().any(|lost| end.starts_with(lost))
 }
 
 /// A choice as the command line spells it.
@@ -92,9 +114,11 @@ impl Report {
             answered: second.answered,
             latency: Latency::of(&second.times),
         };
+        let decided: u64 = record.ends.iter().filter(|(end, _)| is_decided(end)).map(|(_, count)| count).sum();
         Self {
             name,
             answers: record.answered(),
+            errors: record.answered() - decided,
             took_s: took.as_secs_f64().max(1e-9),
             latency: Latency::of(&record.times),
             ends: record.ends.clone(),
@@ -102,22 +126,39 @@ impl Report {
             nines_ms: nines.map(|quantile| record.times.value_at_quantile(quantile) as f64 / 1_000.0).collect(),
             cost: None,
             oracle: None,
+            failure: None,
         }
     }
 
-    fn ended(&self, so: &[&str]) -> u64 {
-        let ends = self.ends.iter().filter(|(end, _)| so.iter().any(|so| end.starts_with(so)));
-        ends.map(|(_, count)| count).sum()
+    /// Finds a run of so many payments a failure that sent fewer, ended in too many errors or moved no money.
+    pub(crate) fn judge(&mut self, planned: u64, errors_max_percent: f64) {
+        let (answers, errors) = (self.answers, self.errors);
+        let percent = errors as f64 * 100.0 / answers.max(1) as f64;
+        let failure = if answers != planned {
+            format!("{answers} of {planned} payments were sent, then no connection was left")
+        } else if percent > errors_max_percent {
+            format!("{errors} of {answers} payments ended in errors ({percent:.2} %; allowed: {errors_max_percent} %)")
+        } else if self.captured() == 0 && !self.ends.contains_key(ANSWERED) {
+            "no payment moved money".to_owned()
+        } else {
+            return;
+        };
+        self.failure.get_or_insert(failure);
+    }
+
+    /// An error, if the run is worth nothing.
+    pub(crate) fn passed(&self) -> anyhow::Result<()> {
+        self.failure.as_ref().map_or(Ok(()), |failure| Err(anyhow!("{}: {failure}", self.name)))
     }
 
     /// Payments that moved money.
     pub(crate) fn captured(&self) -> u64 {
-        self.ended(&[CAPTURED])
+        self.ends.iter().filter(|(end, _)| end.starts_with(CAPTURED)).map(|(_, count)| count).sum()
     }
 
     /// Answers that were no errors: payments that were decided, or the echo's.
     pub(crate) fn decided(&self) -> u64 {
-        self.ended(&[CAPTURED, FAILED, ANSWERED])
+        self.answers - self.errors
     }
 
     /// Decisions a second, until the last answer; errors count nothing.
@@ -150,8 +191,12 @@ impl Report {
         for (end, count) in &self.ends {
             say(&format!("  {end:<42} {count:>10}"));
         }
+        say(&format!("  {:<42} {:>10}", "errors, not in the percentiles", self.errors));
         if let Some(checked) = &self.oracle {
             say(&format!("oracle   {checked}"));
+        }
+        if let Some(failure) = &self.failure {
+            say(&format!("failed   {failure}"));
         }
     }
 }
@@ -164,4 +209,37 @@ pub(crate) fn write_json(path: &Path, figures: &impl Serialize) -> anyhow::Resul
 /// Writes a file; an error names it.
 pub(crate) fn write_text(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Recorder;
+
+    fn report(ends: &[(&str, u64)]) -> Report {
+        let recorder = Recorder::start();
+        ends.iter().for_each(|(end, count)| recorder.note(end, Duration::from_millis(1), *count));
+        Report::new("a run".into(), Duration::from_secs(1), &recorder.finish())
+    }
+
+    #[test]
+    fn runs_full_of_errors_fail() {
+        let judged = |ends: &[(&str, u64)], planned| {
+            let mut report = report(ends);
+            report.judge(planned, 1.0);
+            report.passed().map_err(|error| error.to_string())
+        };
+        assert_eq!(judged(&[("CAPTURED", 99), ("Unavailable ", 1)], 100), Ok(()));
+        let many = judged(&[("CAPTURED", 98), ("429 TOO_MANY_IN_FLIGHT", 2)], 100).unwrap_err();
+        assert!(many.contains("2 of 100 payments ended in errors (2.00 %; allowed: 1 %)"), "{many}");
+        assert!(judged(&[("CAPTURED", 99)], 100).unwrap_err().contains("99 of 100"));
+        assert!(judged(&[("FAILED RISK_REJECTED", 5)], 5).unwrap_err().contains("no payment moved money"));
+    }
+
+    #[test]
+    fn errors_are_no_decisions() {
+        // The gRPC code's name begins like a decline's.
+        let report = report(&[("CAPTURED", 3), ("FAILED X", 2), ("FailedPrecondition X", 4), ("NO OUTCOME", 1)]);
+        assert_eq!((report.answers, report.errors, report.decided(), report.captured()), (10, 5, 5, 3));
+    }
 }

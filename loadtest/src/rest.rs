@@ -2,7 +2,7 @@
 
 use std::{ops::Range, time::Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use arus_proto::payments::v1::CreatePaymentResponse;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
@@ -10,11 +10,12 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde::Deserialize;
+use tokio::time::timeout;
 use tonic::codegen::{Bytes, http::Request};
 
 use crate::{
-    drive::{Call, Payments, Run},
-    report::ANSWERED,
+    drive::{ANSWER_MAX, Call, Payments, Run},
+    report::{ANSWERED, HTTP},
 };
 
 /// See the module.
@@ -62,14 +63,14 @@ impl Call for Rest {
     async fn make(&self, run: &Run, _: &mut Payments, range: Range<u64>, begun: Instant) {
         let planned = run.plan.payment(range.start);
         let body = serde_json::to_vec(&run.request(&planned)).unwrap_or_default();
-        let answer = self.pay(body).await;
+        let answer = timeout(ANSWER_MAX, self.pay(body)).await.unwrap_or_else(|_| Err(anyhow!("no answer in time")));
         let latency = begun.elapsed();
         let end = match (&run.oracle, answer) {
-            (None, Ok(Ok(_))) => ANSWERED.to_owned(),
+            (None, Ok(Ok(_))) => ANSWERED.into(),
             (Some(oracle), Ok(Ok(answer))) => oracle.answered(&planned, &answer.payment.unwrap_or_default()),
-            (_, Ok(Err(problem))) => problem,
+            (_, Ok(Err(problem))) => problem.into(),
             // The oracle asks in the end whether it happened.
-            (_, Err(error)) => format!("HTTP {error:#}"),
+            (_, Err(error)) => format!("{HTTP} {error:#}").into(),
         };
         run.note(&end, latency, 1);
     }

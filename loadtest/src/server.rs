@@ -27,6 +27,10 @@ pub(crate) struct Look {
     syncs: f64,
     /// Entries committed since the start.
     entries: f64,
+    /// The last entry committed.
+    pub(crate) head_lsn: f64,
+    /// Payments committed since the start: captured, failed.
+    payments: [f64; 2],
     /// Entries committed and not yet indexed.
     lag: f64,
     /// The most memory it ever had in RAM, in bytes; absent where the server's system does not tell.
@@ -36,6 +40,15 @@ pub(crate) struct Look {
 }
 
 impl Look {
+    /// How many payments were captured and failed since an earlier look; `None` if the server was restarted in between.
+    pub(crate) fn payments_since(&self, before: &Self) -> Option<[u64; 2]> {
+        // What was there when it started is no part of its count.
+        let at_start = |look: &Self| look.head_lsn - look.entries;
+        let [captured, failed] = self.payments;
+        let growth = [captured - before.payments[0], failed - before.payments[1]];
+        (at_start(self) == at_start(before)).then(|| growth.map(|count| count as u64))
+    }
+
     /// What it took from one look to the next two: the first at the last answer, the second with the index caught up.
     pub(crate) fn cost(&self, answered: &Self, indexed: &Self, report: &Report, indexed_s: f64) -> Cost {
         let syncs = (answered.syncs - self.syncs).max(1.0);
@@ -91,6 +104,11 @@ impl Server {
         Ok(Look {
             syncs: need("arus_journal_blocks_total")?,
             entries: need("arus_journal_entries_total")?,
+            head_lsn: need("arus_journal_head_lsn")?,
+            payments: [
+                need("arus_payments_total{status=\"CAPTURED\"}")?,
+                need("arus_payments_total{status=\"FAILED\"}")?,
+            ],
             lag: need("arus_index_lag_entries")?,
             resident_max: sum(&text, "process_resident_memory_max_bytes"),
             disk: need("arus_data_bytes")?,
@@ -111,12 +129,12 @@ impl Server {
     }
 }
 
-/// Adds up the series of one name, whatever their labels.
+/// Adds up the series of one name, whatever their labels; a name with labels is one series.
 fn sum(text: &str, name: &str) -> Option<f64> {
     let values = text.lines().filter_map(|line| {
         let (series, value) = line.rsplit_once(' ')?;
         let of = series.split_once('{').map_or(series, |(of, _)| of);
-        (of == name).then(|| value.parse::<f64>().ok()).flatten()
+        (of == name || series == name).then(|| value.parse::<f64>().ok()).flatten()
     });
     values.reduce(|sum, value| sum + value)
 }
@@ -130,6 +148,23 @@ mod tests {
         let text = "# HELP a b\na_total 3\nab_total 9\nd{part=\"x\"} 1.5\nd{part=\"y z\"} 2\n# EOF";
         assert_eq!(sum(text, "a_total"), Some(3.0));
         assert_eq!(sum(text, "d"), Some(3.5));
+        assert_eq!(sum(text, "d{part=\"y z\"}"), Some(2.0));
         assert_eq!(sum(text, "c"), None);
+    }
+
+    #[test]
+    fn counts_of_a_restarted_server_say_nothing() {
+        let look = |entries, head_lsn, payments| Look {
+            entries,
+            head_lsn,
+            payments,
+            syncs: 0.0,
+            lag: 0.0,
+            resident_max: None,
+            disk: 0.0,
+        };
+        let before = look(20.0, 120.0, [8.0, 2.0]);
+        assert_eq!(look(50.0, 150.0, [30.0, 5.0]).payments_since(&before), Some([22, 3]));
+        assert_eq!(look(30.0, 150.0, [30.0, 5.0]).payments_since(&before), None);
     }
 }

@@ -13,8 +13,10 @@ use crate::{
     say,
 };
 
-/// How much worse than the first payments the last may be.
-const DRIFT_MAX: f64 = 0.15;
+/// How much worse than the first payments the last may be, in percent.
+pub(crate) const DRIFT_PERCENT_MAX: f64 = 15.0;
+/// The most memory a server may take up, in MB.
+pub(crate) const MEMORY_MB_MAX: u64 = 512;
 
 /// What to soak, and how long.
 #[derive(Args)]
@@ -24,6 +26,9 @@ pub(crate) struct SoakArgs {
     /// How many payments are compared: the first, and the last after --count more.
     #[arg(long, default_value_t = 100_000)]
     window: u64,
+    /// The soak fails if the last payments are worse than the first by more than this, in percent.
+    #[arg(long, default_value_t = DRIFT_PERCENT_MAX)]
+    drift_max_percent: f64,
     /// Also write the figures of the three parts to this file.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -43,29 +48,48 @@ pub(crate) async fn soak(args: SoakArgs) -> anyhow::Result<()> {
     let field = Field::set_up(options).await?;
     let oracle = field.oracle(total);
     let mut parts = Vec::new();
-    for (what, payments) in [("first", 0..window), ("between", window..last), ("last", last..total)] {
-        let mut report = field.drive(options, payments, &oracle).await?;
+    for (what, range) in [("first", 0..window), ("between", window..last), ("last", last..total)] {
+        let planned = range.end - range.start;
+        let mut report = field.drive(options, range, &oracle).await?;
         report.name = format!("{what} {} payments: {}", report.answers, report.name);
+        report.judge(planned, options.errors_max_percent);
         report.print();
         parts.push(report);
+        if parts.last().is_some_and(|part| part.cost.is_none()) {
+            break;
+        }
     }
-    let checked = field.check(&oracle).await?;
-    say(&format!("oracle   {checked}"));
-    parts.iter_mut().for_each(|part| part.oracle = Some(checked.clone()));
+    field.check(&oracle, &mut parts).await;
+    if let Some(checked) = parts.first().and_then(|part| part.oracle.as_ref()) {
+        say(&format!("oracle   {checked}"));
+    }
     if let Some(path) = &args.json {
         write_json(path, &parts)?;
     }
     if let Some(path) = &args.html {
         page::write(path, "Soak", "", &parts)?;
     }
+    parts.iter().try_for_each(Report::passed)?;
     let drift = Drift::of(&parts).context("a soak has a first and a last part")?;
     say(&format!("throughput  {:.2} of the first", drift.throughput));
     say(&format!("p99         {:.2} of the first", drift.p99));
-    say(if drift.is_flat() { "the cost is flat: both within 15 %" } else { "the cost is not flat: not within 15 %" });
+    let percent = args.drift_max_percent;
+    let flat = if drift.is_within(percent) { "flat: both" } else { "not flat: not" };
+    let verdict = format!("the cost is {flat} within {percent} %");
+    say(&verdict);
+    ensure!(drift.is_within(percent), "{verdict}");
+    let memory_mb = memory_mb(&parts).context("the server does not tell its memory")?;
+    ensure!(memory_mb <= MEMORY_MB_MAX, "the server took up {memory_mb} MB of memory; allowed: {MEMORY_MB_MAX} MB");
     Ok(())
 }
 
-/// The last payments' figures as shares of the first's. It gates nothing: machines are noisy.
+/// The most memory that a server had in any of some runs; `None` if one does not tell.
+pub(crate) fn memory_mb(reports: &[Report]) -> Option<u64> {
+    let bytes: Option<Vec<_>> = reports.iter().map(|report| report.cost.as_ref()?.resident_bytes_max).collect();
+    bytes?.into_iter().max().map(|bytes| bytes / 1_000_000)
+}
+
+/// The last payments' figures as shares of the first's.
 pub(crate) struct Drift {
     pub(crate) throughput: f64,
     pub(crate) p99: f64,
@@ -79,8 +103,20 @@ impl Drift {
         Some(Self { throughput, p99: last.latency.p99_ms / first.latency.p99_ms })
     }
 
-    /// Whether both are within [`DRIFT_MAX`].
-    pub(crate) fn is_flat(&self) -> bool {
-        self.throughput >= 1.0 - DRIFT_MAX && self.p99 <= 1.0 + DRIFT_MAX
+    /// Whether neither is worse by more than so many percent.
+    pub(crate) fn is_within(&self, percent: f64) -> bool {
+        self.throughput >= 1.0 - percent / 100.0 && self.p99 <= 1.0 + percent / 100.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_figure_alone_may_not_drift() {
+        let within = |throughput, p99| Drift { throughput, p99 }.is_within(DRIFT_PERCENT_MAX);
+        assert!(within(0.86, 1.14) && within(2.0, 0.1));
+        assert!(!within(0.84, 1.0) && !within(1.0, 1.16) && !within(f64::NAN, 1.0));
     }
 }

@@ -1,7 +1,10 @@
 //! Which payments a run makes: the `n`th is a function of the seed and `n` alone, so that callers need not agree on
 //! anything, and the oracle can say afterwards what each was.
 
-use std::sync::Arc;
+use std::{
+    fmt::{self, Display},
+    sync::Arc,
+};
 
 use arus_proto::{common::v1::Money, payments::v1::CreatePaymentRequest};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -14,7 +17,11 @@ use crate::{
 
 /// In the mixed workload one payment in so many is declined, and one is sent twice.
 const ODD_ONE_IN: u64 = 20;
-/// How far back a payment is sent again.
+/// Of each such number of payments the one that repeats, the one that is repeated, the one that is declined.
+const REPEATS: u64 = 7;
+const REPEATED: u64 = 6;
+const DECLINED: u64 = 13;
+/// How far back a payment is sent again: a multiple of [`ODD_ONE_IN`].
 const REPEAT_BACK: u64 = 1_000;
 /// Above what the default risk rules let one payment be.
 const TOO_MUCH_CENTS: u64 = 490_000_000;
@@ -66,15 +73,13 @@ impl Plan {
 
     /// The `n`th payment.
     pub(crate) fn payment(&self, n: u64) -> Planned {
-        if self.workload == Workload::Mixed && n % ODD_ONE_IN == 7 && n >= REPEAT_BACK {
-            let of = n - REPEAT_BACK;
+        if self.workload == Workload::Mixed && n % ODD_ONE_IN == REPEATS && n >= REPEAT_BACK {
             // What is sent again was not itself a repetition: those are a fixed share of the numbers.
-            let of = if of % ODD_ONE_IN == 7 { of - 1 } else { of };
-            return self.payment(of);
+            return self.payment(n - REPEAT_BACK - REPEATS + REPEATED);
         }
         let mut random = SmallRng::seed_from_u64(self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n);
         let mut cents = random.random_range(100..1_000);
-        if self.workload == Workload::Mixed && n % ODD_ONE_IN == 13 {
+        if self.workload == Workload::Mixed && n % ODD_ONE_IN == DECLINED {
             cents = TOO_MUCH_CENTS;
         }
         let (payer, payee) = self.parties(&mut random);
@@ -100,6 +105,11 @@ impl Plan {
                 (payer, other(random, payer))
             }
         }
+    }
+
+    /// Whether a payment is sent again later, in a run that is long enough.
+    pub(crate) fn is_repeated(&self, n: u64) -> bool {
+        self.workload == Workload::Mixed && n % ODD_ONE_IN == REPEATED
     }
 
     /// Whether payments go across currencies.
@@ -141,35 +151,41 @@ impl Plan {
 
     /// An account's id.
     pub(crate) fn account(&self, n: u64) -> String {
-        if let Some(given) = self.given(n) {
-            return given.account_id.clone();
-        }
-        format!("load-{}-{n:06}", self.run)
+        self.account_id(n).to_string()
+    }
+
+    /// The same, to be compared without a copy.
+    pub(crate) fn account_id(&self, n: u64) -> impl Display {
+        fmt::from_fn(move |f| match self.given(n) {
+            Some(given) => f.write_str(&given.account_id),
+            None => write!(f, "load-{}-{n:06}", self.run),
+        })
     }
 
     /// Whose it is.
-    pub(crate) fn owner(&self, n: u64) -> String {
-        if let Some(given) = self.given(n) {
-            return given.owner_id.clone();
-        }
-        format!("LOAD-{}-{n:06}", self.run)
+    pub(crate) fn owner_id(&self, n: u64) -> impl Display {
+        fmt::from_fn(move |f| match self.given(n) {
+            Some(given) => f.write_str(&given.owner_id),
+            None => write!(f, "LOAD-{}-{n:06}", self.run),
+        })
     }
 
     /// A payment's key.
-    pub(crate) fn tx_id(&self, n: u64) -> String {
-        format!("{}{n:010}", self.tx_id_prefix())
+    pub(crate) fn tx_id(&self, n: u64) -> impl Display {
+        fmt::from_fn(move |f| write!(f, "load-{}-{n:010}", self.run))
     }
 
-    /// What the keys of all payments of the run begin with.
-    pub(crate) fn tx_id_prefix(&self) -> String {
-        format!("load-{}-", self.run)
+    /// Which payment a key belongs to; `None` if it is none of the run's.
+    pub(crate) fn number(&self, tx_id: &str) -> Option<u64> {
+        let n = tx_id.rsplit_once('-')?.1.parse().ok()?;
+        is(tx_id, &self.tx_id(n)).then_some(n)
     }
 
     /// A payment for the wire.
     pub(crate) fn request(&self, planned: &Planned) -> CreatePaymentRequest {
         CreatePaymentRequest {
-            tx_id: self.tx_id(planned.of),
-            customer_id: self.owner(planned.payer),
+            tx_id: self.tx_id(planned.of).to_string(),
+            customer_id: self.owner_id(planned.payer).to_string(),
             // An owner's own accounts need no name; somebody else's owners may have several.
             source_account: self.given(planned.payer).map_or_else(String::new, |given| given.account_id.clone()),
             amount: Some(money(self.currency(planned.payee), planned.cents.into())),
@@ -179,19 +195,47 @@ impl Plan {
     }
 }
 
+/// Whether a text is what something displays as; makes no copy of either.
+pub(crate) fn is(text: &str, expected: &impl Display) -> bool {
+    struct Rest<'a>(&'a str);
+    impl fmt::Write for Rest<'_> {
+        fn write_str(&mut self, part: &str) -> fmt::Result {
+            self.0 = self.0.strip_prefix(part).ok_or(fmt::Error)?;
+            Ok(())
+        }
+    }
+    let mut rest = Rest(text);
+    fmt::write(&mut rest, format_args!("{expected}")).is_ok() && rest.0.is_empty()
+}
+
 /// Minor units of a currency with two decimal places.
 pub(crate) fn money(currency: &str, minor: i128) -> Money {
     let (sign, minor) = (if minor < 0 { "-" } else { "" }, minor.unsigned_abs());
     Money { currency: currency.into(), amount: format!("{sign}{}.{:02}", minor / 100, minor % 100) }
 }
 
-/// Reads what [`money`] writes.
-pub(crate) fn minor(money: Option<&Money>) -> Option<i128> {
-    let text = &money?.amount;
-    let (whole, cents) = text.split_once('.').unwrap_or((text, "0"));
-    let negative = whole.starts_with('-');
-    let (whole, cents): (i128, i128) = (whole.parse().ok()?, format!("{cents:0<2}").parse().ok()?);
-    Some(whole * 100 + if negative { -cents } else { cents })
+/// Decimal places of the currencies that runs pay in.
+pub(crate) const PLACES: u32 = 2;
+/// The most decimal places of any currency.
+pub(crate) const PLACES_MAX: u32 = 4;
+
+/// An amount in units of so many decimal places; `None` if it is none, or has more places than that.
+pub(crate) fn units(money: &Money, places: u32) -> Option<i128> {
+    let text = money.amount.strip_prefix('-').unwrap_or(&money.amount);
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let missing = places.checked_sub(u32::try_from(fraction.len()).ok()?)?;
+    let mut units = 0_i128;
+    for digit in whole.bytes().chain(fraction.bytes()) {
+        let digit = digit.is_ascii_digit().then(|| i128::from(digit - b'0'))?;
+        units = units.checked_mul(10)?.checked_add(digit)?;
+    }
+    let units = units.checked_mul(10_i128.pow(missing))?;
+    (!whole.is_empty()).then_some(if text.len() < money.amount.len() { -units } else { units })
+}
+
+/// Minor units of a currency with two decimal places.
+pub(crate) fn minor(money: &Money) -> Option<i128> {
+    units(money, PLACES)
 }
 
 #[cfg(test)]
@@ -232,7 +276,9 @@ mod tests {
             let planned = mixed.payment(n);
             assert_eq!(mixed.payment(planned.of), planned, "{n}");
         }
-        assert!((0..20_000).any(|n| mixed.payment(n).of != n));
+        let again = |n: &u64| mixed.payment(*n).of != *n;
+        assert!((0..20_000).any(|n| again(&n)));
+        assert!((0..20_000).filter(again).all(|n| mixed.is_repeated(mixed.payment(n).of)));
     }
 
     #[test]
@@ -251,7 +297,31 @@ mod tests {
     #[test]
     fn amounts_round_trip() {
         for minor_units in [0, 5, 100, -105, 123_456_789] {
-            assert_eq!(minor(Some(&money("USD", minor_units))), Some(minor_units));
+            assert_eq!(minor(&money("USD", minor_units)), Some(minor_units));
         }
+    }
+
+    #[test]
+    fn places_of_any_currency_are_exact() {
+        let of = |currency: &str, amount: &str, places| {
+            units(&Money { currency: currency.into(), amount: amount.into() }, places)
+        };
+        assert_eq!(of("KWD", "1.005", PLACES_MAX), Some(10_050));
+        assert_eq!(of("JPY", "2400", PLACES_MAX), Some(24_000_000));
+        assert_eq!((of("USD", "-0.05", PLACES_MAX), of("USD", "-0.05", PLACES)), (Some(-500), Some(-5)));
+        assert_eq!(of("KWD", "1.005", PLACES), None, "two places cannot hold it");
+        for wrong in ["", "-", ".5", "1.2.3", "+1", "1e3", "--1"] {
+            assert_eq!(of("USD", wrong, PLACES), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ids_are_compared_whole_and_read_back() {
+        let plan = plan(&[]);
+        let key = plan.tx_id(12).to_string();
+        assert!(is(&key, &plan.tx_id(12)) && !is(&key, &plan.tx_id(13)));
+        assert!(!is(&format!("{key}0"), &plan.tx_id(12)) && !is(key.trim_end_matches('2'), &plan.tx_id(12)));
+        assert_eq!(plan.number(&key), Some(12));
+        assert_eq!((plan.number("load-r-12"), plan.number("load-s-0000000012"), plan.number("x")), (None, None, None));
     }
 }

@@ -16,13 +16,11 @@ use crate::{
     drive::endpoint,
     options::Options,
     progress::Bar,
-    workload::{MID_IDR, Plan, SPREAD_BPS, minor, money},
+    workload::{MID_IDR, PLACES, Plan, SPREAD_BPS, money, units},
 };
 
 /// What every account holds at first, in minor units of its currency.
 pub(crate) const FUNDS: i128 = 10_000_000_000_000;
-/// How many statements are read whole: the hottest account's and some others'.
-pub(crate) const STATEMENTS: u64 = 20;
 /// The longest page of a statement.
 const PAGE: i32 = 1_000;
 /// Calls in flight while accounts are made and read.
@@ -35,22 +33,13 @@ pub(crate) type Wallets = WalletServiceClient<Channel>;
 pub(crate) struct World {
     /// A connection.
     pub(crate) wallets: Wallets,
-    /// By number.
-    pub(crate) start: Vec<Start>,
+    /// What each account held, by number.
+    pub(crate) start: Vec<Held>,
     /// What the house's desks held, where the run converts: IDR, USD. Minor units.
     pub(crate) desks: Option<[i128; 2]>,
 }
 
-/// What an account held before a run.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Start {
-    /// Its money.
-    pub(crate) held: Held,
-    /// Lines of its statement; not counted of accounts whose statements are not checked.
-    pub(crate) lines: u64,
-}
-
-/// An account's money, in minor units.
+/// An account's money, in minor units unless somebody asked for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Held {
     /// Posted.
@@ -75,7 +64,7 @@ pub(crate) async fn make(options: &Options, plan: &Plan) -> anyhow::Result<World
             let open = OpenAccountRequest {
                 tx_id: format!("open-{}", plan.account(n)),
                 account_id: plan.account(n),
-                owner_id: plan.owner(n),
+                owner_id: plan.owner_id(n).to_string(),
                 currency: plan.currency(n).into(),
                 ..Default::default()
             };
@@ -94,37 +83,29 @@ pub(crate) async fn make(options: &Options, plan: &Plan) -> anyhow::Result<World
     .await?;
     bar.done();
     let start = match plan.given(0) {
-        None => {
-            let held = Held { balance: FUNDS, pending: 0 };
-            vec![Start { held, lines: 1 }; usize::try_from(plan.accounts)?]
-        }
-        Some(_) => read_start(&wallets, plan).await?,
+        None => vec![Held { balance: FUNDS, pending: 0 }; usize::try_from(plan.accounts)?],
+        Some(_) => balances(&wallets, plan).await?,
     };
-    let desks = if plan.is_converting() { Some(desks(&wallets).await?) } else { None };
-    Ok(World { wallets, start, desks })
+    Ok(World { wallets, start, desks: None })
 }
 
-/// What the house's desks in IDR and USD hold, in minor units; those that nobody traded with yet hold nothing.
+/// What the house's desks in IDR and USD hold, in minor units.
 pub(crate) async fn desks(wallets: &Wallets) -> anyhow::Result<[i128; 2]> {
-    let mut found = [0; 2];
-    for (id, found) in ["sys/fx/IDR", "sys/fx/USD"].into_iter().zip(&mut found) {
-        *found = match held(&mut wallets.clone(), id.into()).await {
-            Ok(held) => held.balance,
-            Err(error) if error.downcast_ref::<Status>().is_some_and(|s| s.code() == Code::NotFound) => 0,
-            Err(error) => return Err(error),
-        };
-    }
-    Ok(found)
+    Ok([desk(wallets, "IDR", PLACES).await?, desk(wallets, "USD", PLACES).await?])
 }
 
-/// What given accounts hold, and how long the statements are that the oracle will read again.
-async fn read_start(wallets: &Wallets, plan: &Plan) -> anyhow::Result<Vec<Start>> {
-    let balances = balances(wallets, plan).await?;
-    let mut start: Vec<_> = balances.into_iter().map(|held| Start { held, lines: 0 }).collect();
-    for (n, start) in (0..STATEMENTS).zip(&mut start) {
-        start.lines = statement_lines(wallets, plan.account(n)).await?;
+/// The house's desk in a currency.
+pub(crate) fn desk_id(currency: &str) -> String {
+    format!("sys/fx/{currency}")
+}
+
+/// What the house's desk in a currency holds; one that nobody traded with yet holds nothing.
+pub(crate) async fn desk(wallets: &Wallets, currency: &str, places: u32) -> anyhow::Result<i128> {
+    match held(&mut wallets.clone(), desk_id(currency), places).await {
+        Ok(held) => Ok(held.balance),
+        Err(error) if error.downcast_ref::<Status>().is_some_and(|s| s.code() == Code::NotFound) => Ok(0),
+        Err(error) => Err(error),
     }
-    Ok(start)
 }
 
 /// What all accounts of a plan hold.
@@ -134,20 +115,13 @@ pub(crate) async fn balances(wallets: &Wallets, plan: &Plan) -> anyhow::Result<V
     for_each(plan.accounts, |n| {
         let (mut wallets, id, found) = (wallets.clone(), plan.account(n), Arc::clone(&found));
         async move {
-            let held = held(&mut wallets, id).await?;
+            let held = held(&mut wallets, id, PLACES).await?;
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
             found.get_mut(usize::try_from(n)?).map(|place| *place = held).context("a known account")
         }
     })
     .await?;
     Ok(std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner)))
-}
-
-/// How many lines a whole statement has.
-pub(crate) async fn statement_lines(wallets: &Wallets, account_id: String) -> anyhow::Result<u64> {
-    let mut lines = 0;
-    statement(wallets, account_id, |_| lines += 1).await?;
-    Ok(lines)
 }
 
 /// Reads a whole statement, newest line first.
@@ -182,12 +156,13 @@ async fn publish_rate(options: &Options, plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What an account holds.
-pub(crate) async fn held(wallets: &mut Wallets, id: String) -> anyhow::Result<Held> {
+/// What an account holds, in units of so many decimal places.
+pub(crate) async fn held(wallets: &mut Wallets, id: String, places: u32) -> anyhow::Result<Held> {
     let answer = wallets.get_account(GetAccountRequest { account_id: id.clone() }).await?.into_inner();
     let account = answer.account.with_context(|| format!("{id} was not answered"))?;
-    let [balance, debits, credits] = [account.balance, account.pending_debits, account.pending_credits]
-        .map(|money| minor(money.as_ref()).with_context(|| format!("{id} has an amount that cannot be read")));
+    let [balance, debits, credits] = [account.balance, account.pending_debits, account.pending_credits].map(|money| {
+        money.and_then(|money| units(&money, places)).with_context(|| format!("{id} has an amount that cannot be read"))
+    });
     Ok(Held { balance: balance?, pending: debits? + credits? })
 }
 
