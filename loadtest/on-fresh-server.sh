@@ -7,6 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ -z "${BIN:-}" ]; then
+  echo "building arus and arus-load (minutes, the first time)" >&2
   cargo build --release --quiet -p arus -p arus-loadtest
   BIN=target/release
 fi

@@ -121,6 +121,18 @@ async fn bad_input_is_refused_by_name() {
     http::send(rest, "POST /v1/payments", &twice, b"{}").await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
     let query = http::send(rest, "POST /v1/payments?source_account=a", &twice[..1], b"{}").await;
     assert!(query.problem(400, "INVALID_REQUEST").contains("source_account stands in the query"));
+    let wrong = br#"{"customer_id":5,"amount":{"currency":1,"amount":"2","colour":3},"foo":2}"#;
+    let told = http::send(rest, "POST /v1/payments", &twice[..1], wrong).await;
+    told.problem(400, "INVALID_REQUEST");
+    let mut fields: Vec<_> =
+        told.json()["errors"].as_array().expect("errors").iter().map(|e| e["field"].to_string()).collect();
+    fields.sort();
+    assert_eq!(
+        fields,
+        [r#""amount.colour""#, r#""amount.currency""#, r#""customer_id""#, r#""foo""#],
+        "{}",
+        told.text()
+    );
     let keyless = http::send(rest, "POST /v1/payments", &twice[..1], b"{}").await;
     assert!(keyless.problem(400, "INVALID_REQUEST").contains("send it as the Idempotency-Key header"));
     let huge = format!("{{\"description\":\"{}\"}}", "x".repeat(2 << 20));

@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use prost::Name;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use serde_path_to_error::{Path, Segment};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::{Status, metadata::MetadataMap};
 
@@ -33,6 +34,8 @@ pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Headers that the handler reads.
 const TAKEN_OVER: [&str; 3] = [REQUEST_ID, TRACEPARENT, TRACESTATE];
+/// How many fields of wrong names or types are told at once.
+const WRONG_MAX: usize = 16;
 /// Parameters of a path or a query.
 pub(super) type Parameters = Vec<(String, String)>;
 
@@ -140,14 +143,54 @@ async fn message<Q: DeserializeOwned>(
         let key = key.to_str().map_err(|_| Problem::field("Idempotency-Key", "is not visible ASCII"))?;
         set(&mut fields, "tx_id", key.to_owned(), "the Idempotency-Key header")?;
     }
-    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+    decode(Value::Object(fields))
+}
+
+/// The message that a JSON object is, or every field of it that has a wrong name or type.
+fn decode<Q: DeserializeOwned>(mut object: Value) -> Result<Q, Problem> {
+    let mut wrong = Vec::new();
+    loop {
+        let error = match serde_path_to_error::deserialize(&object) {
+            Ok(message) if wrong.is_empty() => return Ok(message),
+            Ok(_) => return Err(Problem::fields(wrong)),
+            Err(error) => error,
+        };
         let path = error.path().to_string();
-        let field = if path == "." { "body" } else { &path };
-        let rule = error.inner().to_string();
-        // So the decoder calls a second member of a oneof, and a field in both of its spellings.
-        let is_double = rule.starts_with("duplicate field");
-        Problem::field(field, if is_double { format!("has fields that exclude each other: {rule}") } else { rule })
-    })
+        wrong.push((if path == "." { "body".to_owned() } else { path }, rule(&error.inner().to_string())));
+        // The decoder stops at the first: without that one it finds the next.
+        if wrong.len() == WRONG_MAX || take_out(&mut object, error.path()).is_none() {
+            return Err(Problem::fields(wrong));
+        }
+    }
+}
+
+/// What the decoder says, for people.
+fn rule(said: &str) -> String {
+    // So it calls a second member of a oneof, and a field in both of its spellings.
+    if said.starts_with("duplicate field") {
+        format!("has fields that exclude each other: {said}")
+    } else if said.starts_with("unknown field") {
+        "is not a field here".to_owned()
+    } else if said.starts_with("data did not match any variant") {
+        "is not a value of its type".to_owned()
+    } else {
+        said.replacen("expected expected", "expected", 1)
+    }
+}
+
+/// Removes what a path leads to; `None` if that is nothing.
+fn take_out(object: &mut Value, path: &Path) -> Option<()> {
+    let mut segments = path.iter();
+    let last = segments.next_back()?;
+    let place = segments.try_fold(object, |at, segment| match segment {
+        Segment::Map { key } => at.get_mut(key),
+        Segment::Seq { index } => at.get_mut(index),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    })?;
+    match last {
+        Segment::Map { key } => place.as_object_mut()?.remove(key).map(drop),
+        Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown => None,
+    }
 }
 
 /// Sets a field that may be in the request already, in either of its spellings (`tx_id` and `txId` are one in JSON).

@@ -61,10 +61,15 @@ impl Problem {
 
     /// A field that cannot be read.
     pub(super) fn field(field: &str, rule: impl Into<String>) -> Self {
-        let rule = rule.into();
-        let mut problem =
-            Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", format!("invalid request: {field} {rule}"));
-        problem.errors.push(FieldProblem { field: field.to_owned(), rule });
+        Self::fields(vec![(field.to_owned(), rule.into())])
+    }
+
+    /// Fields that cannot be read, each with what is wrong.
+    pub(super) fn fields(wrong: Vec<(String, String)>) -> Self {
+        let told: Vec<_> = wrong.iter().map(|(field, rule)| format!("{field} {rule}")).collect();
+        let detail = format!("invalid request: {}", told.join("; "));
+        let mut problem = Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", detail);
+        problem.errors = wrong.into_iter().map(|(field, rule)| FieldProblem { field, rule }).collect();
         problem
     }
 
