@@ -175,7 +175,7 @@ impl Engine {
         let traced = trace.clone();
         self.0.admission.at_work().begin(move |at_work| {
             leg(traced.as_ref(), "admission", "place", Kind::Wait);
-            let _entered = traced.as_ref().map(Trace::enter);
+            let _entered = Trace::enter_only(traced.as_ref());
             let Prepared { flow, op, partition, cast, owner, claims } = prepared;
             // Without an arbiter the answer is dropped, and whoever waits hears of it.
             let (Some(door), Some(judge)) = (core.partitions.get(partition), core.risk.get(partition)) else { return };

@@ -89,7 +89,13 @@ impl Trace {
 
     /// What this thread sends belongs to `trace` until the guard goes.
     pub fn enter(trace: &Arc<Self>) -> Entered {
-        Entered(CURRENT.replace(Some(Arc::clone(trace))))
+        Self::enter_only(Some(trace))
+    }
+
+    /// What this thread sends belongs to `trace`, or to none, until the guard goes: for work that somebody else's end
+    /// begins.
+    pub fn enter_only(trace: Option<&Arc<Self>>) -> Entered {
+        Entered(CURRENT.replace(trace.cloned()))
     }
 
     /// Everything noted so far, in the order it ended.
@@ -154,6 +160,11 @@ mod tests {
         {
             let _entered = Trace::enter(&inner);
             assert!(is_current(&inner));
+        }
+        assert!(is_current(&outer));
+        {
+            let _entered = Trace::enter_only(None);
+            assert!(Trace::current().is_none());
         }
         assert!(is_current(&outer));
         drop(entered);

@@ -109,7 +109,10 @@ async fn a_payment_is_one_trace_from_its_call_through_actors_and_journal() {
     let (receiver, address) = Receiver::start().await;
     let settings = TraceSettings { endpoint: format!("http://{address}"), sample_one_in: 0 };
     let exporting = traces::install(&settings).expect("an endpoint").expect("it exports");
-    let (server, mut c) = Server::start().await;
+    let mut alone = support::settings();
+    // One at a time, so that each is begun by the end of another.
+    alone.engine.at_work_max = 1;
+    let (server, mut c) = Server::with(alone).await;
     c.account_with("ann", "ann-usd", "USD", "100.00").await;
     c.open("shop", "shop-usd", "USD").await;
     assert_eq!(receiver.count(), 0, "nobody asked for a trace");
@@ -174,6 +177,20 @@ async fn a_payment_is_one_trace_from_its_call_through_actors_and_journal() {
     assert_eq!(items.len(), 3);
     let holds = spans.iter().filter(|span| span.name == "wallet.hold").map(|span| span.parent_span_id.clone());
     assert_eq!(holds.collect::<BTreeSet<_>>(), items);
+
+    // Among many that nobody traces: theirs are not taken for its own.
+    let (parent, id) = traceparent(8, "01");
+    let crowd: Vec<_> = (0..100).map(|n| payment(&format!("crowd{n}"), "ann", "USD", "0.01", "shop-usd")).collect();
+    let mut aside = c.clone();
+    let crowd = tokio::spawn(async move {
+        aside.payments.batch_create_payments(BatchCreatePaymentsRequest { payments: crowd }).await
+    });
+    let mut request = Request::new(payment("t8", "ann", "USD", "1.00", "shop-usd"));
+    request.metadata_mut().insert("traceparent", parent.parse().expect("ascii"));
+    c.payments.create_payment(request).await.expect("it is decided");
+    crowd.await.expect("no panic").expect("a batch is answered");
+    let spans = receiver.trace(&id, CREATE).await;
+    assert_eq!(spans.iter().filter(|span| span.name == "wallet.hold").count(), 1);
 
     // A caller that says "not sampled", a malformed context, and none at all: no trace, and the payment goes on.
     let before = receiver.count();
