@@ -19,7 +19,7 @@ use opentelemetry_proto::tonic::{
     },
     trace::v1::Span,
 };
-use support::{LIMIT, Server, http, payment};
+use support::{Clients, LIMIT, Server, http, payment};
 use tokio::net::TcpListener;
 use tonic::{
     Request, Response, Status,
@@ -180,17 +180,28 @@ async fn a_payment_is_one_trace_from_its_call_through_actors_and_journal() {
 
     // Among many that nobody traces: theirs are not taken for its own.
     let (parent, id) = traceparent(8, "01");
-    let crowd: Vec<_> = (0..100).map(|n| payment(&format!("crowd{n}"), "ann", "USD", "0.01", "shop-usd")).collect();
-    let mut aside = c.clone();
-    let crowd = tokio::spawn(async move {
-        aside.payments.batch_create_payments(BatchCreatePaymentsRequest { payments: crowd }).await
-    });
+    let crowd = |c: &Clients, name: &str| {
+        let payments: Vec<_> =
+            (0..1_000).map(|n| payment(&format!("{name}{n}"), "ann", "USD", "0.01", "shop-usd")).collect();
+        let mut c = c.clone();
+        tokio::spawn(async move { c.payments.batch_create_payments(BatchCreatePaymentsRequest { payments }).await })
+    };
+    let before = crowd(&c, "before");
+    tokio::time::sleep(Duration::from_millis(5)).await;
     let mut request = Request::new(payment("t8", "ann", "USD", "1.00", "shop-usd"));
     request.metadata_mut().insert("traceparent", parent.parse().expect("ascii"));
-    c.payments.create_payment(request).await.expect("it is decided");
-    crowd.await.expect("no panic").expect("a batch is answered");
+    let mut one = c.clone();
+    let traced = tokio::spawn(async move { one.payments.create_payment(request).await });
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let behind = crowd(&c, "behind");
+    traced.await.expect("no panic").expect("it is decided");
+    for crowd in [before, behind] {
+        crowd.await.expect("no panic").expect("a batch is answered");
+    }
     let spans = receiver.trace(&id, CREATE).await;
-    assert_eq!(spans.iter().filter(|span| span.name == "wallet.hold").count(), 1);
+    for name in ["risk.assess", "wallet.hold"] {
+        assert_eq!(spans.iter().filter(|span| span.name == name).count(), 1, "{name}");
+    }
 
     // A caller that says "not sampled", a malformed context, and none at all: no trace, and the payment goes on.
     let before = receiver.count();
