@@ -340,6 +340,8 @@ fn run_timers(engine: &Engine, stopping: &AtomicBool) {
             // What is refused now is still due at the next tick.
             let _ = runtime.block_on(engine.submit(command));
         }
+        // A load sweeps as well; but once all that is asked for is in memory, nothing is loaded.
+        engine.0.directory.sweep();
         std::thread::sleep(TIMER_TICK);
     }
 }
