@@ -41,7 +41,7 @@ impl AtWork {
         }
     }
 
-    /// Drops all who wait: their work will not be done.
+    /// Drops all who wait, outside the lock: their work will not be done.
     pub fn clear(&self) {
         let dropped = std::mem::take(&mut self.lock().waiting);
         drop(dropped);

@@ -295,20 +295,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use arus_proto::{common::v1::Failure, payments::v1::ItemError};
-    use clap::Parser;
 
     use super::*;
-    use crate::{options::Options, workload::money};
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
+    use crate::workload::{money, tests::plan};
 
     fn oracle(workload: &str) -> Arc<Oracle> {
-        let line = Line::parse_from(["x", "--workload", workload]);
-        Oracle::new(Plan::new(&line.options, "r".into()).expect("a plan"), 100)
+        Oracle::new(plan(&["--workload", workload]), 100)
     }
 
     fn answer(oracle: &Oracle, planned: &Planned) -> Payment {

@@ -239,7 +239,7 @@ pub(crate) fn minor(money: &Money) -> Option<i128> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use clap::Parser;
 
     use super::*;
@@ -250,7 +250,8 @@ mod tests {
         options: Options,
     }
 
-    fn plan(args: &[&str]) -> Plan {
+    /// The plan of a command line.
+    pub(crate) fn plan(args: &[&str]) -> Plan {
         let line = Line::parse_from(["x"].iter().chain(args));
         Plan::new(&line.options, "r".into()).expect("a plan")
     }

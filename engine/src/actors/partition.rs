@@ -1,8 +1,8 @@
 //! One actor per arbiter: the door through which other threads reach the actors that live there.
 //!
-//! A command is launched by one message (a payment by way of the risk actor). A durable block comes as one message too, however many accounts it touches
-//! (P1); from here each account's apply is a short hop on the same thread. When the last arbiter has passed its share
-//! on, the block's [`Release`] goes, and with it the answers.
+//! A command is launched by one message (a payment by way of the risk actor). A durable block comes as one message too,
+//! however many accounts it touches (P1); from here each account's apply is a short hop on the same thread. When the
+//! last arbiter has passed its share on, the block's [`Release`] goes, and with it the answers.
 
 use std::sync::Arc;
 
