@@ -11,8 +11,8 @@ use std::sync::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    OverloadReason, Refusal, UnavailableReason, at_work::AtWork, config::EngineConfig, journal::segments::Spare,
-    journal::tail::Tail, metrics::EngineCells,
+    OverloadReason, Refusal, UnavailableReason, at_work::AtWork, config::EngineConfig, damage::Damage,
+    journal::spare::Spare, journal::tail::Tail, metrics::EngineCells,
 };
 
 /// See the module.
@@ -24,6 +24,7 @@ pub struct Admission {
     tail_bytes_max: usize,
     tail: Arc<Tail>,
     spare: Option<Arc<Spare>>,
+    damage: Arc<Damage>,
     cells: Arc<EngineCells>,
     draining: AtomicBool,
     journal_failed: AtomicBool,
@@ -45,8 +46,13 @@ impl Drop for InFlight {
 }
 
 impl Admission {
-    /// Admission in front of a tail. `spare` says when the disk is full.
-    pub fn new(config: &EngineConfig, tail: Arc<Tail>, spare: Option<Arc<Spare>>, cells: Arc<EngineCells>) -> Self {
+    /// Admission in front of a tail. `spare` says when the disk is full, `damage` what of the stores is not whole.
+    pub fn new(
+        config: &EngineConfig,
+        tail: Arc<Tail>,
+        (spare, damage): (Option<Arc<Spare>>, Arc<Damage>),
+        cells: Arc<EngineCells>,
+    ) -> Self {
         Self {
             in_flight_max: config.in_flight_max,
             at_work: AtWork::new(config.at_work_max),
@@ -54,6 +60,7 @@ impl Admission {
             tail_bytes_max: config.tail_bytes_max,
             tail,
             spare,
+            damage,
             cells,
             draining: AtomicBool::new(false),
             journal_failed: AtomicBool::new(false),
@@ -95,6 +102,8 @@ impl Admission {
     pub fn unavailable(&self) -> Option<UnavailableReason> {
         if self.journal_failed.load(Ordering::Relaxed) {
             Some(UnavailableReason::JournalFailed)
+        } else if self.damage.found().is_some() {
+            Some(UnavailableReason::Damaged)
         } else if self.draining.load(Ordering::Relaxed) {
             Some(UnavailableReason::Draining)
         } else if self.index_failed.load(Ordering::Relaxed) && self.tail.bytes() >= self.tail_bytes_max {

@@ -29,7 +29,32 @@ pub type KeyHash = u128;
 #[derive(Debug, Clone, Copy)]
 pub struct KeyHasher(pub [u8; 16]);
 
+/// Names a data directory's secret without giving it away: stands in every segment and in the index, so that one
+/// that belongs to another directory is refused (P4).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 16]);
+
+impl std::fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl std::fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
 impl KeyHasher {
+    /// The fingerprint of the secret.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut fingerprint = [0; 16];
+        let hash = blake3::derive_key("arus 2026-11 fingerprint of a data directory's key", &self.0);
+        fingerprint.iter_mut().zip(hash).for_each(|(place, byte)| *place = byte);
+        Fingerprint(fingerprint)
+    }
+
     /// The hash of a client's key.
     pub fn key(&self, tenant: TenantId, tx_id: &TxId) -> KeyHash {
         self.hash(0, tenant, tx_id.as_bytes())

@@ -10,8 +10,10 @@ use crate::{
     config::EngineConfig,
     idempotency::KeyHasher,
     index::{
-        Index, IndexError,
+        Index, IndexError, Watermark,
         builder::{Builder, Built},
+        reach::ReachError,
+        store::Unusable,
     },
     journal::{Head, JournalError, JournalReader, tail::Tail},
     ledger::{
@@ -45,37 +47,24 @@ pub enum StartError {
     /// The journal cannot be opened.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The index cannot be opened.
+    /// The index cannot be opened, and nothing says that it is wrong.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// The same, as its store says it.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+    /// What says how far the index reached belongs elsewhere, or cannot be read.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
     /// A thread could not be started.
     #[error("thread {0} could not be started: {1}")]
     Thread(&'static str, std::io::Error),
 }
 
-/// Whether an index fits a journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fit {
-    /// It is a prefix of the journal.
-    Fits(Lsn),
-    /// It is not; with the reason. Discard it and build it anew.
-    Discard(String),
-}
-
-/// Checks the watermark's block against the journal (P5).
-pub fn fit(index: &dyn Index, reader: &dyn JournalReader, head: &Head) -> Result<Fit, StartError> {
-    let watermark = match index.watermark() {
-        Ok(Some(watermark)) => watermark,
-        Ok(None) => return Ok(Fit::Fits(Lsn(0))),
-        Err(error) => return Ok(Fit::Discard(error.to_string())),
-    };
-    if watermark.lsn > head.lsn {
-        return Ok(Fit::Discard(format!("it reaches lsn {}, the journal ends at {}", watermark.lsn, head.lsn)));
-    }
-    match reader.block(watermark.lsn)? {
-        Some((block, _)) if block.hash == watermark.block_hash => Ok(Fit::Fits(watermark.lsn)),
-        _ => Ok(Fit::Discard(format!("its block at lsn {} is not the journal's", watermark.lsn))),
-    }
+/// Why an index does not fit the journal, if it does not (P5): its last block is not one of the journal's.
+pub fn misfit(watermark: Watermark, reader: &dyn JournalReader) -> Result<Option<String>, StartError> {
+    let there = reader.block(watermark.lsn)?.is_some_and(|(block, _)| block.hash == watermark.block_hash);
+    Ok((!there).then(|| format!("the index's block at lsn {} is not the journal's", watermark.lsn)))
 }
 
 /// Fills the tail with everything behind the index, letting the builder work where that is more than memory should

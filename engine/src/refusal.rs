@@ -119,6 +119,8 @@ pub enum UnavailableReason {
     JournalFailed,
     /// The index failed and the tail is full.
     IndexFailed,
+    /// Something that was durable cannot be read any more.
+    Damaged,
 }
 
 impl UnavailableReason {
@@ -129,6 +131,7 @@ impl UnavailableReason {
             Self::Interrupted => "INTERRUPTED",
             Self::JournalFailed => "JOURNAL_FAILED",
             Self::IndexFailed => "INDEX_FAILED",
+            Self::Damaged => "DATA_DAMAGED",
         }
     }
 
@@ -138,6 +141,7 @@ impl UnavailableReason {
             Self::Interrupted => "the request under this tx_id ended without a decision",
             Self::JournalFailed => "the journal failed and the server stops; the outcome is unknown until it is back",
             Self::IndexFailed => "the index failed and is not catching up",
+            Self::Damaged => "the server met damaged data, named in its log, and must be restarted to check all of it",
         }
     }
 }

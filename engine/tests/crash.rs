@@ -37,7 +37,7 @@ async fn run_until(seed: u64, fail_at: u64) -> (World, Acknowledged) {
 /// Everything on the disk, entry by entry, into the reference.
 fn reference(disk: &dyn Disk) -> (Reference, Head) {
     let mut reference = Reference::default();
-    let walked = audit::walk(disk, |_, block| {
+    let walked = audit::walk(disk, support::fingerprint(), |_, block| {
         block.committed().for_each(|committed| reference.apply(&committed));
         Ok(())
     });
@@ -150,7 +150,8 @@ fn corruption_is_refused_with_segment_and_offset() {
         let disk = world.disk.crash(|_, _| false);
         // The first block: valid ones follow, so this is no torn tail.
         disk.flip("00000001.seg", 4096 + 150);
-        match recovery::open(Arc::new(disk), 1 << 20, Lsn(0)).err() {
+        match recovery::find(Arc::new(disk), support::fingerprint()).and_then(|found| found.open(1 << 20, Lsn(0))).err()
+        {
             Some(JournalError::Corrupt { segment, offset, .. }) => {
                 assert_eq!((segment.as_str(), offset), ("00000001.seg", 4096));
             }
@@ -161,7 +162,7 @@ fn corruption_is_refused_with_segment_and_offset() {
         let last = |disk: &MemoryDisk| {
             let mut last = 0;
             let mut at = 4096_usize;
-            audit::walk(disk, |block, _| {
+            audit::walk(disk, support::fingerprint(), |block, _| {
                 last = at;
                 at += block.padded_bytes();
                 Ok(())
@@ -172,10 +173,13 @@ fn corruption_is_refused_with_segment_and_offset() {
         let torn = world.disk.crash(|_, _| false);
         let offset = last(&torn);
         torn.flip("00000001.seg", offset + 150);
-        let covered = recovery::open(Arc::new(torn.clone()), 1 << 20, head.lsn).err();
+        let open = |proven| recovery::find(Arc::new(torn.clone()), support::fingerprint())?.open(1 << 20, proven);
+        let covered = open(head.lsn).err();
         assert!(matches!(covered, Some(JournalError::Corrupt { .. })), "{covered:?}");
-        let opened = recovery::open(Arc::new(torn), 1 << 20, Lsn(0)).expect("it is cut");
-        assert_eq!(opened.torn.expect("it was torn").offset, offset as u64);
+        let opened = open(Lsn(0)).expect("it is cut");
+        let cut = opened.torn.expect("it was torn");
+        assert_eq!((cut.offset, cut.kept.as_str()), (offset as u64, &*format!("00000001.seg.torn-at-{offset}-1")));
+        assert!(torn.list().expect("it lists").contains(&cut.kept), "its bytes are kept");
         assert!(opened.segments.head().lsn < head.lsn);
     });
 }

@@ -34,7 +34,7 @@ proptest! {
                 world.run(async move { client.await.expect("no panic") }).await;
             }
             let mut entries: BTreeMap<Lsn, _> = BTreeMap::new();
-            let walked = arus_engine::journal::audit::walk(&world.disk, |_, block| {
+            let walked = arus_engine::journal::audit::walk(&world.disk, support::fingerprint(), |_, block| {
                 entries.extend(block.committed().map(|committed| (committed.lsn, committed)));
                 Ok(())
             });

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use arus_engine::{
+    idempotency::Fingerprint,
     journal::{
         audit::{self, Walked},
         disk::{Access, RealDisk},
@@ -33,13 +34,15 @@ pub fn copy(from: &Path, to: &Path) -> anyhow::Result<Walked> {
         from.display()
     );
     let (source, _beside) = DataDir::open_read_only(from)?;
-    let found = walk(&source.journal()).with_context(|| format!("{} cannot be copied", from.display()))?;
+    let fingerprint = source.hasher().fingerprint();
+    let found = walk(&source.journal(), fingerprint).with_context(|| format!("{} cannot be copied", from.display()))?;
     let copied = copy_files(from, to, &source, &found).inspect_err(|_| {
         // What is not whole must not stand in the way of the next try.
         let _ = fs::remove_dir_all(to.join("journal"));
     });
-    let copied =
-        copied.and_then(|journal| walk(&journal)).with_context(|| format!("{} is not usable", to.display()))?;
+    let copied = copied
+        .and_then(|journal| walk(&journal, fingerprint))
+        .with_context(|| format!("{} is not usable", to.display()))?;
     ensure!(
         copied == found,
         "the copy in {} ends at lsn {}, the original at {}",
@@ -61,8 +64,8 @@ fn resolved(path: &Path) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-fn walk(journal: &Path) -> anyhow::Result<Walked> {
-    Ok(audit::walk(&RealDisk::open(journal, Access::ReadOnly)?, |_, _| Ok(()))?)
+fn walk(journal: &Path, fingerprint: Fingerprint) -> anyhow::Result<Walked> {
+    Ok(audit::walk(&RealDisk::open(journal, Access::ReadOnly)?, fingerprint, |_, _| Ok(()))?)
 }
 
 /// Copies the secret that keys are hashed with, and the segments up to where the walk ended.

@@ -4,6 +4,7 @@ use std::{fmt::Write, path::Path, sync::Arc};
 
 use anyhow::Context;
 use arus_engine::{
+    idempotency::Fingerprint,
     index::Index,
     journal::{
         Block, BlockHead, JournalReader, audit,
@@ -25,7 +26,8 @@ use crate::index_copy::IndexCopy;
 pub fn run(data_dir: &Path, what: &str) -> anyhow::Result<String> {
     let (dir, beside) = DataDir::open_read_only(data_dir)?;
     let disk = RealDisk::open(&dir.journal(), Access::ReadOnly)?;
-    let (head, block, lsn) = find(&disk, what)?;
+    let fingerprint = dir.hasher().fingerprint();
+    let (head, block, lsn) = find(&disk, fingerprint, what)?;
     let committed = block.get(lsn).context("the block does not hold the entry")?;
     let mut text = String::new();
     describe(&mut text, &head, &committed)?;
@@ -33,7 +35,7 @@ pub fn run(data_dir: &Path, what: &str) -> anyhow::Result<String> {
         Beside::Server => writeln!(text, "index     not read: a running server holds it (stop it to see the rows)")?,
         Beside::NoServer if !dir.index().exists() => writeln!(text, "index     is missing; the next start builds it")?,
         Beside::NoServer => {
-            index_rows(&mut text, &IndexCopy::open(&dir.index())?.index, &dir, &committed)?;
+            index_rows(&mut text, &IndexCopy::open(&dir)?.index, &dir, &committed)?;
         }
     }
     Ok(text)
@@ -42,18 +44,21 @@ pub fn run(data_dir: &Path, what: &str) -> anyhow::Result<String> {
 type Found = (BlockHead, Arc<Block>, Lsn);
 
 /// A number is an lsn, a UUID a payment id or else a tx_id; `tx_id=` says that it is one whatever it looks like.
-fn find(disk: &RealDisk, what: &str) -> anyhow::Result<Found> {
-    let by_key = |key: &str| search(disk, |entry| &*entry.tx_id == key);
+fn find(disk: &RealDisk, fingerprint: Fingerprint, what: &str) -> anyhow::Result<Found> {
+    let by_key = |key: &str| search(disk, fingerprint, |entry| &*entry.tx_id == key);
     if let Some(key) = what.strip_prefix("tx_id=") {
         return by_key(key)?.with_context(|| format!("there is no entry under tx_id {key}"));
     }
     if let Ok(lsn) = what.parse::<u64>() {
-        let (reader, _) = recovery::open_read_only(disk)?;
+        let (reader, _) = recovery::open_read_only(disk, fingerprint)?;
         let (head, block) = reader.block(Lsn(lsn))?.with_context(|| format!("there is no entry at lsn {lsn}"))?;
         return Ok((head, block, Lsn(lsn)));
     }
     let id = OpId::parse(what).ok();
-    let by_id = id.map(|id| search(disk, |entry| entry.object() == Some(id) || entry.op == id)).transpose()?.flatten();
+    let by_id = id
+        .map(|id| search(disk, fingerprint, |entry| entry.object() == Some(id) || entry.op == id))
+        .transpose()?
+        .flatten();
     match by_id {
         Some(found) => Ok(found),
         None => by_key(what)?.with_context(|| format!("\"{what}\" is no lsn, payment id or tx_id of this journal")),
@@ -61,9 +66,9 @@ fn find(disk: &RealDisk, what: &str) -> anyhow::Result<Found> {
 }
 
 /// The latest entry that is wanted, by walking the journal: needs no index.
-fn search(disk: &RealDisk, is_it: impl Fn(&Entry) -> bool) -> anyhow::Result<Option<Found>> {
+fn search(disk: &RealDisk, fingerprint: Fingerprint, is_it: impl Fn(&Entry) -> bool) -> anyhow::Result<Option<Found>> {
     let mut found = None;
-    audit::walk(disk, |head, block| {
+    audit::walk(disk, fingerprint, |head, block| {
         for committed in block.committed() {
             if is_it(&committed.entry) {
                 found = Some((*head, Arc::clone(block), committed.lsn));
@@ -108,7 +113,7 @@ fn describe(text: &mut String, head: &BlockHead, committed: &Committed) -> anyho
 fn index_rows(text: &mut String, index: &dyn Index, dir: &DataDir, committed: &Committed) -> anyhow::Result<()> {
     let entry = &committed.entry;
     let at = |lsn: Option<Lsn>| lsn.map_or("no row".to_owned(), |lsn| format!("lsn {lsn}"));
-    let watermark = index.watermark()?.map_or(Lsn(0), |watermark| watermark.lsn);
+    let watermark = index.watermark().map_or(Lsn(0), |watermark| watermark.lsn);
     writeln!(text, "index     up to lsn {watermark}")?;
     let key = dir.hasher().key(entry.tenant, &entry.tx_id);
     writeln!(text, "  keys     {key:032x} -> {}", at(index.key(entry.tenant, key)?))?;

@@ -2,9 +2,10 @@
 //!
 //! It turns RPCs into commands of the engine ([`convert`]), entries into answers, refusals into statuses
 //! ([`status`]), and holds no rule about money. [`server`] binds the ports and drains; [`demo`], [`verify`],
-//! [`backup`], [`ready`] and [`inspect`] are the other things the binary does.
+//! [`recover`], [`backup`], [`ready`] and [`inspect`] are the other things the binary does.
 
 pub mod backup;
+mod books;
 pub mod config;
 pub mod connections;
 pub mod convert;
@@ -19,6 +20,8 @@ pub mod metrics;
 pub mod observe;
 pub mod origin;
 pub mod ready;
+mod rebuilt;
+pub mod recover;
 pub mod rest;
 pub mod server;
 pub mod status;

@@ -1,4 +1,4 @@
-//! The `arus` binary: `demo`, `serve`, `verify`, `backup`, `restore`, `ready`, `inspect`.
+//! The `arus` binary: `demo`, `serve`, `verify`, `recover`, `backup`, `restore`, `ready`, `inspect`.
 //!
 //! Main runs in this order: settings, logs, engine (recovery), servers, signal, drain with a timeout.
 
@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::Context;
-use arus::{backup, config::Settings, demo, inspect, ready, server::Servers, telemetry, traces, verify};
+use arus::{backup, config::Settings, demo, inspect, ready, recover, server::Servers, telemetry, traces, verify};
 use arus_engine::{
     answer::Answering,
     runtime::{
@@ -43,6 +43,15 @@ enum Cmd {
     Serve(Options),
     /// Check the whole data directory against its journal; read-only.
     Verify {
+        /// The data directory.
+        #[arg(long, env = "ARUS_DATA_DIR", default_value = "data")]
+        data_dir: PathBuf,
+    },
+    /// List acknowledged entries that a journal has lost, and, told to, go on without them.
+    Recover {
+        /// Go on without what stood behind this entry: where the journal ends now. Without it nothing is changed.
+        #[arg(long, value_name = "LSN")]
+        accept_loss_after: Option<u64>,
         /// The data directory.
         #[arg(long, env = "ARUS_DATA_DIR", default_value = "data")]
         data_dir: PathBuf,
@@ -103,6 +112,10 @@ fn main() -> ExitCode {
         Cmd::Demo(options) => serve(&options, Mode::Demo),
         Cmd::Serve(options) => serve(&options, Mode::Serve),
         Cmd::Verify { data_dir } => print_checks(&data_dir),
+        Cmd::Recover { accept_loss_after, data_dir } => recover::run(&data_dir, accept_loss_after).map(|text| {
+            say(text.trim_end());
+            ExitCode::SUCCESS
+        }),
         Cmd::Backup { to, data_dir } => copy("backed up", &data_dir, &to),
         Cmd::Restore { from, data_dir } => copy("restored", &from, &data_dir),
         Cmd::Ready { rest } => ready::ask(rest).map(|()| {
@@ -154,10 +167,15 @@ fn serve(options: &Options, mode: Mode) -> anyhow::Result<ExitCode> {
     let answering = Answering::On(runtime.handle().clone());
     let (running, started) = Running::start(&settings.data_dir, settings.engine.clone(), answering, on_fatal)?;
     if let Some(why) = &started.rebuilt {
-        tracing::warn!(why, "the index did not fit the journal and was rebuilt");
+        tracing::warn!(why, "the index is built anew from the journal");
     }
     if let Some(torn) = &started.torn {
-        tracing::warn!(segment = torn.segment, offset = torn.offset, "cut a torn block that nobody was told about");
+        tracing::warn!(
+            segment = torn.segment,
+            offset = torn.offset,
+            kept = torn.kept,
+            "cut a torn block that nobody was told about; its bytes are kept"
+        );
     }
     tracing::info!(
         head_lsn = started.head.0,

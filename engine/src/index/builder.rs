@@ -63,6 +63,11 @@ impl Builder {
         }
     }
 
+    /// Makes the index ready for another try after a step that failed.
+    pub fn reopen_index(&self) -> Result<(), IndexError> {
+        self.index.reopen()
+    }
+
     /// Builds one run from the oldest blocks, makes it visible, and lets the tail drop them.
     pub fn step(&mut self) -> Result<Built, IndexError> {
         // After a failure the remembered states may be ahead of the rows: they are read again.
@@ -73,7 +78,10 @@ impl Builder {
     }
 
     fn build_run(&mut self) -> Result<Built, IndexError> {
-        let blocks = self.tail.oldest_entries(self.run_entries_max);
+        let mut blocks = self.tail.oldest_entries(self.run_entries_max);
+        if let Some(end) = self.index.unfinished_run() {
+            blocks.retain(|tailed| tailed.block.last_lsn() <= end);
+        }
         let Some(last) = blocks.last() else { return Ok(Built::Idle) };
         let (upto, block_hash) = (last.block.last_lsn(), last.block.hash);
         let entries = blocks.iter().map(|tailed| tailed.block.entries.len()).sum();

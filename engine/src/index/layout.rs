@@ -12,6 +12,11 @@ use crate::{
     money::{Lsn, OpId, TenantId},
 };
 
+/// A table's mark: behind the rows of all tenants, whose greatest number is not given to anybody.
+pub(super) const MARK: [u8; 8] = *b"\xff\xff\xff\xffmark";
+/// Where tenants' rows end.
+pub(super) const ROWS_END: [u8; 4] = [0xff; 4];
+
 /// Entries per partition, as a power of two.
 pub(super) const PARTITION_BITS: u32 = 20;
 

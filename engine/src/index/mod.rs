@@ -4,12 +4,16 @@
 //! an arbiter; [`Index::may_have_key`] alone is asked on a payment's path and answers from memory.
 
 pub mod builder;
+mod compare;
 mod filters;
 pub mod fjall;
 mod layout;
 pub mod memory;
 mod packed;
+pub mod reach;
 pub mod rows;
+mod run_rows;
+pub mod store;
 
 use crate::{
     idempotency::KeyHash,
@@ -68,7 +72,11 @@ pub struct Run {
 /// The indexes.
 pub trait Index: Send + Sync {
     /// How far it is; `None` if it is empty.
-    fn watermark(&self) -> Result<Option<Watermark>, IndexError>;
+    fn watermark(&self) -> Option<Watermark>;
+    /// The last entry of a run that was begun and not finished: the next run must not go beyond it.
+    fn unfinished_run(&self) -> Option<Lsn>;
+    /// Makes it ready for another try after a run that failed.
+    fn reopen(&self) -> Result<(), IndexError>;
     /// Whether a key may be in it: `false` is sure, and costs no disk read.
     fn may_have_key(&self, key: KeyHash) -> bool;
     /// The entry of a key.
@@ -87,7 +95,8 @@ pub trait Index: Send + Sync {
     fn timers_due(&self, now: Timestamp, limit: usize) -> Result<Vec<TimerKey>, IndexError>;
     /// All rates.
     fn rates(&self) -> Result<Vec<BookRow>, IndexError>;
-    /// Takes a run in: keys, objects, owners, history, accounts, timers, rates, then the watermark, durably.
+    /// Takes a run in: keys, objects, owners, history, accounts, timers, rates, then the watermark, durably. What an
+    /// interrupted run already brought is not taken in twice.
     fn apply(&self, run: Run) -> Result<(), IndexError>;
     /// How many sorted runs wait to be merged: a measure of the cost of a look-up.
     fn run_count(&self) -> usize;
@@ -104,9 +113,12 @@ pub enum IndexError {
         /// What it said.
         error: String,
     },
-    /// A row cannot be read. Delete the index folder; it is rebuilt.
-    #[error("index {0}: a row cannot be read; delete the index folder to have it rebuilt")]
+    /// A row cannot be read.
+    #[error("index {0}: a row cannot be read")]
     Row(&'static str),
+    /// It is between an error and another try.
+    #[error("the index is closed after an error")]
+    Closed,
     /// A run with two rows under one key: a bug in the builder, refused before the store would crash on it.
     #[error("index {0}: a run holds one key twice")]
     Duplicate(&'static str),
@@ -116,4 +128,11 @@ pub enum IndexError {
     /// The fold of an entry failed.
     #[error("index accounts: {0}")]
     Fold(#[from] crate::ledger::account::FoldError),
+}
+
+impl IndexError {
+    /// What a store said.
+    pub(crate) fn store(table: &'static str, error: &dyn std::fmt::Display) -> Self {
+        Self::Store { table, error: error.to_string() }
+    }
 }

@@ -12,15 +12,15 @@ use fjall::Keyspace;
 
 use super::{
     IndexError,
-    fjall::store,
     layout::{bucket_row, bucket_rows},
+    store::store,
 };
 use crate::money::{Lsn, TenantId};
 
 /// How many numbers stand in one row at most.
 const PLACES_MAX: usize = 256;
 /// A number and its lsn.
-const PLACE_BYTES: usize = 16 + 8;
+pub(super) const PLACE_BYTES: usize = 16 + 8;
 
 /// Where one number is, in the order of rows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

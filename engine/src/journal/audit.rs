@@ -5,14 +5,11 @@ use std::sync::Arc;
 use super::{
     Block, Head, JournalError,
     disk::Disk,
-    record::{
-        ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, SEGMENT_HEAD_BYTES, decode_entries, merkle_root,
-        split_records,
-    },
-    recovery::{block_behind, check_chain, load},
-    segments::{Segment, io_error},
+    record::{ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, decode_entries, merkle_root, split_records},
+    recovery::{block_behind, check_chain, check_owner, load},
+    segments::Segment,
 };
-use crate::money::Lsn;
+use crate::{idempotency::Fingerprint, money::Lsn};
 
 /// What a walk went through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,16 +24,26 @@ pub struct Walked {
     pub head: Head,
     /// Behind the last block, in bytes of the last segment.
     pub end: u64,
+    /// Segments of before format 3, which do not say how long they were made.
+    pub unchecked_lengths: usize,
 }
 
 /// Walks all synced blocks in order: chain, Merkle roots and every entry's decoding are checked, and `visit` sees
 /// each. In the last segment the walk ends at the first block that is not whole, as a running server may be writing it.
+/// Every segment must belong to the data directory of `fingerprint`.
 pub fn walk(
     disk: &dyn Disk,
+    fingerprint: Fingerprint,
     mut visit: impl FnMut(&BlockHead, &Arc<Block>) -> Result<(), String>,
 ) -> Result<Walked, JournalError> {
     let segments = load(disk)?;
-    let mut walked = Walked { segments: segments.len(), blocks: 0, entries: 0, head: Head::EMPTY, end: 0 };
+    if segments.is_empty() {
+        return Err(JournalError::NoSegment);
+    }
+    check_owner(&segments, fingerprint)?;
+    let unchecked_lengths = segments.iter().filter(|segment| segment.head.made.is_none()).count();
+    let begun = Head::EMPTY;
+    let mut walked = Walked { segments: segments.len(), blocks: 0, entries: 0, head: begun, end: 0, unchecked_lengths };
     for segment in &segments {
         if segment.head.prev_hash != walked.head.hash || segment.head.first_lsn.0 != walked.head.lsn.0 + 1 {
             return Err(segment.corrupt(0, "the segment does not chain to the one before"));
@@ -51,11 +58,6 @@ fn walk_segment(
     walked: &mut Walked,
     visit: &mut impl FnMut(&BlockHead, &Arc<Block>) -> Result<(), String>,
 ) -> Result<(), JournalError> {
-    let mut page = vec![0; ALIGN_BYTES];
-    segment.file.read_at(&mut page, 0).map_err(|error| io_error(&segment.name(), "read", &error))?;
-    if !is_zero(page.get(SEGMENT_HEAD_BYTES..)) {
-        return Err(segment.corrupt(0, "the padding behind the segment's header is not zero"));
-    }
     let mut offset = ALIGN_BYTES as u64;
     loop {
         walked.end = offset;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    disk::{Disk, DiskFile},
+    disk::{Disk, DiskFile, FileIdentity},
     record::ALIGN_BYTES,
 };
 
@@ -36,11 +36,17 @@ struct Faults {
     syncs: AtomicU64,
     fail_from_sync: AtomicU64,
     fail_create: AtomicU64,
+    fail_renames: AtomicU64,
 }
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { syncs: AtomicU64::new(0), fail_from_sync: AtomicU64::new(NO_FAULT), fail_create: AtomicU64::new(0) }
+        Self {
+            syncs: AtomicU64::new(0),
+            fail_from_sync: AtomicU64::new(NO_FAULT),
+            fail_create: AtomicU64::new(0),
+            fail_renames: AtomicU64::new(0),
+        }
     }
 }
 
@@ -74,6 +80,16 @@ impl MemoryDisk {
     /// Makes every creation of a file fail, as on a full disk, or work again.
     pub fn set_full(&self, full: bool) {
         self.0.faults.fail_create.store(u64::from(full), Ordering::SeqCst);
+    }
+
+    /// Makes the next `n` renames fail.
+    pub fn fail_renames(&self, n: u64) {
+        self.0.faults.fail_renames.store(n, Ordering::SeqCst);
+    }
+
+    /// Takes a file away, as somebody with a shell would.
+    pub fn remove(&self, name: &str) {
+        lock(&self.0.files).remove(name);
     }
 
     /// What a power cut leaves: synced bytes, and of the unsynced writes the pages `keep` says (file, page number).
@@ -126,6 +142,10 @@ impl Disk for MemoryDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let left = |n: u64| n.checked_sub(1);
+        if self.0.faults.fail_renames.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok() {
+            return Err(io::Error::other("injected rename failure"));
+        }
         let mut files = lock(&self.0.files);
         let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
         files.insert(to.to_owned(), file);
@@ -134,6 +154,10 @@ impl Disk for MemoryDisk {
 
     fn list(&self) -> io::Result<Vec<String>> {
         Ok(lock(&self.0.files).keys().cloned().collect())
+    }
+
+    fn identity(&self, name: &str) -> io::Result<FileIdentity> {
+        lock(&self.0.files).get(name).ok_or(io::ErrorKind::NotFound)?.identity()
     }
 }
 
@@ -170,6 +194,10 @@ impl DiskFile for MemoryFile {
 
     fn length(&self) -> io::Result<u64> {
         Ok(lock(&self.content).durable.len() as u64)
+    }
+
+    fn identity(&self) -> io::Result<FileIdentity> {
+        Ok(FileIdentity(0, std::ptr::from_ref(self).addr() as u64))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The journal: append-only, hash-chained commit blocks; the truth everything else is an index of (P4).
 //!
-//! [`record`] is the byte picture, [`segments`] the files, [`recovery`] what opening them checks, [`tail`] what is
+//! [`record`] is the byte picture, [`segment_head`] and [`segments`] the files, [`spare`] the file that comes next, [`recovery`] what opening them checks, [`tail`] what is
 //! committed and not yet indexed. Only [`writer`] writes, on one thread. It never retries a sync and never guesses.
 
 pub mod audit;
@@ -9,13 +9,16 @@ pub mod disk;
 pub mod memory;
 pub mod record;
 pub mod recovery;
+pub mod segment_head;
 pub mod segments;
+pub mod spare;
 pub mod tail;
 pub mod writer;
 
 use std::sync::Arc;
 
 use crate::{
+    idempotency::Fingerprint,
     ledger::{entry::Committed, time::Timestamp},
     money::Lsn,
 };
@@ -85,6 +88,47 @@ pub enum JournalError {
         found: u16,
         /// In this build.
         expected: u16,
+    },
+    /// A segment of another data directory, or the data directory has another's FORMAT file.
+    #[error(
+        "journal {segment} belongs to the data directory {found}, but FORMAT is that of {expected}; put back the file \
+         that belongs here (FORMAT or the segment)"
+    )]
+    Foreign {
+        /// The file.
+        segment: String,
+        /// In the file.
+        found: Fingerprint,
+        /// Of FORMAT.
+        expected: Fingerprint,
+    },
+    /// The folder has no segment: it is not mounted, or somebody emptied it.
+    #[error(
+        "the journal folder holds no segment, but this data directory had one; mount or restore it (a new data \
+         directory is made where there is nothing at all)"
+    )]
+    NoSegment,
+    /// Entries that were acknowledged are not in the journal any more.
+    #[error(
+        "the journal ends at lsn {ends}, but entries up to lsn {proven} were acknowledged and indexed: {} are lost. \
+         Restore the journal's files from where they are whole. Only to go on without these entries: arus recover \
+         --accept-loss-after {ends}, which lists them first",
+        .proven.0 - .ends.0
+    )]
+    Lost {
+        /// The journal's last entry.
+        ends: Lsn,
+        /// The last entry that was durable for sure.
+        proven: Lsn,
+    },
+    /// The open segment's name leads to another file, or to none.
+    #[error(
+        "journal {segment} was removed or replaced while this server wrote to it: what it acknowledged since may be \
+         lost; find out who did, and restore the file"
+    )]
+    NotOurs {
+        /// The file.
+        segment: String,
     },
     /// There is no such entry.
     #[error("there is no entry at lsn {0}")]

@@ -1,8 +1,7 @@
-//! The byte picture of the journal, format 2 (P4). All integers are little-endian.
+//! The byte picture of the journal's blocks, format 2 (P4). All integers are little-endian.
 //!
 //! ```text
-//! segment  = header (4096 bytes) block* zeros
-//! header   = "ARUSSEG1" version:u16 0:u16 seq:u32 first_lsn:u64 prev_seal_offset:u64 prev_hash:32 crc32c:u32 zeros
+//! segment  = header (4096 bytes, see `segment_head`) block* zeros
 //! block    = "ABLK" version:u16 kind:u16 first_lsn:u64 count:u32 records_bytes:u32 at:u64
 //!            prev_hash:32 merkle_root:32 block_hash:32 crc32c:u32 record* zeros to a multiple of 4096
 //! record   = length:u32 bytes;  bytes = postcard(Entry), which begins with the tenant
@@ -14,7 +13,7 @@
 
 use std::sync::Arc;
 
-use super::{Block, JournalError};
+use super::Block;
 use crate::{
     ledger::{entry::Entry, time::Timestamp},
     money::Lsn,
@@ -22,16 +21,13 @@ use crate::{
 
 /// A BLAKE3 hash.
 pub type Hash = [u8; 32];
-/// The format this build reads and writes.
+/// The format of blocks that this build reads and writes.
 pub const FORMAT_VERSION: u16 = 2;
 /// Blocks start and end at multiples of this.
 pub const ALIGN_BYTES: usize = 4096;
 /// The length of a block's header.
 pub const BLOCK_HEADER_BYTES: usize = 132;
-/// A segment's header with its CRC, unpadded.
-pub const SEGMENT_HEAD_BYTES: usize = 68;
 const BLOCK_MAGIC: [u8; 4] = *b"ABLK";
-const SEGMENT_MAGIC: [u8; 8] = *b"ARUSSEG1";
 const HASHED_BYTES: usize = 96;
 const CRC_AT: usize = 128;
 
@@ -196,24 +192,24 @@ fn block_crc(block: &[u8]) -> u32 {
 }
 
 /// Reads little-endian fields one after another.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*head)
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    pub(super) fn u16(&mut self) -> Option<u16> {
         self.take().map(u16::from_le_bytes)
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub(super) fn u32(&mut self) -> Option<u32> {
         self.take().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(super) fn u64(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
     }
 }
@@ -291,55 +287,4 @@ pub fn decode_entries(block: &[u8], head: &BlockHead) -> Result<Block, String> {
 pub fn decode_table(block: &[u8], head: &BlockHead) -> Option<Vec<(Lsn, u64)>> {
     let mut fields = Fields(block.get(BLOCK_HEADER_BYTES..BLOCK_HEADER_BYTES + head.records_bytes)?);
     (0..head.count).map(|_| Some((Lsn(fields.u64()?), fields.u64()?))).collect()
-}
-
-/// A segment's header, decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SegmentHead {
-    /// Its number, from 1 without gaps.
-    pub seq: u32,
-    /// Its first entry's position.
-    pub first_lsn: Lsn,
-    /// Where the segment before is sealed, in bytes; 0 for the first segment.
-    pub prev_seal_offset: u64,
-    /// The segment before's last hash: its seal's.
-    pub prev_hash: Hash,
-}
-
-/// A segment's header, padded.
-pub fn encode_segment_head(head: &SegmentHead) -> Vec<u8> {
-    let mut out = Vec::with_capacity(ALIGN_BYTES);
-    out.extend_from_slice(&SEGMENT_MAGIC);
-    out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-    out.extend_from_slice(&0_u16.to_le_bytes());
-    out.extend_from_slice(&head.seq.to_le_bytes());
-    out.extend_from_slice(&head.first_lsn.0.to_le_bytes());
-    out.extend_from_slice(&head.prev_seal_offset.to_le_bytes());
-    out.extend_from_slice(&head.prev_hash);
-    out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
-    out.resize(ALIGN_BYTES, 0);
-    out
-}
-
-/// Reads a segment's header: `Ok(None)` if these bytes are none.
-pub fn decode_segment_head(bytes: &[u8]) -> Result<Option<SegmentHead>, JournalError> {
-    let mut fields = Fields(bytes);
-    if fields.take() != Some(SEGMENT_MAGIC) {
-        return Ok(None);
-    }
-    let found = fields.u16().unwrap_or_default();
-    if found != FORMAT_VERSION {
-        return Err(JournalError::Format { found, expected: FORMAT_VERSION });
-    }
-    let mut read = || {
-        fields.u16()?;
-        let head = SegmentHead {
-            seq: fields.u32()?,
-            first_lsn: Lsn(fields.u64()?),
-            prev_seal_offset: fields.u64()?,
-            prev_hash: fields.take()?,
-        };
-        (fields.u32()? == crc32c::crc32c(bytes.get(..SEGMENT_HEAD_BYTES - 4)?)).then_some(head)
-    };
-    Ok(read())
 }

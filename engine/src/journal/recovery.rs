@@ -1,20 +1,20 @@
 //! Opening the journal: what is checked, what is cut, what is refused (P4).
 //!
-//! Never more than one block is unsynced, so only the last block of the last segment may be torn: it is zeroed and
-//! synced before work is accepted. A bad block with a valid one behind it, one that a seal or the index covers, or a
-//! broken chain is corruption: the start is refused with segment and offset.
+//! Never more than one block is unsynced, so only the last block of the last segment may be torn: it is kept aside,
+//! zeroed and synced before work is accepted. A bad block with a valid one behind it, one that a seal or other evidence
+//! covers, a broken chain, a file of another length or of another data directory: the start is refused by name.
 
 use std::sync::Arc;
 
 use super::{
     Hash, Head, JournalError,
     disk::Disk,
-    record::{ALIGN_BYTES, BlockHead, BlockKind, SegmentHead, decode_head, decode_segment_head},
-    segments::{Segment, SegmentReader, Segments, Shared, Spare, begin_segment, io_error, segment_name},
+    record::{ALIGN_BYTES, BlockHead, BlockKind, decode_head},
+    segment_head::{Made, SegmentHead, decode_segment_head},
+    segments::{Segment, SegmentReader, Segments, Shared, io_error, segment_name},
+    spare::Spare,
 };
-use crate::{ledger::time::Timestamp, money::Lsn};
-
-const FIRST_SEGMENT: SegmentHead = SegmentHead { seq: 1, first_lsn: Lsn(1), prev_seal_offset: 0, prev_hash: [0; 32] };
+use crate::{idempotency::Fingerprint, ledger::time::Timestamp, money::Lsn};
 
 /// An opened journal.
 #[derive(Debug)]
@@ -32,6 +32,17 @@ pub struct Torn {
     pub segment: String,
     /// Where it began, in bytes.
     pub offset: u64,
+    /// The file beside the segments that has its bytes now.
+    pub kept: String,
+}
+
+/// A journal as it was found: its files are this process's own, everything about them is checked, nothing is changed.
+pub struct Found {
+    disk: Arc<dyn Disk>,
+    segments: Vec<Arc<Segment>>,
+    last: Arc<Segment>,
+    scan: Scan,
+    fingerprint: Fingerprint,
 }
 
 /// What a scan of the last segment found.
@@ -43,49 +54,94 @@ struct Scan {
     seal: Option<BlockHead>,
 }
 
-/// Whether what follows the last valid block was durable for sure.
-#[derive(Clone, Copy)]
-enum Covered {
-    No,
-    ByIndex(Lsn),
-}
-
-/// Opens for writing. `indexed` is the last entry the index holds: a bad block up to there was durable once.
-pub fn open(disk: Arc<dyn Disk>, segment_bytes: u64, indexed: Lsn) -> Result<Opened, JournalError> {
-    let spare = Spare::new(Arc::clone(&disk), segment_bytes);
-    let mut segments = load(&*disk)?;
-    if segments.is_empty() {
-        segments.push(begin_segment(&*disk, &spare, FIRST_SEGMENT, FIRST_SEGMENT.prev_hash)?);
-    }
-    let (scan, last) = scan_last(&segments)?;
-    let covered = if scan.head.lsn < indexed { Covered::ByIndex(indexed) } else { Covered::No };
-    let torn = if scan.seal.is_some() { None } else { cut_torn_tail(&last, scan.offset, covered)? };
-    let (mut current, mut head, mut offset, mut table) = (last, scan.head, scan.offset, scan.table);
-    if let Some(seal) = scan.seal {
-        // The stop came between seal and rename: begin the next segment now.
-        let seal_offset = offset - seal.padded_bytes() as u64;
-        segments.pop();
-        segments.push(Arc::new(current.sealed_at(seal_offset)));
-        let next = SegmentHead {
-            seq: current.head.seq + 1,
-            first_lsn: Lsn(head.lsn.0 + 1),
-            prev_seal_offset: seal_offset,
-            prev_hash: seal.hash,
+/// Begins a journal where there is none. A file that an earlier try left is used if no entry is in it.
+pub fn create(disk: Arc<dyn Disk>, made: Made) -> Result<(), JournalError> {
+    if !load(&*disk)?.is_empty() {
+        let begun = find(disk, made.fingerprint)?;
+        return match begun.head() {
+            Head::EMPTY => Ok(()),
+            head => {
+                Err(JournalError::Poisoned(format!("a journal that ends at lsn {} is not to be created", head.lsn)))
+            }
         };
-        current = begin_segment(&*disk, &spare, next, seal.prev_hash)?;
-        segments.push(Arc::clone(&current));
-        (head.hash, offset, table) = (seal.hash, ALIGN_BYTES as u64, Vec::new());
     }
-    let shared = Shared::new(segments, table);
-    Ok(Opened { segments: Segments::new(disk, shared, current, offset, head, spare), torn })
+    let head = SegmentHead { seq: 1, first_lsn: Lsn(1), prev_seal_offset: 0, prev_hash: [0; 32], made: Some(made) };
+    let spare = Spare::new(disk, made);
+    spare.stop();
+    spare.begin_segment(head, head.prev_hash).map(drop)
 }
 
-/// Opens for reading only, beside a running server or without one: what is not whole yet is not there.
-pub fn open_read_only(disk: &dyn Disk) -> Result<(SegmentReader, Head), JournalError> {
-    let segments = load(disk)?;
-    if segments.is_empty() {
-        return Ok((SegmentReader(Shared::new(segments, Vec::new())), Head::EMPTY));
+/// Finds the journal of a data directory, for writing.
+pub fn find(disk: Arc<dyn Disk>, fingerprint: Fingerprint) -> Result<Found, JournalError> {
+    let segments = load(&*disk)?;
+    check_owner(&segments, fingerprint)?;
+    let (scan, last) = scan_last(&segments)?;
+    Ok(Found { disk, segments, last, scan, fingerprint })
+}
+
+/// Every segment must be of this data directory.
+pub(super) fn check_owner(segments: &[Arc<Segment>], expected: Fingerprint) -> Result<(), JournalError> {
+    for segment in segments {
+        match segment.head.made {
+            Some(made) if made.fingerprint != expected => {
+                return Err(JournalError::Foreign { segment: segment.name(), found: made.fingerprint, expected });
+            }
+            Some(_) | None => {}
+        }
     }
+    Ok(())
+}
+
+impl Found {
+    /// Where it ends.
+    pub fn head(&self) -> Head {
+        self.scan.head
+    }
+
+    /// Whether it reaches as far as something else says it did. Gives back the pages of a torn tail.
+    pub fn check_reaches(&self, proven: Lsn) -> Result<Option<Vec<u64>>, JournalError> {
+        let Self { last, scan, .. } = self;
+        let torn = if scan.seal.is_some() { None } else { torn_tail(last, scan.offset)? };
+        match torn {
+            _ if scan.head.lsn >= proven => Ok(torn),
+            Some(_) => Err(last.corrupt(scan.offset, format!("a bad block, but lsn {proven} was durable for sure"))),
+            None => Err(JournalError::Lost { ends: scan.head.lsn, proven }),
+        }
+    }
+
+    /// Makes it ready to be written to, in segments of `segment_bytes`. `proven` is the last entry that was durable for
+    /// sure, as something else than the journal says: one that ends before has lost entries, and is left as it is.
+    pub fn open(self, segment_bytes: u64, proven: Lsn) -> Result<Opened, JournalError> {
+        let torn = self.check_reaches(proven)?;
+        let Self { disk, mut segments, last, scan, fingerprint } = self;
+        let spare = Spare::new(Arc::clone(&disk), Made { fingerprint, segment_bytes });
+        let torn = torn.map(|torn| cut(&*disk, &last, scan.offset, &torn)).transpose()?;
+        let (mut current, mut head, mut offset, mut table) = (last, scan.head, scan.offset, scan.table);
+        if let Some(seal) = scan.seal {
+            // The stop came between seal and rename: begin the next segment now.
+            let seal_offset = offset - seal.padded_bytes() as u64;
+            segments.pop();
+            segments.push(Arc::new(current.sealed_at(seal_offset)));
+            let next = SegmentHead {
+                seq: current.head.seq + 1,
+                first_lsn: Lsn(head.lsn.0 + 1),
+                prev_seal_offset: seal_offset,
+                prev_hash: seal.hash,
+                made: Some(spare.made),
+            };
+            current = spare.begin_segment(next, seal.prev_hash)?;
+            segments.push(Arc::clone(&current));
+            (head.hash, offset, table) = (seal.hash, ALIGN_BYTES as u64, Vec::new());
+        }
+        let shared = Shared::new(segments, table);
+        Ok(Opened { segments: Segments::new(disk, shared, current, offset, head, spare)?, torn })
+    }
+}
+
+/// Opens for reading only, beside a running server or without one: a block that is still being written is not there.
+pub fn open_read_only(disk: &dyn Disk, fingerprint: Fingerprint) -> Result<(SegmentReader, Head), JournalError> {
+    let segments = load(disk)?;
+    check_owner(&segments, fingerprint)?;
     let (scan, _) = scan_last(&segments)?;
     Ok((SegmentReader(Shared::new(segments, scan.table)), scan.head))
 }
@@ -102,11 +158,18 @@ pub(super) fn load(disk: &dyn Disk) -> Result<Vec<Arc<Segment>>, JournalError> {
             return Err(corrupt(format!("{} is missing", segment_name(seq))));
         }
         let file = disk.open(name).map_err(|error| io_error(name, "open", &error))?;
+        let length = file.length().map_err(|error| io_error(name, "read", &error))?;
+        if length < ALIGN_BYTES as u64 {
+            return Err(corrupt(format!("it is {length} bytes long, shorter than its header")));
+        }
         let mut bytes = vec![0; ALIGN_BYTES];
         file.read_at(&mut bytes, 0).map_err(|error| io_error(name, "read", &error))?;
         let head = decode_segment_head(&bytes)?.ok_or_else(|| corrupt("the segment header is not readable".into()))?;
         if head.seq != seq {
             return Err(corrupt(format!("the header says segment {}", head.seq)));
+        }
+        if let Some(made) = head.made.filter(|made| made.segment_bytes != length) {
+            return Err(corrupt(format!("it is {length} bytes long, but was made with {}", made.segment_bytes)));
         }
         let mut prev_block_hash = head.prev_hash;
         if let Some(before) = segments.pop() {
@@ -134,8 +197,7 @@ fn sealed_by(segment: &Segment, next: &SegmentHead) -> Result<(Segment, Hash), J
 
 /// Walks the last segment's blocks, each checked against the one before.
 fn scan_last(segments: &[Arc<Segment>]) -> Result<(Scan, Arc<Segment>), JournalError> {
-    let no_segment = || JournalError::Poisoned("no segment to scan".into());
-    let (last, sealed) = segments.split_last().ok_or_else(no_segment)?;
+    let (last, sealed) = segments.split_last().ok_or(JournalError::NoSegment)?;
     let at = match sealed.last().and_then(|before| Some((before, before.seal_offset?))) {
         Some((before, offset)) => before.block_at(offset)?.map_or(Timestamp(0), |(seal, _)| seal.at),
         None => Timestamp(0),
@@ -193,16 +255,17 @@ pub(super) fn block_behind(segment: &Segment, offset: u64) -> Result<Option<u64>
     Ok(None)
 }
 
-/// Zeroes what was written behind the last valid block, unless a valid block stands behind it.
-fn cut_torn_tail(segment: &Segment, from: u64, covered: Covered) -> Result<Option<Torn>, JournalError> {
-    let name = segment.name();
-    let len = segment.file.length().map_err(|error| io_error(&name, "read", &error))?;
+/// The pages that were written behind the last valid block, by their offsets; none if nothing was. A valid block among
+/// them, or more than one block's worth, is no torn tail.
+fn torn_tail(segment: &Segment, from: u64) -> Result<Option<Vec<u64>>, JournalError> {
+    let read = |error| io_error(&segment.name(), "read", &error);
+    let len = segment.length()?;
     let mut page = vec![0; ALIGN_BYTES];
     let mut dirty = Vec::new();
     let mut offset = from;
     let mut torn_end = len;
     while offset + ALIGN_BYTES as u64 <= len {
-        segment.file.read_at(&mut page, offset).map_err(|error| io_error(&name, "read", &error))?;
+        segment.file.read_at(&mut page, offset).map_err(read)?;
         let head = decode_head(&page);
         if offset == from {
             torn_end = head.map_or(len, |head| from + head.padded_bytes() as u64);
@@ -217,16 +280,28 @@ fn cut_torn_tail(segment: &Segment, from: u64, covered: Covered) -> Result<Optio
         }
         offset += ALIGN_BYTES as u64;
     }
-    if dirty.is_empty() {
-        return Ok(None);
+    Ok(Some(dirty).filter(|dirty| !dirty.is_empty()))
+}
+
+/// Keeps a torn tail's bytes in a file of their own, then zeroes them: whoever doubts that nobody was told of them has
+/// something to look at.
+fn cut(disk: &dyn Disk, segment: &Segment, from: u64, dirty: &[u64]) -> Result<Torn, JournalError> {
+    let name = segment.name();
+    let names = disk.list().map_err(|error| io_error("folder", "list", &error))?;
+    let mut free = (1_u32..).map(|n| format!("{name}.torn-at-{from}-{n}")).filter(|kept| !names.contains(kept));
+    let kept = free.next().unwrap_or_default();
+    let end = dirty.last().map_or(from, |last| last + ALIGN_BYTES as u64);
+    let aside = disk.create(&kept, end - from).map_err(|error| io_error(&kept, "create", &error))?;
+    let mut page = vec![0; ALIGN_BYTES];
+    for offset in dirty {
+        segment.file.read_at(&mut page, *offset).map_err(|error| io_error(&name, "read", &error))?;
+        aside.write_at(&page, offset - from).map_err(|error| io_error(&kept, "write", &error))?;
     }
-    if let Covered::ByIndex(indexed) = covered {
-        return Err(segment.corrupt(from, format!("a bad block, but the index was built up to lsn {indexed}")));
-    }
+    aside.sync().map_err(|error| io_error(&kept, "sync", &error))?;
     let zeros = vec![0; ALIGN_BYTES];
     for offset in dirty {
-        segment.file.write_at(&zeros, offset).map_err(|error| io_error(&name, "write", &error))?;
+        segment.file.write_at(&zeros, *offset).map_err(|error| io_error(&name, "write", &error))?;
     }
     segment.file.sync().map_err(|error| io_error(&name, "sync", &error))?;
-    Ok(Some(Torn { segment: name, offset: from }))
+    Ok(Torn { segment: name, offset: from, kept })
 }

@@ -1,29 +1,29 @@
 //! The journal's files: one open segment, sealed ones before it, the next one made ready behind (P4).
 //!
 //! [`Segments`] appends; [`SegmentReader`] finds an entry by its lsn through a sparse table, which for a sealed
-//! segment stands in its seal. A background thread calls [`Spare::prepare`], so a rotation waits for no zeros.
+//! segment stands in its seal. [`Spare`] makes the next segment ready, so a rotation waits for no zeros.
 
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use super::{
     Block, Hash, Head, Journal, JournalError, JournalReader, Record,
     disk::{Disk, DiskFile},
     record::{
-        ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, SegmentHead, crc_is_right, decode_entries, decode_entry,
-        decode_head, decode_table, encode_entries, encode_seal, encode_segment_head, padded,
+        ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, crc_is_right, decode_entries, decode_entry, decode_head,
+        decode_table, encode_entries, encode_seal, padded,
     },
+    segment_head::SegmentHead,
+    spare::Spare,
 };
 use crate::{
     ledger::{entry::Committed, time::Timestamp},
     money::Lsn,
 };
 
-/// The file that becomes the next segment.
-pub(super) const SPARE_NAME: &str = "spare.tmp";
 /// How many sealed segments' tables are kept in memory.
 const TABLES_MAX: usize = 64;
 
@@ -52,6 +52,21 @@ impl Segment {
     pub(super) fn sealed_at(&self, offset: u64) -> Self {
         let file = Arc::clone(&self.file);
         Self { head: self.head, file, seal_offset: Some(offset), prev_block_hash: self.prev_block_hash }
+    }
+
+    pub(super) fn length(&self) -> Result<u64, JournalError> {
+        self.file.length().map_err(|error| io_error(&self.name(), "read", &error))
+    }
+
+    /// The name must still lead to the file that is open here: one that was removed or replaced keeps nothing.
+    fn check_is_ours(&self, disk: &dyn Disk) -> Result<(), JournalError> {
+        let name = self.name();
+        match (disk.identity(&name), self.file.identity()) {
+            (Ok(there), Ok(here)) if there == here => Ok(()),
+            (Ok(_), Ok(_)) => Err(JournalError::NotOurs { segment: name }),
+            (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Err(JournalError::NotOurs { segment: name }),
+            (Err(error), _) | (_, Err(error)) => Err(io_error(&name, "look-up", &error)),
+        }
     }
 
     pub(super) fn corrupt(&self, offset: u64, what: impl Into<String>) -> JournalError {
@@ -103,6 +118,8 @@ pub struct Segments {
     disk: Arc<dyn Disk>,
     shared: Arc<Shared>,
     current: Arc<Segment>,
+    /// How long the open segment's file is.
+    current_bytes: u64,
     offset: u64,
     head: Head,
     spare: Arc<Spare>,
@@ -118,9 +135,10 @@ impl Segments {
         offset: u64,
         head: Head,
         spare: Arc<Spare>,
-    ) -> Self {
-        spare.note_fill(offset);
-        Self { disk, shared, current, offset, head, spare, buffer: Vec::new(), poisoned: None }
+    ) -> Result<Self, JournalError> {
+        let current_bytes = current.length()?;
+        spare.note_fill(offset, current_bytes);
+        Ok(Self { disk, shared, current, current_bytes, offset, head, spare, buffer: Vec::new(), poisoned: None })
     }
 
     /// Where it ends.
@@ -142,7 +160,7 @@ impl Segments {
         let block_bytes = padded(BLOCK_HEADER_BYTES + records.iter().map(|r| r.bytes.len() + 4).sum::<usize>()) as u64;
         let table_bytes = |blocks: usize| padded(BLOCK_HEADER_BYTES + (blocks + 1) * 16) as u64;
         let blocks = read_lock(&self.shared.open_table).len();
-        if self.offset + block_bytes + table_bytes(blocks) > self.spare.segment_bytes {
+        if self.offset + block_bytes + table_bytes(blocks) > self.current_bytes {
             self.rotate()?;
         }
         let first_lsn = Lsn(self.head.lsn.0 + 1);
@@ -151,7 +169,7 @@ impl Segments {
         write_lock(&self.shared.open_table).push((first_lsn, self.offset));
         self.offset += self.buffer.len() as u64;
         self.head = Head { lsn: Lsn(self.head.lsn.0 + records.len() as u64), hash: head.hash, at: head.at };
-        self.spare.note_fill(self.offset);
+        self.spare.note_fill(self.offset, self.current_bytes);
         Ok(self.head)
     }
 
@@ -161,8 +179,10 @@ impl Segments {
         self.current.file.sync().map_err(|error| io_error(&name, "sync", &error))
     }
 
-    /// Seals the open segment and begins the next one in the spare file.
+    /// Seals the open segment and begins the next one in the spare file. Waits for it if it must: only a write or a
+    /// sync of the open segment that fails ends the journal.
     fn rotate(&mut self) -> Result<(), JournalError> {
+        self.current.check_is_ours(&*self.disk)?;
         let table = read_lock(&self.shared.open_table).clone();
         let next_lsn = Lsn(self.head.lsn.0 + 1);
         let seal = encode_seal(&mut self.buffer, &table, next_lsn, self.head.at, self.head.hash);
@@ -172,34 +192,20 @@ impl Segments {
             first_lsn: next_lsn,
             prev_seal_offset: self.offset,
             prev_hash: seal.hash,
+            made: Some(self.spare.made),
         };
         let sealed = Arc::new(self.current.sealed_at(self.offset));
-        self.current = begin_segment(&*self.disk, &self.spare, head, self.head.hash)?;
+        self.current = self.spare.begin_segment(head, self.head.hash)?;
+        self.current_bytes = self.spare.made.segment_bytes;
         let mut segments = write_lock(&self.shared.segments);
         segments.pop();
         segments.extend([sealed, Arc::clone(&self.current)]);
         write_lock(&self.shared.open_table).clear();
         self.offset = ALIGN_BYTES as u64;
         self.head.hash = seal.hash;
-        self.spare.note_fill(self.offset);
+        self.spare.note_fill(self.offset, self.current_bytes);
         Ok(())
     }
-}
-
-/// Writes a header into the spare file and gives it its name, durably.
-pub(super) fn begin_segment(
-    disk: &dyn Disk,
-    spare: &Spare,
-    head: SegmentHead,
-    prev_block_hash: Hash,
-) -> Result<Arc<Segment>, JournalError> {
-    let file = spare.take()?;
-    let name = segment_name(head.seq);
-    file.write_at(&encode_segment_head(&head), 0).map_err(|error| io_error(&name, "write", &error))?;
-    file.sync().map_err(|error| io_error(&name, "sync", &error))?;
-    disk.rename(SPARE_NAME, &name).map_err(|error| io_error(&name, "rename", &error))?;
-    spare.renamed();
-    Ok(Arc::new(Segment { head, file, seal_offset: None, prev_block_hash }))
 }
 
 impl std::fmt::Debug for Segments {
@@ -223,125 +229,6 @@ impl Journal for Segments {
         }
         self.try_append(records, at).inspect_err(|error| self.poisoned = Some(error.to_string()))
     }
-}
-
-/// The segment that comes next: zero-filled and synced before it is needed.
-pub struct Spare {
-    disk: Arc<dyn Disk>,
-    segment_bytes: u64,
-    state: Mutex<SpareState>,
-    changed: Condvar,
-    /// Held while the file is filled, so that nobody else truncates it.
-    filling: Mutex<()>,
-}
-
-#[derive(Default)]
-struct SpareState {
-    ready: Option<Arc<dyn DiskFile>>,
-    /// Taken, but not yet renamed: its name must not be used again.
-    taken: bool,
-    /// How far the open segment is filled, in bytes.
-    filled: u64,
-    error: Option<String>,
-    stopped: bool,
-}
-
-impl Spare {
-    pub(super) fn new(disk: Arc<dyn Disk>, segment_bytes: u64) -> Arc<Self> {
-        Arc::new(Self {
-            disk,
-            segment_bytes,
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            filling: Mutex::default(),
-        })
-    }
-
-    /// Makes the next segment ready if it is not. Slow: it writes a whole segment.
-    pub fn prepare(&self) -> io::Result<()> {
-        let _one_at_a_time = lock(&self.filling);
-        let state = lock(&self.state);
-        if state.ready.is_some() || state.taken {
-            return Ok(());
-        }
-        drop(state);
-        let created = self.disk.create(SPARE_NAME, self.segment_bytes);
-        let mut state = lock(&self.state);
-        match created {
-            Ok(file) => {
-                state.ready = Some(file);
-                state.error = None;
-                self.changed.notify_all();
-                Ok(())
-            }
-            Err(error) => {
-                state.error = Some(error.to_string());
-                Err(error)
-            }
-        }
-    }
-
-    /// Waits until the spare was taken, or `stop` was called; says which.
-    pub fn wait_until_needed(&self) -> SpareNeed {
-        let mut state = lock(&self.state);
-        while (state.ready.is_some() || state.taken) && !state.stopped {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        if state.stopped { SpareNeed::Stopped } else { SpareNeed::Needed }
-    }
-
-    /// Ends [`Spare::wait_until_needed`] for good.
-    pub fn stop(&self) {
-        lock(&self.state).stopped = true;
-        self.changed.notify_all();
-    }
-
-    /// Why admission must close: the open segment is three quarters full and the next one is not ready.
-    pub fn shortage(&self) -> Option<String> {
-        let state = lock(&self.state);
-        let missing = state.ready.is_none() && !state.taken;
-        let late = missing && state.filled.saturating_mul(4) >= self.segment_bytes.saturating_mul(3);
-        late.then(|| state.error.clone().unwrap_or_else(|| "the next segment is still being written".into()))
-    }
-
-    /// The taken file has its own name now; the next one may be prepared.
-    pub(super) fn renamed(&self) {
-        let mut state = lock(&self.state);
-        (state.taken, state.filled) = (false, 0);
-        self.changed.notify_all();
-    }
-
-    fn note_fill(&self, offset: u64) {
-        lock(&self.state).filled = offset;
-    }
-
-    /// Takes the spare, waiting for it if need be, unless the engine stops: only the journal thread waits here.
-    pub(super) fn take(&self) -> Result<Arc<dyn DiskFile>, JournalError> {
-        loop {
-            let mut state = lock(&self.state);
-            if let Some(file) = state.ready.take() {
-                state.taken = true;
-                return Ok(file);
-            }
-            let stopped = state.stopped;
-            drop(state);
-            if let Err(error) = self.prepare() {
-                if stopped {
-                    return Err(io_error(SPARE_NAME, "create", &error));
-                }
-                std::thread::sleep(std::time::Duration::from_millis(100));
-            }
-        }
-    }
-}
-
-/// What [`Spare::wait_until_needed`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SpareNeed {
-    /// Prepare another.
-    Needed,
-    /// End the thread.
-    Stopped,
 }
 
 /// The reading end; cheap to clone.

@@ -42,6 +42,19 @@ pub struct Posting {
     pub amount: Money,
 }
 
+impl PostingKind {
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Debit { .. } => "debit",
+            Self::Credit => "credit",
+            Self::Authorize { .. } => "authorization",
+            Self::Settle => "settlement",
+            Self::Void { .. } => "release",
+        }
+    }
+}
+
 impl Posting {
     /// A line.
     pub const fn new(account: AccountId, kind: PostingKind, amount: Money) -> Self {

@@ -2,21 +2,31 @@
 //!
 //! ```text
 //! LOCK     held by the one process that writes
-//! FORMAT   "arus-data 1" and the secret that keys are hashed with
+//! FORMAT   the format and the secret that keys are hashed with (see `format`)
 //! journal/ segments, the truth
 //! index/   an index of it; may be deleted while the server is down
+//! INDEXED  how far the index ever reached: the journal must reach as far (see `index::reach`)
 //! ```
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
-    io::{Read, Write},
+    io::{self, Read},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use crate::{clock::random_u64, idempotency::KeyHasher, recovery::StartError};
-
-const FORMAT_LINE: &str = "arus-data 1";
+use super::format::{FILE, Format, UNFINISHED_FILE};
+use crate::{
+    idempotency::KeyHasher,
+    journal::{
+        disk::{Access, RealDisk},
+        recovery as journal_recovery,
+        segment_head::Made,
+    },
+    money::Lsn,
+    recovery::StartError,
+};
 
 /// Whether somebody else has the data directory open for writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,40 +40,54 @@ pub enum Beside {
 /// An opened data directory; the lock is held until it is dropped.
 pub struct DataDir {
     path: PathBuf,
-    hasher: KeyHasher,
+    format: Format,
     _lock: Option<File>,
 }
 
 impl DataDir {
-    /// Opens for writing, creating what is missing. A second process is refused.
-    pub fn open(path: &Path) -> Result<Self, StartError> {
+    /// Opens for writing. Where there is nothing a new one is made, with a journal in segments of `segment_bytes`; where
+    /// there is something, nothing that is missing is made up for. A second process is refused.
+    pub fn open(path: &Path, segment_bytes: u64) -> Result<Self, StartError> {
         let error = |why: String| StartError::DataDir { path: path.display().to_string(), why };
-        // Payments are nobody else's business on this machine.
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|e| error(format!("cannot be created: {e}")))?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("LOCK"));
+        make_folder(path).map_err(|e| error(format!("cannot be created: {e}")))?;
+        let lock = Self::lock(path)?;
+        let is_there = |name: &str| path.join(name).try_exists().map_err(|e| error(format!("cannot be read: {e}")));
+        if !is_there(FILE)? {
+            let is_unfinished = is_there(UNFINISHED_FILE)?;
+            if is_there("index")? || is_there("INDEXED")? || (is_there("journal")? && !is_unfinished) {
+                return Err(error(
+                    "has a journal or an index but no FORMAT file; restore it: keys are hashed with it".into(),
+                ));
+            }
+            create(path, segment_bytes).map_err(|e| error(format!("cannot be made: {e}")))?;
+        }
+        let dir = Self::read(path, Some(lock))?;
+        if dir.format.is_unchecked {
+            let written = dir.format.write_unfinished(path).and_then(|()| Format::finish(path));
+            written.map_err(|e| error(format!("has a FORMAT file without a check, and cannot be given one: {e}")))?;
+        }
+        Ok(dir)
+    }
+
+    /// Opens for writing what is there, as it is.
+    pub fn open_existing(path: &Path) -> Result<Self, StartError> {
+        Self::read(path, None)?;
+        let lock = Self::lock(path)?;
+        Self::read(path, Some(lock))
+    }
+
+    fn lock(path: &Path) -> Result<File, StartError> {
+        let error = |why: String| StartError::DataDir { path: path.display().to_string(), why };
+        let mut options = OpenOptions::new();
+        let lock = options.create(true).truncate(false).write(true).mode(0o600).open(path.join("LOCK"));
         let lock = lock.map_err(|e| error(format!("cannot be written: {e}")))?;
         match lock.try_lock() {
-            Ok(()) => {}
+            Ok(()) => Ok(lock),
             Err(TryLockError::WouldBlock) => {
-                return Err(error("is in use by another arus process; stop it or choose another directory".into()));
+                Err(error("is in use by another arus process; stop it or choose another directory".into()))
             }
-            Err(TryLockError::Error(e)) => return Err(error(format!("cannot be locked: {e}"))),
+            Err(TryLockError::Error(e)) => Err(error(format!("cannot be locked: {e}"))),
         }
-        let format = path.join("FORMAT");
-        let exists = format.try_exists().map_err(|e| error(format!("cannot be read: {e}")))?;
-        if !exists && (path.join("journal").exists() || path.join("index").exists()) {
-            return Err(error(
-                "has a journal or an index but no FORMAT file; restore it: keys are hashed with it".into(),
-            ));
-        }
-        if !exists {
-            create_format(path, &format).map_err(|e| error(format!("cannot be initialised: {e}")))?;
-        }
-        Self::read(path, Some(lock))
     }
 
     /// Opens for reading only and creates nothing. Says whether a server is running on it; if none is, none can start
@@ -82,22 +106,33 @@ impl DataDir {
     fn read(path: &Path, lock: Option<File>) -> Result<Self, StartError> {
         let error = |why: String| StartError::DataDir { path: path.display().to_string(), why };
         let mut text = String::new();
-        let read = File::open(path.join("FORMAT")).and_then(|mut file| file.read_to_string(&mut text));
+        let read = File::open(path.join(FILE)).and_then(|mut file| file.read_to_string(&mut text));
         read.map_err(|e| error(format!("is not an arus data directory (no readable FORMAT file: {e})")))?;
-        let mut lines = text.lines();
-        let format = lines.next().unwrap_or_default();
-        if format != FORMAT_LINE {
-            return Err(error(format!("has format {format:?}, this build reads {FORMAT_LINE:?}")));
+        let format = Format::parse(&text).map_err(error)?;
+        Ok(Self { path: path.to_owned(), format, _lock: lock })
+    }
+
+    /// Sets aside whatever says that the journal reached further than `after`; says where it is now.
+    pub fn accept_loss(&self, after: Lsn) -> Result<Vec<PathBuf>, StartError> {
+        let mut kept = Vec::new();
+        for path in [self.index(), self.indexed()].into_iter().filter(|path| path.exists()) {
+            let aside = aside_name(&path, &format!("lost-after-{after}"));
+            let renamed = aside.and_then(|aside| std::fs::rename(&path, &aside).map(|()| aside));
+            kept.push(
+                renamed.map_err(|e| StartError::DataDir { path: path.display().to_string(), why: e.to_string() })?,
+            );
         }
-        let secret = lines.next().and_then(|line| line.strip_prefix("key "));
-        let secret = secret.and_then(|hex| u128::from_str_radix(hex, 16).ok());
-        let secret = secret.ok_or_else(|| error("has a damaged FORMAT file: its key line is not readable".into()))?;
-        Ok(Self { path: path.to_owned(), hasher: KeyHasher(secret.to_be_bytes()), _lock: lock })
+        Ok(kept)
     }
 
     /// How keys are hashed here.
     pub fn hasher(&self) -> KeyHasher {
-        self.hasher
+        self.format.hasher
+    }
+
+    /// Whether FORMAT is of before it had a check.
+    pub fn is_unchecked(&self) -> bool {
+        self.format.is_unchecked
     }
 
     /// Where the segments are.
@@ -109,14 +144,40 @@ impl DataDir {
     pub fn index(&self) -> PathBuf {
         self.path.join("index")
     }
+
+    /// The file that says how far the index ever reached.
+    pub fn indexed(&self) -> PathBuf {
+        self.path.join("INDEXED")
+    }
 }
 
-fn create_format(path: &Path, format: &Path) -> std::io::Result<()> {
-    let temporary = path.join("FORMAT.tmp");
-    // It holds the secret that keys are hashed with.
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-    writeln!(file, "{FORMAT_LINE}\nkey {:016x}{:016x}", random_u64(), random_u64())?;
-    file.sync_all()?;
-    std::fs::rename(temporary, format)?;
-    File::open(path)?.sync_all()
+/// The first free name of the kind `index.set-aside-1`: what may prove something is never deleted.
+pub(super) fn aside_name(path: &Path, what: &str) -> io::Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut names = (1_u32..).map(|n| path.with_file_name(format!("{name}.{what}-{n}")));
+    let free = names.find_map(|name| match name.try_exists() {
+        Ok(true) => None,
+        Ok(false) => Some(Ok(name)),
+        Err(error) => Some(Err(error)),
+    });
+    free.unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()))
+}
+
+/// A journal without an entry, then FORMAT: without that file there is no data directory yet, and a start that was cut
+/// short begins anew.
+fn create(path: &Path, segment_bytes: u64) -> Result<(), Box<dyn std::error::Error>> {
+    // A segment that an earlier try left was made with that try's secret.
+    let left = std::fs::read_to_string(path.join(UNFINISHED_FILE)).ok();
+    let format = left.and_then(|text| Format::parse(&text).ok()).unwrap_or_else(Format::new);
+    format.write_unfinished(path)?;
+    let journal = path.join("journal");
+    make_folder(&journal)?;
+    let disk = Arc::new(RealDisk::open(&journal, Access::Write)?);
+    journal_recovery::create(disk, Made { fingerprint: format.hasher.fingerprint(), segment_bytes })?;
+    Ok(Format::finish(path)?)
+}
+
+/// Payments are nobody else's business on this machine.
+fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

@@ -24,15 +24,22 @@ use crate::{
         disk::Disk,
         memory::MemoryDisk,
         recovery as journal_recovery,
-        segments::Spare,
+        segment_head::Made,
+        spare::Spare,
         writer::{Stepped, Writer},
     },
     messages::Handed,
     money::Lsn,
     pool::Pool,
-    recovery::{self, Fit, StartError},
+    recovery::{self, StartError},
     timers::Timers,
 };
+
+/// How often a segment is tried to be begun: disks in memory do not mend themselves.
+const TRIES_MAX: u32 = 4;
+
+/// What keys are hashed with here.
+pub const HASHER: KeyHasher = KeyHasher(*b"deterministic-ky");
 
 /// See the module. Must live inside an actix System.
 pub struct Deterministic {
@@ -56,21 +63,24 @@ impl Deterministic {
         clock: Clock,
         on_fatal: OnFatal,
     ) -> Result<Self, StartError> {
-        let index: Arc<dyn Index> = Arc::new(index);
-        let indexed = index.watermark()?.map_or(Lsn(0), |watermark| watermark.lsn);
+        let hasher = HASHER;
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let opened = journal_recovery::open(disk, config.segment_bytes, indexed)?;
+        if disk.list().is_ok_and(|names| names.is_empty()) {
+            let made = Made { fingerprint: hasher.fingerprint(), segment_bytes: config.segment_bytes };
+            journal_recovery::create(Arc::clone(&disk), made)?;
+        }
+        let proven = index.watermark().map_or(Lsn(0), |watermark| watermark.lsn);
+        let opened = journal_recovery::find(disk, hasher.fingerprint())?.open(config.segment_bytes, proven)?;
         let (head, reader) = (opened.segments.head(), Arc::new(opened.segments.reader()));
-        let (index, indexed) = match recovery::fit(&*index, &*reader, &head)? {
-            Fit::Fits(indexed) => (index, indexed),
-            Fit::Discard(_) => (Arc::new(MemoryIndex::new()) as Arc<dyn Index>, Lsn(0)),
-        };
+        let misfit = index.watermark().map_or(Ok(None), |watermark| recovery::misfit(watermark, &*reader))?;
+        let index: Arc<dyn Index> = Arc::new(if misfit.is_some() { MemoryIndex::new() } else { index });
         let shuffle = Shuffle::new(clock.clone());
         let place = Place { arbiter: Arbiter::current(), order: Order::Shuffled(Arc::clone(&shuffle)) };
         let places = vec![place; config.arbiters()];
         let spare = opened.segments.spare();
+        spare.give_up_after(TRIES_MAX);
         let assembled = assemble(Parts {
-            hasher: KeyHasher(*b"deterministic-ky"),
+            hasher,
             config,
             clock: clock.clone(),
             journal: Box::new(opened.segments),
@@ -78,7 +88,7 @@ impl Deterministic {
             reader,
             spare: Arc::clone(&spare),
             index,
-            indexed,
+            damage: Arc::default(),
             places,
             loads: Pool::Inline,
             reads: Pool::Inline,

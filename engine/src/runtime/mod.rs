@@ -4,6 +4,8 @@
 
 pub mod data_dir;
 pub mod deterministic;
+mod format;
+mod stores;
 pub mod threads;
 pub mod watch;
 
@@ -22,17 +24,19 @@ use crate::{
     answer::Answering,
     clock::Clock,
     config::EngineConfig,
+    damage::{Damage, Watched},
     engine::{Core, Engine},
     fatal::OnFatal,
     idempotency::{Claims, KeyHasher},
     index::{Index, builder::Builder},
     journal::{
         Head, Journal, JournalReader,
-        segments::Spare,
+        spare::Spare,
         writer::{Bounds, Writer},
     },
     messages::Handed,
     metrics::{ActorKind, EngineCells},
+    money::Lsn,
     pool::Pool,
     recovery::{self, StartError},
     watch::Watchers,
@@ -48,7 +52,7 @@ pub(crate) struct Parts {
     pub(crate) reader: Arc<dyn JournalReader>,
     pub(crate) spare: Arc<Spare>,
     pub(crate) index: Arc<dyn Index>,
-    pub(crate) indexed: crate::money::Lsn,
+    pub(crate) damage: Arc<Damage>,
     pub(crate) places: Vec<Place>,
     pub(crate) loads: Pool,
     pub(crate) reads: Pool,
@@ -68,8 +72,10 @@ pub(crate) struct Assembled {
 
 /// Recovers and connects everything; the same for both wirings.
 pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
-    let Parts { config, clock, hasher, journal, head, reader, spare, index, indexed, .. } = parts;
+    let Parts { config, clock, hasher, journal, head, reader, spare, index, damage, .. } = parts;
     let Parts { places, loads, reads, answering, on_fatal, .. } = parts;
+    let indexed = index.watermark().map_or(Lsn(0), |watermark| watermark.lsn);
+    let reader: Arc<dyn JournalReader> = Arc::new(Watched { reader, damage: Arc::clone(&damage) });
     let rules = Arc::new(config.risk_rules()?);
     let cells = Arc::new(EngineCells::default());
     let (tail, mut builder) = recovery::tail_and_builder(&index, indexed, hasher, &config);
@@ -96,7 +102,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         Mailbox::start(place, ActorKind::Partition, move |_| PartitionActor::new(order))
     };
     let partitions: Vec<_> = places.iter().map(door).collect();
-    let admission = Arc::new(Admission::new(&config, Arc::clone(&tail), Some(spare), Arc::clone(&cells)));
+    let admission = Arc::new(Admission::new(&config, Arc::clone(&tail), (Some(spare), damage), Arc::clone(&cells)));
     let (appender, queue) = mpsc::channel();
     let bounds = Bounds {
         entries_max: config.commit_entries_max,

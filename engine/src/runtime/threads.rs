@@ -14,7 +14,7 @@ use std::{
 
 use actix::{Arbiter, ArbiterHandle, System};
 
-use super::{Assembled, Parts, assemble, data_dir::DataDir, watch};
+use super::{Assembled, Parts, assemble, data_dir::DataDir, stores::Stores, watch};
 use crate::{
     actors::{
         handover::HandOver,
@@ -25,21 +25,16 @@ use crate::{
     config::EngineConfig,
     engine::{Core, Engine},
     fatal::OnFatal,
-    index::{
-        Index,
-        builder::{Builder, Built},
-        fjall::FjallIndex,
-    },
+    index::builder::{Builder, Built},
     journal::{
-        disk::{Access, Disk, RealDisk},
         recovery as journal_recovery,
-        segments::{Spare, SpareNeed},
+        spare::{Spare, SpareNeed},
         writer::{Stepped, Writer},
     },
     messages::Handed,
     money::Lsn,
     pool::Pool,
-    recovery::{self, Fit, StartError},
+    recovery::StartError,
     timers::Timers,
 };
 
@@ -52,8 +47,8 @@ const BUILDER_QUIET: Duration = Duration::from_millis(50);
 /// So few entries wait longer for others.
 const BUILDER_TRICKLE: u64 = 256;
 const BUILDER_TRICKLE_PAUSE: Duration = Duration::from_millis(500);
-/// How long the builder waits after an error before it tries again.
-const BUILDER_RETRY: Duration = Duration::from_secs(1);
+/// How long the builder waits after an error before it tries again: twice as long each time, up to the second.
+const BUILDER_RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// How often timers are looked at.
 const TIMER_TICK: Duration = Duration::from_millis(250);
 
@@ -102,25 +97,9 @@ impl Running {
     ) -> Result<(Self, Started), StartError> {
         let began = Instant::now();
         config.check()?;
-        let data_dir = DataDir::open(path)?;
+        let Stores { data_dir, journal: opened, index, rebuilt, damage } = Stores::open(path, &config)?;
         let clock = Clock::system();
-        let (index, discarded) = open_index(&data_dir, &config)?;
-        let watermark = index.watermark().ok().flatten();
-        let disk = RealDisk::open(&data_dir.journal(), Access::Write).map_err(|error| StartError::DataDir {
-            path: data_dir.journal().display().to_string(),
-            why: error.to_string(),
-        })?;
-        let disk: Arc<dyn Disk> = Arc::new(disk);
-        let indexed = watermark.map_or(Lsn(0), |watermark| watermark.lsn);
-        let opened = journal_recovery::open(disk, config.segment_bytes, indexed)?;
         let (head, reader) = (opened.segments.head(), Arc::new(opened.segments.reader()));
-        let (index, indexed, rebuilt) = match recovery::fit(&*index, &*reader, &head)? {
-            Fit::Fits(indexed) => (index, indexed, discarded),
-            Fit::Discard(why) => {
-                drop(index);
-                (new_index(&data_dir, &config)?, Lsn(0), Some(why))
-            }
-        };
         let spare = opened.segments.spare();
         if spare.shortage().is_some()
             && let Err(error) = spare.prepare()
@@ -146,7 +125,7 @@ impl Running {
             reader,
             spare: Arc::clone(&spare),
             index,
-            indexed,
+            damage,
             places,
             loads,
             reads,
@@ -223,22 +202,6 @@ impl Running {
     }
 }
 
-fn open_index(data_dir: &DataDir, config: &EngineConfig) -> Result<(Arc<dyn Index>, Option<String>), StartError> {
-    match FjallIndex::open(&data_dir.index(), config.index_cache_bytes) {
-        Ok(index) => Ok((Arc::new(index), None)),
-        Err(error) => Ok((new_index(data_dir, config)?, Some(error.to_string()))),
-    }
-}
-
-fn new_index(data_dir: &DataDir, config: &EngineConfig) -> Result<Arc<dyn Index>, StartError> {
-    let folder = data_dir.index();
-    std::fs::remove_dir_all(&folder).or_else(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Ok(()),
-        _ => Err(StartError::DataDir { path: folder.display().to_string(), why: error.to_string() }),
-    })?;
-    Ok(Arc::new(FjallIndex::open(&folder, config.index_cache_bytes)?))
-}
-
 type Arbiters = (System, Vec<ArbiterHandle>, JoinHandle<()>);
 
 /// The actix system on its own thread, with so many arbiters.
@@ -283,7 +246,8 @@ fn run_spare(spare: &Spare) {
 fn run_builder(mut builder: Builder, engine: &Engine, stopping: &AtomicBool) {
     let core = &engine.0;
     let pause = Duration::from_millis(core.config.index_run_interval_ms);
-    let mut failed = false;
+    let [retry, retry_max] = BUILDER_RETRY;
+    let mut failures = 0_u32;
     loop {
         let began = Instant::now();
         let last_round = stopping.load(Ordering::SeqCst);
@@ -296,20 +260,35 @@ fn run_builder(mut builder: Builder, engine: &Engine, stopping: &AtomicBool) {
                 wait_for_more(core, began + pause, stopping);
             }
             Err(error) => {
-                tracing::error!(%error, "the index cannot be built; payments go on until its tail is full");
                 core.admission.note_index(true);
-                failed = true;
+                let pause = retry.saturating_mul(1 << failures.min(6)).min(retry_max);
+                failures = failures.saturating_add(1);
+                tracing::error!(
+                    %error, failures, pause_s = pause.as_secs(),
+                    "the index cannot be built; it is opened anew after a pause; payments go on until its tail is full"
+                );
                 if last_round {
                     return;
                 }
-                std::thread::sleep(BUILDER_RETRY);
+                pause_unless(stopping, pause);
+                if let Err(error) = builder.reopen_index() {
+                    tracing::error!(%error, "the index cannot be opened anew");
+                }
                 continue;
             }
         }
-        if failed {
-            failed = false;
+        if failures > 0 {
+            failures = 0;
             core.admission.note_index(false);
+            tracing::info!("the index is built again");
         }
+    }
+}
+
+fn pause_unless(stopping: &AtomicBool, pause: Duration) {
+    let until = Instant::now() + pause;
+    while Instant::now() < until && !stopping.load(Ordering::SeqCst) {
+        std::thread::sleep(BUILDER_IDLE);
     }
 }
 

@@ -15,6 +15,7 @@ use arus_engine::{
     Command, Engine, Refusal, Reply,
     clock::Clock,
     config::EngineConfig,
+    idempotency::Fingerprint,
     index::memory::MemoryIndex,
     journal::memory::MemoryDisk,
     ledger::{
@@ -27,11 +28,16 @@ use arus_engine::{
     },
     money::{AccountId, Currency, Money, OpId, OwnerId, PostingKind, Rate, TenantId, TxId},
     recovery::StartError,
-    runtime::deterministic::Deterministic,
+    runtime::deterministic::{Deterministic, HASHER},
 };
 
 pub const TENANT: TenantId = TenantId(0);
 const START: Timestamp = Timestamp(1_800_000_000_000_000);
+
+/// Of the data directories here.
+pub fn fingerprint() -> Fingerprint {
+    HASHER.fingerprint()
+}
 
 pub fn config() -> EngineConfig {
     let mut config =

@@ -52,6 +52,7 @@ const PROBLEMS: &[(u16, &str, &str)] = &[
     (503, "INTERRUPTED", "the request under this tx_id ended without a decision"),
     (503, "JOURNAL_FAILED", "the journal failed and the server stops; the outcome is unknown until it is back"),
     (503, "INDEX_FAILED", "the index failed and is not catching up"),
+    (503, "DATA_DAMAGED", "the server met damaged data, named in its log, and must be restarted to check all of it"),
     (504, "DEADLINE_EXCEEDED", "the deadline passed; ask again under the same tx_id"),
 ];
 

@@ -210,8 +210,7 @@ pub fn payment(tx_id: &str, customer: &str, currency: &str, amount: &str, destin
 /// `arus verify` finds nothing wrong, and did look.
 pub fn assert_verified(data: &Path) {
     let checks = arus::verify::run(data).expect("it runs");
-    let names: Vec<_> = checks.iter().map(|check| check.name).collect();
-    assert_eq!(names, ["journal chain", "zero sums", "no overdrawn account", "balances against the index"]);
+    assert!(checks.iter().any(|check| check.name == "index: keys") && checks.len() == 14, "{checks:?}");
     for check in checks {
         assert!(check.outcome.is_ok(), "{}: {:?}", check.name, check.outcome);
     }

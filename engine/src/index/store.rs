@@ -1,0 +1,372 @@
+//! The tables on disk: which there are, what each holds, and how rows come in (P5).
+//!
+//! An existing store is opened as it is: what is missing is never made up for, and nothing is deleted. Each table has a
+//! mark, written in one step with its rows; the watermark's row says what all marks were. A table without its mark, or
+//! with another one, is not what the journal made.
+
+use std::{cmp::Ordering, error::Error, io, path::Path, sync::Arc};
+
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, PersistMode, UserKey, UserValue,
+    compaction::Leveled,
+    config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    IndexError, Watermark,
+    layout::{MARK, decode, encode},
+    reach::Reach,
+};
+use crate::{checked_text, idempotency::Fingerprint, journal::Hash, money::Lsn};
+
+/// What the watermark's row says the rows look like; another number means rebuild.
+const ROWS_FORMAT: u16 = 4;
+const WATERMARK: &str = "watermark";
+/// A file in the folder that says why the next start must build the index anew.
+const CONDEMNED_FILE: &str = "DAMAGED";
+/// How many runs are merged at once: more runs cost reads a little, fewer cost the builder much.
+const L0_RUNS: u8 = 8;
+
+/// The tables that a run fills, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// Key to lsn.
+    Keys,
+    /// Payment or reservation to its latest lsn.
+    Objects,
+    /// Owners' accounts and defaults.
+    Owners,
+    /// What happened to each account.
+    History,
+    /// Account states.
+    Accounts,
+    /// Timers that are set.
+    Timers,
+    /// Rates.
+    Rates,
+}
+
+impl Table {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Keys, Self::Objects, Self::Owners, Self::History, Self::Accounts, Self::Timers, Self::Rates];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keys => "keys",
+            Self::Objects => "objects",
+            Self::Owners => "owners",
+            Self::History => "history",
+            Self::Accounts => "accounts",
+            Self::Timers => "timers",
+            Self::Rates => "rates",
+        }
+    }
+}
+
+/// How far a table is filled, and by how many rows since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The last entry of the last run that had rows for the table.
+    pub lsn: Lsn,
+    /// Rows taken in, ends of timers included.
+    pub rows: u64,
+}
+
+/// The watermark's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Stored {
+    format: u16,
+    lsn: Lsn,
+    block_hash: Hash,
+    fingerprint: [u8; 16],
+    marks: [Mark; 7],
+}
+
+/// Why an index on disk is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The operating system said no, or another process has it: it may well be whole, so nothing is done to it.
+    #[error(
+        "the index cannot be opened: {0}; if its disk is damaged there, move the index folder away to have it rebuilt"
+    )]
+    Unreadable(IndexError),
+    /// It is not what the journal made, and is to be built anew. `reaches` is the furthest entry that was found in it.
+    #[error("{why}")]
+    Damaged {
+        /// What is wrong.
+        why: String,
+        /// As far as it could be read.
+        reaches: Lsn,
+    },
+    /// It belongs to another data directory.
+    #[error(
+        "the index belongs to the data directory {found}, but FORMAT is that of {expected}; put back the one that \
+         belongs here (an index that is not there is rebuilt)"
+    )]
+    Foreign {
+        /// In the index.
+        found: Fingerprint,
+        /// Of FORMAT.
+        expected: Fingerprint,
+    },
+}
+
+impl Unusable {
+    fn damaged(why: impl Into<String>) -> Self {
+        Self::Damaged { why: why.into(), reaches: Lsn(0) }
+    }
+}
+
+/// The open store.
+pub(super) struct Store {
+    db: Database,
+    tables: [Keyspace; 7],
+    pub(super) meta: Keyspace,
+}
+
+impl Store {
+    /// Makes an empty one, where there is none.
+    pub(super) fn create(folder: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
+        let db = database(folder, cache_bytes).map_err(store("database"))?;
+        Self::tables(db)
+    }
+
+    /// Opens an existing one; every table must be there.
+    pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, Unusable> {
+        check_files(folder)?;
+        let db = database(folder, cache_bytes).map_err(|error| refused("database", &error))?;
+        let names = Table::ALL.map(Table::name).into_iter().chain(["meta"]);
+        if let Some(lost) = names.into_iter().find(|name| !db.keyspace_exists(name)) {
+            return Err(Unusable::damaged(format!("the index has no table {lost}")));
+        }
+        Self::tables(db).map_err(Unusable::Unreadable)
+    }
+
+    fn tables(db: Database) -> Result<Self, IndexError> {
+        let open = |name: &'static str| {
+            let options = || {
+                KeyspaceCreateOptions::default()
+                    .max_memtable_size(8 << 20)
+                    .filter_policy(filter_policy(name))
+                    .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(L0_RUNS)))
+            };
+            db.keyspace(name, options).map_err(store(name))
+        };
+        let [keys, objects, owners, history, accounts, timers, rates] = Table::ALL.map(|table| open(table.name()));
+        let tables = [keys?, objects?, owners?, history?, accounts?, timers?, rates?];
+        let meta = open("meta")?;
+        Ok(Self { db, tables, meta })
+    }
+
+    /// A table's rows.
+    pub(super) fn table(&self, table: Table) -> &Keyspace {
+        let [keys, objects, owners, history, accounts, timers, rates] = &self.tables;
+        match table {
+            Table::Keys => keys,
+            Table::Objects => objects,
+            Table::Owners => owners,
+            Table::History => history,
+            Table::Accounts => accounts,
+            Table::Timers => timers,
+            Table::Rates => rates,
+        }
+    }
+
+    /// How far the whole index is, and what each table's mark is. A table may be ahead only by the run that a crash
+    /// interrupted.
+    pub(super) fn check(&self, fingerprint: Fingerprint, reach: Option<&Reach>) -> Result<Checked, Unusable> {
+        let mut marks = [Mark::default(); 7];
+        for (mark, table) in marks.iter_mut().zip(Table::ALL) {
+            *mark = self.mark(table)?;
+        }
+        let row = self.meta.get(WATERMARK).map_err(|error| refused("meta", &error))?;
+        let Some(row) = row else {
+            let reaches = marks.iter().map(|mark| mark.lsn).max().unwrap_or_default();
+            let is_first_run =
+                reach.is_some_and(|reach| marks.iter().all(|mark| [Lsn(0), reach.run].contains(&mark.lsn)));
+            if reaches == Lsn(0) || is_first_run {
+                return Ok(Checked { watermark: None, marks });
+            }
+            return Err(Unusable::Damaged { why: "the index has rows but no watermark".into(), reaches });
+        };
+        // What every format begins with.
+        let begins: Result<((u16, Lsn), _), _> = postcard::take_from_bytes(&row);
+        let Ok(((format, lsn), _)) = begins else {
+            return Err(Unusable::damaged("the index's watermark cannot be read"));
+        };
+        let reaches = marks.iter().map(|mark| mark.lsn).max().unwrap_or_default().max(lsn);
+        let damaged = |why: String| Unusable::Damaged { why, reaches };
+        if format != ROWS_FORMAT {
+            return Err(damaged(format!("the index has rows of format {format}, this build makes {ROWS_FORMAT}")));
+        }
+        let stored: Stored = decode("meta", &row).map_err(|error| damaged(error.to_string()))?;
+        let found = Fingerprint(stored.fingerprint);
+        if found != fingerprint {
+            return Err(Unusable::Foreign { found, expected: fingerprint });
+        }
+        let run = reach.map(|reach| reach.run).filter(|run| *run > lsn);
+        for ((table, mark), expected) in Table::ALL.iter().zip(&marks).zip(&stored.marks) {
+            let is_of_interrupted_run = Some(mark.lsn) == run && mark.rows >= expected.rows;
+            if mark != expected && !is_of_interrupted_run {
+                return Err(damaged(format!(
+                    "the index's table {} is at lsn {} with {} rows, its watermark says lsn {} with {}",
+                    table.name(),
+                    mark.lsn,
+                    mark.rows,
+                    expected.lsn,
+                    expected.rows
+                )));
+            }
+        }
+        let watermark = Some(Watermark { lsn, block_hash: stored.block_hash });
+        Ok(Checked { watermark, marks })
+    }
+
+    fn mark(&self, table: Table) -> Result<Mark, Unusable> {
+        let row = self.table(table).get(MARK).map_err(|error| refused(table.name(), &error))?;
+        let mark = row.map_or(Ok(Mark::default()), |row| decode(table.name(), &row));
+        mark.map_err(|error| Unusable::damaged(error.to_string()))
+    }
+
+    /// Takes one table's rows of a run in, in the order of their keys, and its mark with them. The store asserts rising
+    /// keys and would crash-loop; here it is an error.
+    pub(super) fn ingest<K, V>(
+        &self,
+        table: Table,
+        rows: impl IntoIterator<Item = (K, Option<V>)>,
+        repeats: Repeats,
+        mark: &mut Mark,
+        upto: Lsn,
+    ) -> Result<(), IndexError>
+    where
+        K: Into<UserKey> + Ord,
+        V: Into<UserValue>,
+    {
+        let name = table.name();
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_none() || mark.lsn >= upto {
+            return Ok(());
+        }
+        let mut ingestion = self.table(table).start_ingestion().map_err(store(name))?;
+        let mut next = Mark { lsn: upto, rows: mark.rows };
+        while let Some((key, value)) = rows.next() {
+            match rows.peek().map(|(next, _)| next.cmp(&key)) {
+                Some(Ordering::Less) => return Err(IndexError::Unsorted(name)),
+                Some(Ordering::Equal) if repeats == Repeats::Refused => return Err(IndexError::Duplicate(name)),
+                Some(Ordering::Equal) => continue,
+                Some(Ordering::Greater) | None => {}
+            }
+            match value {
+                Some(value) => ingestion.write(key, value),
+                None => ingestion.write_tombstone(key),
+            }
+            .map_err(store(name))?;
+            next.rows += 1;
+        }
+        ingestion.write(MARK, encode(name, &next)?).map_err(store(name))?;
+        ingestion.finish().map_err(store(name))?;
+        *mark = next;
+        Ok(())
+    }
+
+    /// Writes the watermark with all marks, and syncs it.
+    pub(super) fn set_watermark(
+        &self,
+        watermark: Watermark,
+        fingerprint: Fingerprint,
+        marks: [Mark; 7],
+    ) -> Result<(), IndexError> {
+        let Watermark { lsn, block_hash } = watermark;
+        let stored = Stored { format: ROWS_FORMAT, lsn, block_hash, fingerprint: fingerprint.0, marks };
+        self.meta.insert(WATERMARK, encode("meta", &stored)?).map_err(store("meta"))?;
+        self.db.persist(PersistMode::SyncAll).map_err(store("meta"))
+    }
+}
+
+/// What [`Store::check`] found.
+pub(super) struct Checked {
+    pub(super) watermark: Option<Watermark>,
+    /// As the tables are: some are ahead of the watermark after a run that was interrupted.
+    pub(super) marks: [Mark; 7],
+}
+
+/// What two rows of one run under one key mean.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeats {
+    /// A bug.
+    Refused,
+    /// The later one counts.
+    LastWins,
+}
+
+fn database(folder: &Path, cache_bytes: u64) -> Result<Database, fjall::Error> {
+    Database::builder(folder).cache_size(cache_bytes).worker_threads(1).open()
+}
+
+/// The store deletes a table's folder that lacks a file, and makes an empty database where its version is missing: both
+/// are found before it is asked.
+fn check_files(folder: &Path) -> Result<(), Unusable> {
+    let unreadable = |error: io::Error| Unusable::Unreadable(IndexError::store("folder", &error));
+    let must_be = |path: &str| match folder.join(path).try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Unusable::damaged(format!("the index has no file {path}"))),
+        Err(error) => Err(unreadable(error)),
+    };
+    must_be("version")?;
+    must_be("keyspaces")?;
+    for entry in std::fs::read_dir(folder.join("keyspaces")).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        let number: Option<u32> = name.to_str().and_then(|name| name.parse().ok());
+        let number = number.ok_or_else(|| Unusable::damaged(format!("the index has a foreign file {name:?}")))?;
+        must_be(&format!("keyspaces/{number}/current"))?;
+        must_be(&format!("keyspaces/{number}/tables"))?;
+    }
+    match std::fs::read_to_string(folder.join(CONDEMNED_FILE)) {
+        Ok(why) => Err(Unusable::damaged(format!("the index was found damaged while serving: {}", why.trim_end()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(unreadable(error)),
+    }
+}
+
+/// Notes in the folder that the index is to be built anew by the next start.
+pub(super) fn condemn(folder: &Path, why: &str) -> io::Result<()> {
+    checked_text::write(&folder.join(CONDEMNED_FILE), why)
+}
+
+/// An error on the way in: damage, unless it was the operating system or another process that said no.
+fn refused(table: &'static str, error: &fjall::Error) -> Unusable {
+    match error {
+        fjall::Error::Locked => Unusable::Unreadable(IndexError::store(table, &"another process has it open")),
+        _ if is_refusal_of_system(error) => Unusable::Unreadable(IndexError::store(table, error)),
+        _ => Unusable::damaged(format!("the index's {table} cannot be read: {error}")),
+    }
+}
+
+/// Whether the operating system said no, rather than that what it gave was wrong.
+fn is_refusal_of_system(error: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(said) = error.downcast_ref::<io::Error>() {
+            return !matches!(said.kind(), InvalidData | InvalidInput | NotFound | UnexpectedEof);
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Only account states are looked up by a key that may be in any run: new keys are answered by the filters, objects
+/// rise with time, and history is read by range.
+fn filter_policy(name: &str) -> FilterPolicy {
+    match name {
+        "accounts" => FilterPolicy::all(FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(10.0))),
+        _ => FilterPolicy::disabled(),
+    }
+}
+
+pub(super) fn store(table: &'static str) -> impl FnOnce(fjall::Error) -> IndexError {
+    move |error| IndexError::store(table, &error)
+}

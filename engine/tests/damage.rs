@@ -1,0 +1,337 @@
+//! Something of a data directory is lost or damaged while the server is down: the start is refused by name, or what is
+//! damaged is built anew, or it does not matter. A key that was decided is never decided again, and a refused start
+//! changes nothing.
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "support/server.rs"]
+mod server;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use arus_engine::{
+    Refusal, UnavailableReason,
+    money::{Lsn, Money, OpId, TenantId},
+};
+use server::{Server, copy, copy_file, payment, seed};
+use tempfile::TempDir;
+
+/// So many payments were made when the older copy was taken, and in all.
+const PAYMENTS: [usize; 2] = [150, 600];
+/// One payment in so many is asked for again after a damage.
+const ASKED_ONE_IN: usize = 7;
+/// Trials at once: each waits for threads that end most of its time.
+const TRIALS_AT_ONCE: usize = 8;
+
+/// A data directory as it was left, an older copy of it, another one, and what was told.
+struct Kept {
+    _folder: TempDir,
+    whole: PathBuf,
+    older: PathBuf,
+    other: PathBuf,
+    told: BTreeMap<String, (OpId, Lsn)>,
+    balances: [(Money, Lsn); 2],
+}
+
+fn kept() -> &'static Kept {
+    static KEPT: OnceLock<Kept> = OnceLock::new();
+    KEPT.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [whole, older, other] = ["whole", "older", "other"].map(|name| folder.path().join(name));
+        let mut told = BTreeMap::new();
+        let mut pay = |server: &Server, numbers: std::ops::Range<usize>| {
+            for n in numbers {
+                let reply = server.submit(&format!("pay-{n}"), payment());
+                told.insert(format!("pay-{n}"), (reply.committed.entry.op, reply.committed.lsn));
+            }
+        };
+        let server = Server::start(&whole).expect("it starts");
+        seed(&server);
+        pay(&server, 0..PAYMENTS[0]);
+        server.stop();
+        copy(&whole, &older);
+        let server = Server::start(&whole).expect("it starts again");
+        assert_eq!(server.rebuilt, None);
+        pay(&server, PAYMENTS[0]..PAYMENTS[1]);
+        let balances = ["a", "b"].map(|id| server.balance(id));
+        server.stop();
+        let server = Server::start(&other).expect("it starts");
+        seed(&server);
+        for n in 0..PAYMENTS[1] {
+            server.submit(&format!("pay-{n}"), payment());
+        }
+        server.stop();
+        assert!(segments(&whole) >= 3, "there are several segments");
+        Kept { _folder: folder, whole, older, other, told, balances }
+    })
+}
+
+fn segments(data: &Path) -> usize {
+    files(data).iter().filter(|file| file.extension().is_some_and(|kind| kind == "seg")).count()
+}
+
+/// All files, by their paths within the data directory.
+fn files(data: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![data.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("it reads") {
+            let path = entry.expect("it reads").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(data).expect("it is within").to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// What a start on a damaged copy came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Came {
+    Refused(String),
+    Rebuilt(String),
+    Harmless,
+}
+
+/// Damages a copy, starts on it, and asks for what was told.
+fn trial(what: &str, damage: impl FnOnce(&Path)) -> Came {
+    let kept = kept();
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    copy(&kept.whole, &data);
+    damage(&data);
+    let started = std::panic::catch_unwind(|| Server::start(&data));
+    let server = match started.unwrap_or_else(|_| panic!("{what}: the start panicked")) {
+        Ok(server) => server,
+        Err(why) => {
+            assert!(!why.is_empty(), "{what}: refused without a reason");
+            return Came::Refused(why);
+        }
+    };
+    for (tx_id, told) in kept.told.iter().step_by(ASKED_ONE_IN) {
+        let reply = server.submit(tx_id, payment());
+        let again = (reply.committed.entry.op, reply.committed.lsn);
+        assert!(reply.replayed && again == *told, "{what}: {tx_id} was {told:?}, is {again:?} now");
+    }
+    for (id, told) in ["a", "b"].iter().zip(kept.balances) {
+        assert_eq!(server.balance(id), told, "{what}: the balance of {id}");
+    }
+    let came = server.rebuilt.clone().map_or(Came::Harmless, Came::Rebuilt);
+    server.stop();
+    came
+}
+
+/// Changes one file of a data directory.
+fn edit(data: &Path, file: &Path, change: impl FnOnce(&File, u64)) {
+    let opened = File::options().read(true).write(true).open(data.join(file)).expect("it opens");
+    let length = opened.metadata().expect("it reads").len();
+    change(&opened, length);
+}
+
+fn flip(file: &File, at: u64) {
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("it reads");
+    file.write_all_at(&[byte[0] ^ 0x11], at).expect("it writes");
+}
+
+/// Everything that may befall one file.
+fn befall(file: &Path) -> Vec<(String, Came)> {
+    let kept = kept();
+    let mut came = Vec::new();
+    let mut try_it = |what: &str, damage: &dyn Fn(&Path)| {
+        let what = format!("{} {what}", file.display());
+        let outcome = trial(&what, damage);
+        came.push((what, outcome));
+    };
+    try_it("deleted", &|data| fs::remove_file(data.join(file)).expect("it goes"));
+    try_it("emptied", &|data| edit(data, file, |file, _| file.set_len(0).expect("it is cut")));
+    try_it("cut in half", &|data| edit(data, file, |file, length| file.set_len(length / 2).expect("it is cut")));
+    try_it("zeroed", &|data| {
+        edit(data, file, |file, length| {
+            file.set_len(0).expect("it is cut");
+            file.set_len(length).expect("it is as long");
+        });
+    });
+    for (place, at) in [("first", 0), ("second", 1), ("middle", 2), ("last", 3)] {
+        try_it(&format!("with its {place} byte changed"), &|data| {
+            edit(data, file, |file, length| {
+                if length > 0 {
+                    flip(file, [0, 1.min(length - 1), length / 2, length - 1][at]);
+                }
+            });
+        });
+    }
+    for (whose, folder) in [("older", &kept.older), ("another directory's", &kept.other)] {
+        if folder.join(file).exists() {
+            try_it(&format!("replaced by {whose}"), &|data| {
+                fs::remove_file(data.join(file)).expect("it goes");
+                copy_file(&folder.join(file), &data.join(file));
+            });
+        }
+    }
+    came
+}
+
+/// Tries everything on every file, several at once.
+fn befall_all(files: &[PathBuf]) -> Vec<(String, Came)> {
+    let (next, all) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..TRIALS_AT_ONCE {
+            scope.spawn(|| {
+                while let Some(file) = files.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let came = befall(file);
+                    all.lock().expect("no panic").extend(came);
+                }
+            });
+        }
+    });
+    all.into_inner().expect("no panic")
+}
+
+/// How a trial that is named ended.
+fn came<'a>(all: &'a [(String, Came)], what: &str) -> &'a Came {
+    &all.iter().find(|(name, _)| name == what).unwrap_or_else(|| panic!("{what} was not tried")).1
+}
+
+fn is_refused(came: &Came, because: &str) -> bool {
+    matches!(came, Came::Refused(why) if why.contains(because))
+}
+
+#[test]
+fn no_damage_to_the_journal_or_to_what_keys_depend_on_lets_a_key_pay_twice() {
+    let kept = kept();
+    let mut files = files(&kept.whole);
+    files.retain(|file| !file.starts_with("index"));
+    let all = befall_all(&files);
+    for (what, because) in [
+        ("FORMAT deleted", "no FORMAT file"),
+        ("FORMAT with its middle byte changed", "check is not that of its key"),
+        ("FORMAT replaced by another directory's", "belongs to the data directory"),
+        ("INDEXED replaced by another directory's", "belongs to the data directory"),
+        ("journal/00000001.seg cut in half", "524288 bytes long, but was made with 1048576"),
+        ("journal/00000002.seg deleted", "00000002.seg is missing"),
+        ("journal/00000003.seg deleted", "arus recover --accept-loss-after"),
+        ("journal/00000003.seg replaced by another directory's", "does not chain"),
+    ] {
+        assert!(is_refused(came(&all, what), because), "{what}: {:?}", came(&all, what));
+    }
+}
+
+#[test]
+fn no_damage_to_the_index_lets_a_key_pay_twice() {
+    let kept = kept();
+    let mut files = files(&kept.whole);
+    files.retain(|file| file.starts_with("index"));
+    let all = befall_all(&files);
+    for table in 1..=8 {
+        let lost = came(&all, &format!("index/keyspaces/{table}/current deleted"));
+        assert!(matches!(lost, Came::Rebuilt(why) if why.contains(&format!("keyspaces/{table}/current"))), "{lost:?}");
+    }
+    let refused = |came: &Came| matches!(came, Came::Refused(why) if !why.contains("belongs to the data directory"));
+    let refused: Vec<_> = all.iter().filter(|(_, came)| refused(came)).collect();
+    assert_eq!(refused, Vec::<&(String, Came)>::new(), "an index that is damaged is built anew");
+}
+
+#[test]
+fn no_folder_that_is_lost_older_or_anothers_lets_a_key_pay_twice() {
+    let kept = kept();
+    let replaced = |folder: &str, by: Option<&Path>| {
+        trial(&format!("{folder} replaced by {by:?}"), |data| {
+            fs::remove_dir_all(data.join(folder)).expect("it goes");
+            if let Some(by) = by {
+                copy(&by.join(folder), &data.join(folder));
+            }
+        })
+    };
+    assert!(is_refused(&replaced("journal", None), "journal"));
+    assert!(is_refused(&replaced("journal", Some(&kept.older)), "acknowledged and indexed"));
+    assert!(is_refused(&replaced("journal", Some(&kept.other)), "belongs to the data directory"));
+    assert!(is_refused(&replaced("index", Some(&kept.other)), "belongs to the data directory"));
+    assert_eq!(replaced("index", None), Came::Rebuilt("there was no index".into()));
+    assert_eq!(replaced("index", Some(&kept.older)), Came::Harmless, "an older index goes on from where it is");
+    let emptied = trial("journal emptied", |data| {
+        fs::remove_dir_all(data.join("journal")).expect("it goes");
+        fs::create_dir(data.join("journal")).expect("it is made");
+    });
+    assert!(is_refused(&emptied, "holds no segment"), "{emptied:?}");
+    // The evidence outlives the index.
+    let both = trial("journal older, no index", |data| {
+        fs::remove_dir_all(data.join("journal")).expect("it goes");
+        fs::remove_dir_all(data.join("index")).expect("it goes");
+        copy(&kept.older.join("journal"), &data.join("journal"));
+    });
+    assert!(is_refused(&both, "acknowledged and indexed"), "{both:?}");
+    for table in 0..=8 {
+        let folder = format!("index/keyspaces/{table}");
+        for by in [None, Some(&*kept.older), Some(&*kept.other)] {
+            let came = replaced(&folder, by);
+            assert!(!matches!(came, Came::Refused(_)), "{folder} by {by:?}: {came:?}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_start_changes_nothing_and_an_accepted_loss_deletes_nothing() {
+    let kept = kept();
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    copy(&kept.whole, &data);
+    fs::remove_file(data.join("journal/00000003.seg")).expect("it goes");
+    let before = files(&data);
+    let why = Server::start(&data).err().expect("it is refused");
+    assert_eq!(files(&data), before, "after: {why}");
+    let dir = arus_engine::runtime::data_dir::DataDir::open_existing(&data).expect("it opens");
+    let aside = dir.accept_loss(Lsn(506)).expect("it is accepted");
+    drop(dir);
+    assert!(aside.len() == 2 && aside.iter().all(|path| path.exists()), "{aside:?}");
+    let server = Server::start(&data).expect("it goes on");
+    assert_eq!(server.rebuilt.as_deref(), Some("there was no index"));
+    // What is behind the loss is decided anew, and nothing else.
+    let lost = kept.told.iter().filter(|(_, (_, lsn))| *lsn > Lsn(506)).count();
+    let anew = kept.told.keys().filter(|tx_id| !server.submit(tx_id, payment()).replayed).count();
+    assert_eq!(anew, lost);
+    server.stop();
+}
+
+#[test]
+fn damage_that_is_met_while_serving_closes_admission_and_heals_by_a_restart() {
+    let kept = kept();
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    copy(&kept.whole, &data);
+    // The table of payments by their ids, its oldest rows: nothing of them is read at a start.
+    let mut tables = files(&data);
+    tables.retain(|file| file.starts_with("index/keyspaces/2/tables"));
+    tables.sort_by_key(|file| fs::metadata(data.join(file)).expect("it reads").len());
+    edit(&data, tables.last().expect("there are some"), |file, _| (0..256).step_by(16).for_each(|at| flip(file, at)));
+    let server = Server::start(&data).expect("it starts");
+    assert_eq!(server.rebuilt, None);
+    let read = |server: &Server, id: OpId| {
+        let engine = server.running.engine().clone();
+        let read = async { tokio::time::timeout(server::WAIT, engine.payment(TenantId(0), id)).await };
+        server.runtime.block_on(read).expect("in time")
+    };
+    let met: Vec<_> = kept.told.values().filter_map(|(id, _)| read(&server, *id).err()).collect();
+    assert!(matches!(met.as_slice(), [Refusal::Internal(_), ..]), "some row is damaged: {met:?}");
+    assert_eq!(server.running.engine().unavailable(), Some(UnavailableReason::Damaged));
+    let refused = server.try_submit("another", payment()).err();
+    assert_eq!(refused, Some(Refusal::Unavailable { reason: UnavailableReason::Damaged }));
+    server.stop();
+    let server = Server::start(&data).expect("it starts again");
+    assert!(server.rebuilt.as_ref().is_some_and(|why| why.contains("found damaged while serving")));
+    for (id, _) in kept.told.values() {
+        assert!(read(&server, *id).is_ok());
+    }
+    server.stop();
+}
