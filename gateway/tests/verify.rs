@@ -63,7 +63,7 @@ fn files_that_are_not_as_they_were_are_named() {
         let text = fs::read_to_string(data.join("FORMAT")).expect("it reads");
         fs::write(data.join("FORMAT"), text.replacen("key ", "key 0", 1)).expect("it writes");
     });
-    assert!(format.err().expect("it is refused").to_string().contains("damaged FORMAT"));
+    assert!(format.expect_err("it is refused").to_string().contains("damaged FORMAT"));
     let cut = damaged("cut", &|data| {
         let segment = fs::File::options().write(true).open(data.join("journal/00000001.seg")).expect("it opens");
         segment.set_len(1 << 19).expect("it is cut");
@@ -82,7 +82,7 @@ fn files_that_are_not_as_they_were_are_named() {
 fn what_a_journal_lost_is_listed_and_only_accepted_by_its_very_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = data(folder.path());
-    let nothing = arus::recover::run(&data, None).err().expect("there is nothing to do").to_string();
+    let nothing = arus::recover::run(&data, None).expect_err("there is nothing to do").to_string();
     assert!(nothing.contains("nothing is lost"), "{nothing}");
     let older = folder.path().join("older");
     copy(&data, &older);
