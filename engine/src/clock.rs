@@ -1,4 +1,10 @@
 //! Time and randomness, the only source of either (P11): real, or set by hand in tests.
+//!
+//! The one rule of time (P6). [`Clock::now`] is the machine's time and may step: an age is measured against it, and
+//! what lies ahead of it is never fresh. A step of more than five minutes between two ticks is not believed until time
+//! has agreed for five minutes: until then nothing is freed by time and nothing is priced ([`Clock::trust`]), and what
+//! is counted by time goes on as if the clock had not stepped ([`Clock::believed`]). Whether an object's time is over
+//! says [`Clock::is_over`] alone.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -6,10 +12,17 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use arc_swap::ArcSwapOption;
+
 use crate::{ledger::time::Timestamp, money::OpId};
+
+/// A larger step of the clock between two ticks is not believed at once.
+const JUMP_MAX: Duration = Duration::from_secs(300);
+/// How long the clock must agree again.
+const AGREE_FOR: Duration = Duration::from_secs(300);
 
 /// A shared clock and id source.
 #[derive(Debug, Clone)]
@@ -20,6 +33,59 @@ struct Inner {
     source: Source,
     seed: u64,
     ids: AtomicU64,
+    /// The last tick; none before the first.
+    ticked: ArcSwapOption<Tick>,
+    /// The time of the last commit block, in microseconds.
+    block_at: AtomicU64,
+}
+
+/// Whether the machine's clock is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// It is.
+    Trusted,
+    /// It jumped lately.
+    Distrusted,
+}
+
+/// What a look at the clock found.
+#[derive(Debug, Clone, Copy)]
+struct Tick {
+    at: Timestamp,
+    /// How far the clock is ahead of the time that is believed, in microseconds; below zero where it is behind.
+    ahead: i128,
+    distrusted_until: Option<Timestamp>,
+}
+
+impl Tick {
+    fn first(now: Timestamp) -> Self {
+        Self { at: now, ahead: 0, distrusted_until: None }
+    }
+
+    fn next(self, now: Timestamp) -> Self {
+        if self.is_jump(now) {
+            let ahead = self.ahead + i128::from(now.0) - i128::from(self.at.0);
+            return Self { at: now, ahead, distrusted_until: Some(now.plus(AGREE_FOR)) };
+        }
+        match self.distrusted_until {
+            Some(until) if now < until => Self { at: now, ..self },
+            _ => Self::first(now),
+        }
+    }
+
+    fn is_jump(&self, now: Timestamp) -> bool {
+        now.since(self.at).max(self.at.since(now)) > JUMP_MAX
+    }
+
+    fn trust(&self, now: Timestamp) -> Trust {
+        if self.distrusted_until.is_some() || self.is_jump(now) { Trust::Distrusted } else { Trust::Trusted }
+    }
+
+    fn believed(&self, now: Timestamp) -> Timestamp {
+        // A jump that no tick has seen yet: time stands still until one does.
+        let read = if self.is_jump(now) { self.at } else { now };
+        Timestamp(u64::try_from(i128::from(read.0) - self.ahead).unwrap_or_default())
+    }
 }
 
 #[derive(Debug)]
@@ -40,7 +106,8 @@ impl Clock {
     }
 
     fn new(source: Source, seed: u64) -> Self {
-        Self(Arc::new(Inner { source, seed, ids: AtomicU64::new(0) }))
+        let (ticked, block_at) = (ArcSwapOption::empty(), AtomicU64::new(0));
+        Self(Arc::new(Inner { source, seed, ids: AtomicU64::new(0), ticked, block_at }))
     }
 
     /// The time now. It may go back with the machine's clock; a block's time never does.
@@ -54,10 +121,66 @@ impl Clock {
         }
     }
 
+    /// Looks at the clock, a few times a second and from one thread, and says whether it is believed.
+    pub fn tick(&self) -> Trust {
+        let now = self.now();
+        let last = self.0.ticked.load();
+        let tick = last.as_ref().map_or(Tick::first(now), |last| last.next(now));
+        if last.as_ref().is_some_and(|last| last.is_jump(now)) {
+            tracing::error!(
+                "the clock jumped by more than five minutes; nothing expires and no rate prices until it has agreed for \
+                 five minutes"
+            );
+        }
+        self.0.ticked.store(Some(Arc::new(tick)));
+        tick.trust(now)
+    }
+
+    /// Whether the machine's clock is believed.
+    pub fn trust(&self) -> Trust {
+        let now = self.now();
+        self.0.ticked.load().as_ref().map_or(Trust::Trusted, |tick| tick.trust(now))
+    }
+
+    /// The machine's time without jumps that are not believed yet: what daily limits and risk windows are counted by,
+    /// so that a jump frees nothing.
+    pub fn believed(&self) -> Timestamp {
+        let now = self.now();
+        self.0.ticked.load().as_ref().map_or(now, |tick| tick.believed(now))
+    }
+
+    /// Notes the time of a commit block.
+    pub(crate) fn note_block(&self, at: Timestamp) {
+        self.0.block_at.fetch_max(at.0, Ordering::Relaxed);
+    }
+
+    /// The latest of what the clock says, what is believed, and the last block's time: objects' times begin and end by
+    /// it, so a clock that goes back undoes nothing. A block further ahead than a jump was written by a wrong clock and
+    /// does not count: an object of today would end before it began.
+    pub fn latest(&self) -> Timestamp {
+        let time = self.now().max(self.believed());
+        let block_at = Timestamp(self.0.block_at.load(Ordering::Relaxed));
+        if block_at.since(time) > JUMP_MAX { time } else { time.max(block_at) }
+    }
+
+    /// Whether the time of an object that ends at `end` is over. Nothing is, while the clock is not trusted.
+    pub fn is_over(&self, end: Timestamp) -> bool {
+        self.trust() == Trust::Trusted && end <= self.latest()
+    }
+
     /// Moves a manual clock on; the machine's clock is not ours to move.
-    pub fn advance(&self, by: std::time::Duration) {
+    pub fn advance(&self, by: Duration) {
+        self.set(self.now().plus(by));
+    }
+
+    /// Moves a manual clock back, as an administrator or a time server may the machine's.
+    pub fn set_back(&self, by: Duration) {
+        self.set(self.now().minus(by));
+    }
+
+    fn set(&self, now: Timestamp) {
         if let Source::Manual(micros) = &self.0.source {
-            micros.store(self.now().plus(by).0, Ordering::Relaxed);
+            micros.store(now.0, Ordering::Relaxed);
         }
     }
 
@@ -97,5 +220,42 @@ mod tests {
         assert_eq!(uuid::Uuid::from_u128(ids[0].0).get_version_num(), 7);
         let same = Clock::manual(Timestamp(1_700_000_000_000_000), 1);
         assert_eq!(same.new_id(), ids[0]);
+    }
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn a_jump_is_not_believed_until_time_agrees_again() {
+        let start = Timestamp(1_700_000_000_000_000);
+        let clock = Clock::manual(start, 1);
+        assert_eq!(clock.tick(), Trust::Trusted);
+        clock.advance(Duration::from_secs(301));
+        assert_eq!((clock.trust(), clock.believed()), (Trust::Distrusted, start), "before any tick saw it");
+        assert_eq!(clock.tick(), Trust::Distrusted);
+        clock.advance(Duration::from_secs(299));
+        assert_eq!(clock.tick(), Trust::Distrusted);
+        assert_eq!(clock.believed(), start.plus(Duration::from_secs(299)), "it goes on as if nothing had happened");
+        clock.advance(Duration::from_secs(1));
+        assert_eq!((clock.tick(), clock.believed()), (Trust::Trusted, clock.now()));
+        clock.set_back(HOUR);
+        assert_eq!(clock.tick(), Trust::Distrusted, "going back is a jump too");
+        clock.advance(HOUR);
+        assert_eq!((clock.tick(), clock.believed()), (Trust::Distrusted, clock.now()), "there and back");
+    }
+
+    #[test]
+    fn an_end_is_judged_by_the_last_block_too_unless_a_wrong_clock_wrote_it() {
+        let clock = Clock::manual(Timestamp(1_700_000_000_000_000), 1);
+        let end = clock.now().plus(Duration::from_secs(60));
+        assert!(!clock.is_over(end));
+        clock.note_block(end);
+        assert!(clock.is_over(end), "a block of that time stands");
+        clock.note_block(end.plus(24 * HOUR));
+        assert!(!clock.is_over(end), "that was written by a clock a day ahead");
+        clock.advance(Duration::from_secs(60));
+        assert!(clock.is_over(end));
+        clock.tick();
+        clock.advance(HOUR);
+        assert!(!clock.is_over(end), "nothing is over while the clock is not trusted");
     }
 }

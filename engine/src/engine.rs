@@ -115,7 +115,9 @@ pub struct Engine(pub(crate) Arc<Core>);
 impl Engine {
     /// Decides a command, exactly once per key. Dropping the future gives up waiting, not the command.
     pub async fn submit(&self, command: Command) -> Result<Reply, Refusal> {
-        self.counted(self.decide(command).await)
+        let is_house = command.request.is_house();
+        let result = self.decide(command).await;
+        if is_house { result } else { self.counted(result) }
     }
 
     async fn decide(&self, command: Command) -> Result<Reply, Refusal> {
@@ -280,7 +282,9 @@ impl Engine {
         if let Some(field) = committed.entry.request.first_difference(request) {
             return Err(Refusal::KeyReused { field });
         }
-        self.0.cells.replayed.fetch_add(1, Ordering::Relaxed);
+        if !request.is_house() {
+            self.0.cells.replayed.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(Reply { committed, replayed: true })
     }
 

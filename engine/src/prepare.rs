@@ -17,9 +17,8 @@ use crate::{
         entry::{DefaultMark, Outcome},
         failure::{Failure, FailureCode},
         flow::{Flow, Party},
-        fx::{BOOK_PAIRS_MAX, RateBook},
         payment::{PaymentFlow, PaymentOrder},
-        request::{Capture, CreatePayment, OpenAccount, PublishRates, Request, Reserve, UpdateAccount},
+        request::{Capture, CreatePayment, OpenAccount, Request, Reserve, UpdateAccount},
         reservation::Reservation,
         time::Timestamp,
         wallet::AccountView,
@@ -73,15 +72,13 @@ impl Engine {
             }
             Request::Reserve(reserve) => Box::pin(self.find_to_reserve(tenant, reserve)).await?,
             Request::Capture(capture) => Box::pin(self.find_to_capture(tenant, capture, deadline)).await?,
-            Request::Release(release) | Request::Expire(release) => {
-                let taken = Box::pin(self.take_reservation(tenant, release.reservation, deadline));
-                let (reservation, claim) = taken.await?;
-                let (account, party) = self.known(tenant, &reservation.account).await?;
-                let subject = Subject::Reservation(reservation, None);
-                Found { claims: smallvec![claim], ..Found::new(subject, party.owner, smallvec![account]) }
+            Request::Release(release) => Box::pin(self.find_to_free(tenant, release.reservation, deadline)).await?,
+            Request::Expire(release) => Box::pin(self.find_to_expire(tenant, release.reservation, deadline)).await?,
+            Request::PublishRates(set) => {
+                Found::new(Subject::Rates(self.rates().check_room(set)), OwnerId::system(), SmallVec::new())
             }
-            Request::PublishRates(rates) => {
-                Found::new(Subject::Rates(check_book(&self.rates(), rates)), OwnerId::system(), SmallVec::new())
+            Request::RemoveRates(remove) => {
+                Found::new(Subject::Rates(self.rates().check_published(remove)), OwnerId::system(), SmallVec::new())
             }
         };
         let partition = self.0.directory.partition(tenant, &found.owner_id, None);
@@ -91,7 +88,7 @@ impl Engine {
             tx_id: command.tx_id,
             request: command.request,
             notes: command.notes,
-            now: self.0.clock.now(),
+            now: self.0.clock.believed(),
             subject: found.subject,
         };
         let flow = Flow::Command(Box::new(CommandFlow::new(order)));
@@ -218,7 +215,7 @@ impl Engine {
             self.known(tenant, destination).await?;
         }
         let default = Duration::from_secs(self.0.config.reservation_default_s);
-        let until = self.0.clock.now().plus(reserve.expires_in.unwrap_or(default));
+        let until = self.0.clock.latest().plus(reserve.expires_in.unwrap_or(default));
         Ok(Found::new(Subject::Until(until), party.owner, smallvec![account]))
     }
 
@@ -228,7 +225,13 @@ impl Engine {
         capture: &Capture,
         deadline: Timestamp,
     ) -> Result<Found, Refusal> {
-        let (reservation, claim) = self.take_reservation(tenant, capture.reservation, deadline).await?;
+        let (mut reservation, mut claim) = self.take_reservation(tenant, capture.reservation, deadline).await?;
+        if reservation.is_active() && self.0.clock.is_over(reservation.expires_at) {
+            // The sweep has not come to it yet: it is freed first, so that the answer shows it as it is.
+            drop(claim);
+            self.expire_now(tenant, &reservation).await?;
+            (reservation, claim) = self.take_reservation(tenant, capture.reservation, deadline).await?;
+        }
         let (account, party) = self.known(tenant, &reservation.account).await?;
         let payee = capture.destination.clone().or_else(|| reservation.destination.clone());
         let mut cast: SmallVec<[AccountRef; 4]> = smallvec![account];
@@ -237,6 +240,26 @@ impl Engine {
         }
         let subject = Subject::Reservation(reservation, payee);
         Ok(Found { claims: smallvec![claim], ..Found::new(subject, party.owner, cast) })
+    }
+
+    async fn find_to_free(&self, tenant: TenantId, id: OpId, deadline: Timestamp) -> Result<Found, Refusal> {
+        let (reservation, claim) = self.take_reservation(tenant, id, deadline).await?;
+        let (account, party) = self.known(tenant, &reservation.account).await?;
+        let subject = Subject::Reservation(reservation, None);
+        Ok(Found { claims: smallvec![claim], ..Found::new(subject, party.owner, smallvec![account]) })
+    }
+
+    /// An expiry that finds nothing to do makes no entry: the reservation ended before, or its time is not over.
+    async fn find_to_expire(&self, tenant: TenantId, id: OpId, deadline: Timestamp) -> Result<Found, Refusal> {
+        let found = self.find_to_free(tenant, id, deadline).await?;
+        match &found.subject {
+            Subject::Reservation(reservation, _)
+                if reservation.is_active() && self.0.clock.is_over(reservation.expires_at) =>
+            {
+                Ok(found)
+            }
+            _ => Err(Refusal::not_found("reservation to expire", id)),
+        }
     }
 
     /// A reservation as it is now; nobody else works on it while the claim is held.
@@ -260,16 +283,6 @@ pub(crate) async fn read_view(handle: &AccountRef) -> Result<Option<AccountView>
     let (sender, receiver) = tokio::sync::oneshot::channel();
     handle.send(WalletMessage::Read(sender));
     receiver.await.map_err(|_| interrupted())
-}
-
-/// The book is bounded: a publication with new pairs beyond that is declined whole.
-fn check_book(book: &RateBook, publication: &PublishRates) -> Result<(), Failure> {
-    let pairs = book.pairs_with(publication);
-    if pairs <= BOOK_PAIRS_MAX {
-        return Ok(());
-    }
-    let message = format!("there would be {pairs} published pairs, at most {BOOK_PAIRS_MAX} are kept");
-    Err(Failure::new(FailureCode::TooManyPairs, message))
 }
 
 /// The currencies whose desk accounts the payment may post to.

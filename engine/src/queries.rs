@@ -14,8 +14,9 @@ use crate::{
     journal::{Block, block::account_hash},
     ledger::{
         entry::Committed,
-        fx::{Pair, PairPrice, RateBook},
+        fx::{Pair, PairPrice},
         owner::Owner,
+        rates::RateBook,
         risk::{Assessment, Verdict},
         wallet::AccountView,
     },

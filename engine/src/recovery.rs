@@ -18,7 +18,7 @@ use crate::{
     journal::{Head, JournalError, JournalReader, tail::Tail},
     ledger::{
         entry::Outcome,
-        fx::RateBook,
+        rates::RateBook,
         request::Request,
         risk::{RiskRules, RiskState, WINDOW},
         time::Timestamp,
@@ -104,16 +104,9 @@ pub fn fill_tail(
 /// The rates as of the head: the index's rows with the tail's publications on top.
 pub fn rates(index: &dyn Index, tail: &Tail) -> Result<RateBook, StartError> {
     let blocks = tail.all();
-    let mut book = RateBook::default();
-    for row in index.rates()? {
-        book.insert(row);
-    }
+    let mut book = RateBook::of(index.rates()?);
     for committed in blocks.iter().flat_map(|block| block.committed()) {
-        if let (Outcome::Rates { failure: None }, Request::PublishRates(rates)) =
-            (&committed.entry.outcome, &committed.entry.request)
-        {
-            book = book.with(rates, committed.entry.op, committed.at);
-        }
+        book.apply(&committed.entry, committed.at);
     }
     Ok(book)
 }

@@ -15,8 +15,9 @@ use arus_engine::{
         account::{Account, AccountStatus},
         failure::FailureCode,
         flow::{Effect, Event, Party},
-        fx::{Pair, RateBook},
+        fx::Pair,
         payment::{PaymentFlow, PaymentOrder},
+        rates::RateBook,
         request::{
             CreatePayment, Notes, PublishRates, PublishedRate, RateSource, Request, Reserve, Transfer, UpdateAccount,
         },
@@ -155,7 +156,7 @@ fn wallet(balance: i128) -> Wallet {
     let mut opened = Account::open(id.clone(), OwnerId::parse("A").expect("an id"), currency("USD"));
     if balance > 0 {
         let credit = Posting::new(id, PostingKind::Credit, money(balance, "USD"));
-        opened.post(&credit, Lsn(1), Timestamp(0)).expect("it fits");
+        opened.post(&credit, Lsn(1)).expect("it fits");
     }
     Wallet::new(opened)
 }
@@ -243,14 +244,16 @@ fn prices_of_two_books_are_asked_for_again_and_never_mixed() {
             spread_bps: Some(10),
         };
         let rates = PublishRates { source: RateSource::Live, as_of: None, rates: vec![rate("USD"), rate("EUR")] };
-        old.with(&rates, OpId(1), Timestamp(1_000_000))
+        let mut next = old.clone();
+        next.apply(&support::rates_entry(rates), Timestamp(1_000_000));
+        next
     };
     let first = book("2", &RateBook::default());
     let second = book("3", &first);
     let policy = support::config().fx_policy();
     let price = |book: &RateBook, quote: &str| {
         let pair = Pair { base: currency("GBP"), quote: currency(quote) };
-        Box::new(book.price(pair, Timestamp(1_000_000), &policy).expect("a price"))
+        Box::new(book.price(pair, Timestamp(0), &policy).expect("a price"))
     };
     let order = || PaymentOrder {
         tenant: support::TENANT,
@@ -308,16 +311,12 @@ fn a_debit_across_midnight_counts_for_the_day_of_its_hold() {
     let id = account("A", "USD");
     let mut opened = Account::open(id.clone(), owner("A"), currency("USD"));
     opened.daily_debit_limit = Some(1_000);
-    opened.post(&Posting::new(id.clone(), PostingKind::Credit, money(10_000, "USD")), Lsn(1), day(0)).expect("it fits");
+    opened.post(&Posting::new(id.clone(), PostingKind::Credit, money(10_000, "USD")), Lsn(1)).expect("it fits");
     let held_on = Wallet::new(opened.clone()).hold(OpId(1), money(900, "USD"), day(1)).expect("it is there");
     assert_eq!(held_on, 1);
     let debit = Posting::new(id, PostingKind::Debit { held_on }, money(900, "USD"));
-    let mut same_day = opened.clone();
-    same_day.post(&debit, Lsn(2), day(1)).expect("it fits");
-    assert_eq!(same_day.debits_on(1), 900);
-    let mut next_day = opened;
-    next_day.post(&debit, Lsn(2), day(2)).expect("it fits");
-    assert_eq!((next_day.debits_on(2), next_day.balance().minor), (0, 9_100));
-    let mut wallet = Wallet::new(next_day);
+    opened.post(&debit, Lsn(2)).expect("it fits");
+    assert_eq!((opened.debits_on(1), opened.debits_on(2), opened.balance().minor), (900, 0, 9_100));
+    let mut wallet = Wallet::new(opened);
     wallet.hold(OpId(2), money(1_000, "USD"), day(2)).expect("the new day is whole");
 }

@@ -32,7 +32,7 @@ impl Books {
             for_each_account(entry, |id| {
                 let key = (entry.tenant, id.clone());
                 let mut state = self.accounts.remove(&key);
-                failed = fold(&mut state, id, entry, committed.lsn, committed.at).err().or(failed.take());
+                failed = fold(&mut state, id, entry, committed.lsn).err().or(failed.take());
                 if let Some(account) = state {
                     self.watch_overdraft(&key, &account, committed.lsn);
                     self.accounts.insert(key, account);

@@ -12,7 +12,9 @@ use std::{
 };
 
 use anyhow::Context;
-use arus::{backup, config::Settings, demo, inspect, ready, recover, server::Servers, telemetry, traces, verify};
+use arus::{
+    backup, config::Settings, convert, demo, inspect, ready, recover, server::Servers, telemetry, traces, verify,
+};
 use arus_engine::{
     answer::Answering,
     runtime::{
@@ -175,6 +177,14 @@ fn serve(options: &Options, mode: Mode) -> anyhow::Result<ExitCode> {
             offset = torn.offset,
             kept = torn.kept,
             "cut a torn block that nobody was told about; its bytes are kept"
+        );
+    }
+    if let Some([journal, clock]) = started.journal_ahead {
+        tracing::warn!(
+            last_block = convert::rfc3339(journal),
+            clock = convert::rfc3339(clock),
+            "the journal is ahead of the clock: one of them was or is wrong; check the machine's time. Entries keep the \
+             last block's time until the clock has caught up"
         );
     }
     tracing::info!(

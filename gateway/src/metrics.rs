@@ -13,6 +13,7 @@ use std::{
 
 use arus_engine::{
     Engine, OverloadReason,
+    clock::Trust,
     ledger::{failure::FailureCode, risk::Reason},
     metrics::{ActorKind, BUCKETS_SIZE, BUCKETS_US, Counts, KindCells, Times, kind},
 };
@@ -137,6 +138,8 @@ impl Cells {
         let declined = FailureCode::ALL.iter().zip(&cells.declined).map(|(code, cell)| (code.name(), read(cell)));
         labelled(e, "declined", "Declined commands by failure code", "code", declined)?;
         counter(e, "replayed", "Answers given again under their tx_id", read(&cells.replayed))?;
+        let trusted = u64::from(self.engine.clock().trust() == Trust::Trusted);
+        gauge(e, "clock_trusted", "1, or 0 after the machine's clock jumped by more than five minutes", trusted)?;
         let rejected = OverloadReason::ALL.iter().zip(&cells.rejected).map(|(r, cell)| (r.name(), read(cell)));
         labelled(e, "rejected", "Commands refused for overload by reason", "reason", rejected)?;
         gauge(e, "in_flight", "Commands admitted and not yet answered", self.engine.in_flight() as u64)
@@ -184,7 +187,8 @@ impl Cells {
         let mut family = e.encode_descriptor("fx_rate_age", help, Some(&Unit::Seconds), MetricType::Gauge)?;
         let mut oldest = std::collections::BTreeMap::new();
         for row in book.rows() {
-            let age = now.since(row.at).as_secs();
+            // One of the future is as useless as an old one.
+            let age = now.since(row.at).max(row.at.since(now)).as_secs();
             oldest.entry(row.source.name()).and_modify(|old: &mut u64| *old = age.max(*old)).or_insert(age);
         }
         for (source, age) in oldest {

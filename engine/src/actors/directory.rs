@@ -307,7 +307,7 @@ impl Directory {
         let mut account = self.index.account(key)?;
         for committed in blocks.iter().flat_map(|block| block.committed()) {
             if committed.entry.tenant == key.0 {
-                fold(&mut account, &key.1, &committed.entry, committed.lsn, committed.at)?;
+                fold(&mut account, &key.1, &committed.entry, committed.lsn)?;
             }
         }
         Ok(account)

@@ -11,10 +11,11 @@ use dashmap::{DashMap, mapref::entry::Entry as Slot};
 
 use super::mailbox::{Mailbox, Place, Queued};
 use crate::{
-    clock::Clock,
+    clock::{Clock, Trust},
     ledger::{
         failure::{Failure, FailureCode},
-        fx::{FxPolicy, Pair, PairPrice, RateBook, unavailable},
+        fx::{FxPolicy, Pair, PairPrice, clock_distrusted, unavailable},
+        rates::RateBook,
     },
     messages::{FxMessage, PaymentMessage},
     metrics::{ActorKind, Live},
@@ -91,7 +92,10 @@ pub struct FxRateActor {
 
 impl FxRateActor {
     fn price(&self) -> Result<PairPrice, Failure> {
-        self.book.price(self.pair, self.clock.now(), &self.policy)
+        match self.clock.trust() {
+            Trust::Trusted => self.book.price(self.pair, self.clock.now(), &self.policy),
+            Trust::Distrusted => Err(clock_distrusted()),
+        }
     }
 }
 

@@ -17,9 +17,10 @@ use crate::{
     UnavailableReason,
     admission::Admission,
     answer::Answering,
+    clock::Clock,
     fatal::OnFatal,
     journal::{Block, JournalError, tail::Tail, writer::Commit},
-    ledger::{entry::Outcome, request::Request},
+    ledger::{entry::Outcome, rates::RateBook},
     messages::{Handed, PartitionMessage},
     metrics::EngineCells,
     trace::{CommittedIn, Kind},
@@ -42,6 +43,8 @@ pub struct HandOver {
     pub watchers: Watchers,
     /// What is counted.
     pub cells: Arc<EngineCells>,
+    /// What hears of each block's time.
+    pub clock: Clock,
     /// What ends the process.
     pub on_fatal: OnFatal,
 }
@@ -50,6 +53,7 @@ impl HandOver {
     /// Hands one durable block over.
     pub fn commit(&self, commit: Commit<Handed>) {
         let block = commit.block;
+        self.clock.note_block(block.at);
         self.tail.publish(&block, commit.with.iter().map(|handed| handed.answer.key()).collect());
         self.publish_rates(&block);
         let [began, done] = commit.synced;
@@ -93,8 +97,10 @@ impl HandOver {
     /// Rates switch here, in the order of their entries.
     fn publish_rates(&self, block: &Block) {
         for entry in &block.entries {
-            if let (Outcome::Rates { failure: None }, Request::PublishRates(rates)) = (&entry.outcome, &entry.request) {
-                self.desk.publish(self.desk.book().with(rates, entry.op, block.at));
+            if matches!(entry.outcome, Outcome::Rates { failure: None }) {
+                let mut book = RateBook::clone(&self.desk.book());
+                book.apply(entry, block.at);
+                self.desk.publish(book);
             }
         }
     }

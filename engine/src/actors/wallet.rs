@@ -64,7 +64,7 @@ impl WalletActor {
                 answer(&reply, Event::Granted(granted));
             }
             WalletMessage::Hold(op, amount, reply) => {
-                let held = self.ask(|wallet, clock| wallet.hold(op, amount, clock.now()));
+                let held = self.ask(|wallet, clock| wallet.hold(op, amount, clock.believed()));
                 answer(&reply, Event::Held(held));
             }
             WalletMessage::Release(op) => self.tell(|wallet| wallet.release(op)),
@@ -125,10 +125,10 @@ impl WalletActor {
         let block = &apply.block;
         for committed in apply.entries.iter().filter_map(|i| block.get_at(*i)) {
             let folded = match &mut self.state {
-                State::Open(wallet) => wallet.apply(&committed.entry, committed.lsn, committed.at),
+                State::Open(wallet) => wallet.apply(&committed.entry, committed.lsn),
                 State::Absent { .. } => {
                     let mut account = None;
-                    let folded = fold(&mut account, &self.id, &committed.entry, committed.lsn, committed.at);
+                    let folded = fold(&mut account, &self.id, &committed.entry, committed.lsn);
                     if let Some(account) = account {
                         self.state = State::Open(Box::new(Wallet::new(account)));
                     }

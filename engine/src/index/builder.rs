@@ -16,9 +16,8 @@ use crate::{
     ledger::{
         account::Account,
         entry::{Committed, DefaultMark, Outcome},
-        fx::RateBook,
         owner::Owned,
-        request::Request,
+        rates::RateBook,
     },
     money::Lsn,
 };
@@ -32,6 +31,8 @@ pub struct Builder {
     accounts: HashMap<AccountKey, Folded, RandomState>,
     /// The accounts of the run at hand.
     touched: Vec<AccountKey>,
+    /// The rates as far as they are folded; read when they change first.
+    rates: Option<RateBook>,
 }
 
 /// An account as far as it is folded, and what the run at hand adds to its history.
@@ -60,6 +61,7 @@ impl Builder {
             run_entries_max: config.index_run_entries_max,
             accounts: HashMap::default(),
             touched: Vec::new(),
+            rates: None,
         }
     }
 
@@ -74,6 +76,7 @@ impl Builder {
         self.build_run().inspect_err(|_| {
             self.accounts.clear();
             self.touched.clear();
+            self.rates = None;
         })
     }
 
@@ -111,8 +114,7 @@ impl Builder {
             }
         });
         failed.map_or(Ok(()), Err)?;
-        self.fold_small_tables(committed, run);
-        Ok(())
+        self.fold_small_tables(committed, run)
     }
 
     fn fold_account(&mut self, key: &AccountKey, committed: &Committed) -> Result<(), IndexError> {
@@ -129,7 +131,7 @@ impl Builder {
         Ok(())
     }
 
-    fn fold_small_tables(&self, committed: &Committed, run: &mut Run) {
+    fn fold_small_tables(&mut self, committed: &Committed, run: &mut Run) -> Result<(), IndexError> {
         let tenant = committed.entry.tenant;
         match &committed.entry.outcome {
             Outcome::Account { account, default, failure: None } => {
@@ -148,12 +150,14 @@ impl Builder {
             }
             Outcome::Reservation { reservation, failure: None } => {
                 let timer = (reservation.expires_at, tenant, reservation.id);
-                run.timers.push((timer, reservation.is_active()));
+                run.timers.push((timer, reservation.is_active().then(|| reservation.account.clone())));
             }
             Outcome::Rates { failure: None } => {
-                if let Request::PublishRates(rates) = &committed.entry.request {
-                    run.rates.extend(RateBook::rows_of(rates, committed.entry.op, committed.at));
-                }
+                let book = match &mut self.rates {
+                    Some(book) => book,
+                    none => none.insert(RateBook::of(self.index.rates()?)),
+                };
+                run.rates.extend(book.apply(&committed.entry, committed.at));
             }
             Outcome::Payment(_)
             | Outcome::Transfer { .. }
@@ -161,6 +165,7 @@ impl Builder {
             | Outcome::Account { .. }
             | Outcome::Rates { .. } => {}
         }
+        Ok(())
     }
 
     /// The states this run changed and the lines it adds; a cache that grew too large starts afresh.

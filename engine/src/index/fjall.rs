@@ -6,8 +6,8 @@
 //! owners    tenant:4 owner 0 ("a" account | "d")       -> Owned | account
 //! history   tenant:4 partition:4 account 0 lsn:8       -> lines from that lsn on, those of one run together
 //! accounts  tenant:4 account                           -> Account
-//! timers    tenant:4 due:8 id:16                       -> nothing
-//! rates     tenant:4 base:2 quote:2                    -> BookRow
+//! timers    tenant:4 due:8 id:16                       -> account
+//! rates     tenant:4 currency:2 currency:2             -> PairRow
 //! meta      "watermark"                                -> format, lsn, block hash, fingerprint, marks (see `store`)
 //! meta      "filter/" partition                        -> that partition's filter of keys
 //! ```
@@ -36,8 +36,8 @@ use super::{
 use crate::{
     damage::Damage,
     idempotency::{Fingerprint, KeyHash},
-    ledger::{account::Account, fx::BookRow, owner::Owned, time::Timestamp},
-    money::{Lsn, OpId, TenantId},
+    ledger::{account::Account, owner::Owned, rates::PairRow, time::Timestamp},
+    money::{AccountId, Lsn, OpId, TenantId},
 };
 
 /// See the module.
@@ -283,24 +283,28 @@ impl Index for FjallIndex {
         })
     }
 
-    fn timers_due(&self, now: Timestamp, limit: usize) -> Result<Vec<TimerKey>, IndexError> {
+    fn timers_due(
+        &self,
+        from: Timestamp,
+        upto: Timestamp,
+        take: &mut dyn FnMut(TimerKey, AccountId),
+    ) -> Result<(), IndexError> {
         self.read(|stored| {
             let timers = stored.table(Table::Timers);
-            let mut due = Vec::new();
             let mut tenant = Some(0_u32);
             while let Some(t) = tenant {
-                let end = [&t.to_be_bytes()[..], &now.0.saturating_add(1).to_be_bytes()].concat();
-                for row in timers.range(t.to_be_bytes().to_vec()..end).take(limit - due.len()) {
-                    due.push(timer_of(&row.key().map_err(store("timers"))?)?);
+                let row_at = |due: u64| [&t.to_be_bytes()[..], &due.to_be_bytes()].concat();
+                for row in timers.range(row_at(from.0)..row_at(upto.0.saturating_add(1))) {
+                    let (key, account) = row.into_inner().map_err(store("timers"))?;
+                    take(timer_of(&key)?, decode("timers", &account)?);
                 }
-                tenant = if due.len() < limit { next_tenant(timers, t)? } else { None };
+                tenant = next_tenant(timers, t)?;
             }
-            due.sort_unstable();
-            Ok(due)
+            Ok(())
         })
     }
 
-    fn rates(&self) -> Result<Vec<BookRow>, IndexError> {
+    fn rates(&self) -> Result<Vec<PairRow>, IndexError> {
         self.read(|stored| {
             let rows = stored.table(Table::Rates).range(..ROWS_END.to_vec());
             rows.map(|row| decode("rates", &row.value().map_err(store("rates"))?)).collect()

@@ -11,7 +11,7 @@ use std::{
 use super::{AccountKey, HistoryRow, Index, IndexError, OwnerKey, OwnerRow, Run, TimerKey, Watermark};
 use crate::{
     idempotency::KeyHash,
-    ledger::{account::Account, fx::BookRow, time::Timestamp},
+    ledger::{account::Account, fx::Pair, rates::PairRow, time::Timestamp},
     money::{AccountId, Lsn, OpId, TenantId},
 };
 
@@ -35,8 +35,8 @@ struct Tables {
     owners: BTreeMap<(OwnerKey, Option<AccountId>), OwnerRow>,
     history: BTreeMap<(AccountKey, Lsn, u16), HistoryRow>,
     accounts: BTreeMap<AccountKey, Account>,
-    timers: BTreeMap<TimerKey, ()>,
-    rates: BTreeMap<(u16, u16), BookRow>,
+    timers: BTreeMap<TimerKey, AccountId>,
+    rates: BTreeMap<Pair, PairRow>,
 }
 
 impl MemoryIndex {
@@ -111,11 +111,19 @@ impl Index for MemoryIndex {
         Ok(rows.rev().take(limit).map(|(_, row)| row.clone()).collect())
     }
 
-    fn timers_due(&self, now: Timestamp, limit: usize) -> Result<Vec<TimerKey>, IndexError> {
-        Ok(self.lock().timers.keys().take_while(|(due, _, _)| *due <= now).take(limit).copied().collect())
+    fn timers_due(
+        &self,
+        from: Timestamp,
+        upto: Timestamp,
+        take: &mut dyn FnMut(TimerKey, AccountId),
+    ) -> Result<(), IndexError> {
+        let tables = self.lock();
+        let due = tables.timers.iter().filter(|((due, _, _), _)| (from..=upto).contains(due));
+        due.for_each(|(timer, account)| take(*timer, account.clone()));
+        Ok(())
     }
 
-    fn rates(&self) -> Result<Vec<BookRow>, IndexError> {
+    fn rates(&self) -> Result<Vec<PairRow>, IndexError> {
         Ok(self.lock().rates.values().cloned().collect())
     }
 
@@ -161,15 +169,14 @@ impl Tables {
             }
             4 => self.accounts.extend(run.accounts.iter().map(|(t, a)| ((*t, a.id.clone()), a.clone()))),
             5 => {
-                for (timer, set) in &run.timers {
-                    if *set {
-                        self.timers.insert(*timer, ());
-                    } else {
-                        self.timers.remove(timer);
-                    }
+                for (timer, account) in &run.timers {
+                    match account {
+                        Some(account) => self.timers.insert(*timer, account.clone()),
+                        None => self.timers.remove(timer),
+                    };
                 }
             }
-            6 => self.rates.extend(run.rates.iter().map(|r| ((r.base.numeric(), r.quote.numeric()), r.clone()))),
+            6 => self.rates.extend(run.rates.iter().map(|row| (row.pair(), row.clone()))),
             _ => self.watermark = run.watermark,
         }
         Ok(())

@@ -18,7 +18,7 @@ pub mod store;
 use crate::{
     idempotency::KeyHash,
     journal::Hash,
-    ledger::{account::Account, fx::BookRow, owner::Owned, time::Timestamp},
+    ledger::{account::Account, owner::Owned, rates::PairRow, time::Timestamp},
     money::{AccountId, Lsn, OpId, OwnerId, TenantId},
 };
 pub use rows::{HistoryRow, Moved};
@@ -61,10 +61,10 @@ pub struct Run {
     pub history: Vec<(AccountKey, Vec<HistoryRow>)>,
     /// Account states after the run.
     pub accounts: Vec<(TenantId, Account)>,
-    /// Timers set (`true`) and ended (`false`), oldest first.
-    pub timers: Vec<(TimerKey, bool)>,
-    /// Rates that changed, oldest first.
-    pub rates: Vec<BookRow>,
+    /// Timers that were set, with the account they free money of, and that ended (`None`), oldest first.
+    pub timers: Vec<(TimerKey, Option<AccountId>)>,
+    /// Pairs whose rate changed, oldest first.
+    pub rates: Vec<PairRow>,
     /// How far the run goes.
     pub watermark: Option<Watermark>,
 }
@@ -91,10 +91,15 @@ pub trait Index: Send + Sync {
     fn owner(&self, key: &OwnerKey) -> Result<Vec<OwnerRow>, IndexError>;
     /// An account's history below `below`, newest first.
     fn history(&self, key: &AccountKey, below: Lsn, limit: usize) -> Result<Vec<HistoryRow>, IndexError>;
-    /// Timers that are due, oldest first.
-    fn timers_due(&self, now: Timestamp, limit: usize) -> Result<Vec<TimerKey>, IndexError>;
-    /// All rates.
-    fn rates(&self) -> Result<Vec<BookRow>, IndexError>;
+    /// Hands over the timers due from one time up to another, with their accounts, each tenant's oldest first.
+    fn timers_due(
+        &self,
+        from: Timestamp,
+        upto: Timestamp,
+        take: &mut dyn FnMut(TimerKey, AccountId),
+    ) -> Result<(), IndexError>;
+    /// What stands for every pair.
+    fn rates(&self) -> Result<Vec<PairRow>, IndexError>;
     /// Takes a run in: keys, objects, owners, history, accounts, timers, rates, then the watermark, durably. What an
     /// interrupted run already brought is not taken in twice.
     fn apply(&self, run: Run) -> Result<(), IndexError>;

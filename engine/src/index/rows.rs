@@ -47,7 +47,7 @@ pub fn fold_with_history(
         return Ok(());
     }
     let mut balance = state.as_ref().map_or(0, |account| account.balance().minor);
-    fold(state, id, entry, committed.lsn, committed.at)?;
+    fold(state, id, entry, committed.lsn)?;
     let payment = matches!(entry.outcome, Outcome::Payment(_));
     let mut line = 0;
     let mut push = |moved| {

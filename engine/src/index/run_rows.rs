@@ -43,11 +43,14 @@ pub(super) fn take_run(
         encode("accounts", account).map(|value| (row, Some(value)))
     });
     store.ingest(Table::Accounts, sorted(rows)?, Repeats::Refused, accounts, upto)?;
-    let rows = run.timers.iter().map(|(timer, set)| Ok((timer_row(*timer).to_vec(), set.then(Vec::new))));
+    let rows = run.timers.iter().map(|(timer, account)| {
+        let account = account.as_ref().map(|account| encode("timers", account)).transpose();
+        account.map(|account| (timer_row(*timer).to_vec(), account))
+    });
     store.ingest(Table::Timers, sorted(rows)?, Repeats::LastWins, timers, upto)?;
     let rows = run.rates.iter().map(|row| {
-        let key = [&[0; 4][..], &row.base.numeric().to_be_bytes(), &row.quote.numeric().to_be_bytes()].concat();
-        encode("rates", row).map(|value| (key, Some(value)))
+        let [one, other] = [row.pair().base, row.pair().quote].map(|currency| currency.numeric().to_be_bytes());
+        encode("rates", row).map(|value| ([&[0; 4][..], &one, &other].concat(), Some(value)))
     });
     store.ingest(Table::Rates, sorted(rows)?, Repeats::LastWins, rates, upto)
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{checked_text, idempotency::Fingerprint, journal::Hash, money::Lsn};
 
 /// What the watermark's row says the rows look like; another number means rebuild.
-const ROWS_FORMAT: u16 = 4;
+const ROWS_FORMAT: u16 = 5;
 const WATERMARK: &str = "watermark";
 /// A file in the folder that says why the next start must build the index anew.
 const CONDEMNED_FILE: &str = "DAMAGED";

@@ -5,10 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    entry::{Entry, Outcome},
-    time::Timestamp,
-};
+use super::entry::{Entry, Outcome};
 use crate::money::{AccountId, Currency, Lsn, Money, OwnerId, Posting, PostingKind};
 
 /// Whether an account takes part.
@@ -104,7 +101,7 @@ impl Account {
 
     /// Applies all that a durable entry does to this account. An entry at or below `applied_lsn` changes nothing, so
     /// running a stretch of the journal twice is running it once.
-    pub fn apply(&mut self, entry: &Entry, lsn: Lsn, at: Timestamp) -> Result<(), FoldError> {
+    pub fn apply(&mut self, entry: &Entry, lsn: Lsn) -> Result<(), FoldError> {
         if lsn <= self.applied_lsn {
             return Ok(());
         }
@@ -118,17 +115,17 @@ impl Account {
         }
         for posting in &entry.postings {
             if posting.account == self.id {
-                self.post(posting, lsn, at)?;
+                self.post(posting, lsn)?;
             }
         }
         self.applied_lsn = lsn;
         Ok(())
     }
 
-    /// Applies one line of a durable entry.
-    pub fn post(&mut self, posting: &Posting, lsn: Lsn, at: Timestamp) -> Result<(), FoldError> {
+    /// Applies one line of a durable entry. Only a hold's day turns the day: a block's time may lie ahead, and would
+    /// give a limit back that is used up.
+    pub fn post(&mut self, posting: &Posting, lsn: Lsn) -> Result<(), FoldError> {
         let minor = posting.amount.minor;
-        self.turn_day(at.utc_day());
         let done = (posting.amount.currency == self.currency).then_some(()).and_then(|()| match posting.kind {
             PostingKind::Debit { held_on } => {
                 self.debits_posted = self.debits_posted.checked_add(minor)?;
@@ -160,29 +157,19 @@ impl Account {
 
     /// Counts against the daily limit of the day of the hold, if that day is not over.
     fn count_for(&mut self, held_on: u32, minor: i128) -> Option<()> {
-        self.turn_day(held_on);
+        if held_on > self.day {
+            self.day = held_on;
+            self.day_debits = 0;
+        }
         if held_on == self.day {
             self.day_debits = self.day_debits.checked_add(minor)?;
         }
         Some(())
     }
-
-    fn turn_day(&mut self, day: u32) {
-        if day > self.day {
-            self.day = day;
-            self.day_debits = 0;
-        }
-    }
 }
 
 /// Applies all that `entry` does to account `id`, which it may create. See [`Account::apply`].
-pub fn fold(
-    state: &mut Option<Account>,
-    id: &AccountId,
-    entry: &Entry,
-    lsn: Lsn,
-    at: Timestamp,
-) -> Result<(), FoldError> {
+pub fn fold(state: &mut Option<Account>, id: &AccountId, entry: &Entry, lsn: Lsn) -> Result<(), FoldError> {
     if state.is_none() {
         *state = match &entry.outcome {
             Outcome::Account { account, failure: None, .. } if account.id == *id => Some(account.clone()),
@@ -200,5 +187,5 @@ pub fn fold(
             account.opened_lsn = lsn;
         }
     }
-    state.as_mut().map_or(Ok(()), |account| account.apply(entry, lsn, at))
+    state.as_mut().map_or(Ok(()), |account| account.apply(entry, lsn))
 }

@@ -26,7 +26,7 @@ pub struct CommandOrder {
     pub request: Request,
     /// What came with it.
     pub notes: Notes,
-    /// When it was accepted: a reservation's time starts here.
+    /// When it was accepted.
     pub now: Timestamp,
     /// What it works on.
     pub subject: Subject,
@@ -37,7 +37,7 @@ pub struct CommandOrder {
 pub enum Subject {
     /// Only what the request names.
     Request,
-    /// A publication of rates; `Err` where they would be too many.
+    /// A publication or removal of rates; `Err` where it may not be.
     Rates(Result<(), Failure>),
     /// A reservation to be made, with the time it ends.
     Until(Timestamp),
@@ -45,7 +45,8 @@ pub enum Subject {
     NewAccount(Result<Account, Failure>, DefaultMark),
     /// The account that is updated, for the record of a decline.
     Account(Account, DefaultMark),
-    /// A reservation as it is now, and whom a capture credits. Nothing else works on it meanwhile.
+    /// A reservation as it is now, and whom a capture credits. Nothing else works on it meanwhile, and whether its time
+    /// is over has been judged.
     Reservation(Reservation, Option<AccountId>),
 }
 
@@ -87,7 +88,7 @@ impl CommandFlow {
             (Request::UpdateAccount(update), _) => Effect::Change(Box::new(update.clone())),
             (Request::OpenAccount(_), Subject::NewAccount(Ok(account), _)) => Effect::Open(Box::new(account.clone())),
             (Request::Capture(capture), Subject::Reservation(reservation, Some(payee))) => {
-                match reservation.check_capture(capture.amount, self.order.now) {
+                match reservation.check_capture(capture.amount) {
                     Ok(_) if *payee == reservation.account => {
                         let message = format!("account {payee} cannot pay itself");
                         self.decide(Err(Failure::new(FailureCode::SameAccount, message)))
@@ -119,7 +120,7 @@ impl CommandFlow {
                 reserved(granted, reservation, reserve)
             }
             (Request::Capture(capture), Subject::Reservation(before, payee)) => {
-                captured(granted, before, capture, (payee.as_ref(), self.order.now))
+                captured(granted, before, capture, payee.as_ref())
             }
             (Request::Release(_), Subject::Reservation(before, _)) => stepped(before, before.end(End::Released)),
             (Request::Expire(_), Subject::Reservation(before, _)) => stepped(before, before.end(End::Expired)),
@@ -187,10 +188,10 @@ fn captured(
     granted: Result<(), Failure>,
     before: &Reservation,
     capture: &Capture,
-    (payee, now): (Option<&AccountId>, Timestamp),
+    payee: Option<&AccountId>,
 ) -> Decided {
     let step = granted.and_then(|()| {
-        let amount = before.check_capture(capture.amount, now)?;
+        let amount = before.check_capture(capture.amount)?;
         let payee = payee.cloned().ok_or_else(|| {
             let message = format!("neither the capture nor reservation {} names a destination_account", before.id);
             Failure::new(FailureCode::DestinationRequired, message)

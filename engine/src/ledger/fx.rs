@@ -1,27 +1,25 @@
-//! Rates and what the desk makes of them (P8).
+//! What the desk makes of its rates (P8): a pair's price, and conversions at it.
 //!
-//! A [`RateBook`] is one immutable version of all rates; a publication makes the next one, so all pairs switch
-//! together. A pair without a rate of its own is priced through a pivot, rounded once.
+//! A pair is priced by its own row of the [`RateBook`], in either direction, or through a pivot, rounded once. Stale is
+//! refused, never used; so is a rate that is true only later, because a clock was ahead.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     failure::{Failure, FailureCode},
-    request::{PublishRates, RateSource},
+    rates::{BookRow, RateBook},
+    request::RateSource,
     time::Timestamp,
 };
-use crate::money::{Currency, Money, OpId, Rate, RateError, Rounding};
+use crate::money::{Crossed, Currency, Money, OpId, Rate, RateError, Rounding};
 
 /// Currencies a missing pair is triangulated through, in this order.
 const PIVOTS: [&str; 2] = ["USD", "EUR"];
 
-/// How many pairs the book holds at most.
-pub const BOOK_PAIRS_MAX: usize = 1_024;
-
 /// An ordered pair: one unit of `base` costs so many of `quote`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pair {
     /// The currency that is priced.
     pub base: Currency,
@@ -29,31 +27,13 @@ pub struct Pair {
     pub quote: Currency,
 }
 
-/// One published rate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BookRow {
-    /// The currency that is priced.
-    pub base: Currency,
-    /// The currency it is priced in.
-    pub quote: Currency,
-    /// Quote units per base unit.
-    pub mid: Rate,
-    /// Basis points added to an ask and taken off a bid; the configured default if none were published.
-    pub spread_bps: Option<u16>,
-    /// Who said so.
-    pub source: RateSource,
-    /// When it was true.
-    pub at: Timestamp,
-    /// The publication it came with.
-    pub rate_id: OpId,
-}
-
-/// One version of all rates.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RateBook {
-    /// How many publications this book has seen: two prices are of one set if this is equal.
-    pub version: u64,
-    rows: BTreeMap<(u16, u16), BookRow>,
+impl Pair {
+    /// The same for both directions.
+    #[must_use]
+    pub fn unordered(self) -> Self {
+        let Self { base, quote } = self;
+        Self { base: base.min(quote), quote: base.max(quote) }
+    }
 }
 
 /// How old a rate of each source may get, and the spread where none was published.
@@ -70,6 +50,27 @@ pub struct FxPolicy {
 }
 
 impl FxPolicy {
+    /// A rate that is too old, or that lies ahead of `now`, prices nothing.
+    fn check_age(&self, row: &BookRow, now: Timestamp) -> Result<(), Failure> {
+        let (source, base, quote) = (row.source.name(), row.base, row.quote);
+        let (age, ahead, age_max) = (now.since(row.at), row.at.since(now), self.age_max(row.source));
+        let message = if !ahead.is_zero() {
+            format!(
+                "the {source} rate {base}/{quote} is true only in {} s: a clock was ahead when it was published; \
+                 publish it again",
+                ahead.as_secs().max(1)
+            )
+        } else if age > age_max {
+            let (age, age_max) = (age.as_secs(), age_max.as_secs());
+            format!(
+                "the {source} rate {base}/{quote} is {age} s old, at most {age_max} s are allowed; publish a newer one"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(FailureCode::FxRateStale, message))
+    }
+
     fn age_max(&self, source: RateSource) -> Duration {
         match source {
             RateSource::Ecb => self.ecb_age_max,
@@ -141,86 +142,39 @@ pub struct FxLeg {
 }
 
 impl RateBook {
-    /// The next version: the publication's pairs replace theirs, all others stay.
-    #[must_use]
-    pub fn with(&self, rates: &PublishRates, rate_id: OpId, committed_at: Timestamp) -> Self {
-        let mut next = self.clone();
-        next.version = self.version.saturating_add(1);
-        for row in Self::rows_of(rates, rate_id, committed_at) {
-            next.insert(row);
-        }
-        next
-    }
-
-    /// The rows one publication makes.
-    pub fn rows_of(rates: &PublishRates, rate_id: OpId, committed_at: Timestamp) -> impl Iterator<Item = BookRow> {
-        rates.rates.iter().map(move |rate| BookRow {
-            base: rate.base,
-            quote: rate.quote,
-            mid: rate.mid,
-            spread_bps: rate.spread_bps,
-            source: rates.source,
-            at: rates.as_of.unwrap_or(committed_at),
-            rate_id,
-        })
-    }
-
-    /// Puts one row in. What is accepted is bounded by [`BOOK_PAIRS_MAX`] before it is committed.
-    pub fn insert(&mut self, row: BookRow) {
-        self.rows.insert((row.base.numeric(), row.quote.numeric()), row);
-    }
-
-    /// How many pairs the book would hold after a publication.
-    pub fn pairs_with(&self, rates: &PublishRates) -> usize {
-        let new = |rate: &&super::request::PublishedRate| {
-            !self.rows.contains_key(&(rate.base.numeric(), rate.quote.numeric()))
-        };
-        self.rows.len().saturating_add(rates.rates.iter().filter(new).count())
-    }
-
     /// Whether the pair can be priced at all, were its rates fresh.
     pub fn knows(&self, pair: Pair) -> bool {
         pair.base != pair.quote && self.path(pair).is_some()
     }
 
-    /// All published rows.
-    pub fn rows(&self) -> impl Iterator<Item = &BookRow> {
-        self.rows.values()
-    }
-
     /// Prices a pair: its own rate, its inverse, or through a pivot. Stale is refused, never used.
     pub fn price(&self, pair: Pair, now: Timestamp, policy: &FxPolicy) -> Result<PairPrice, Failure> {
+        if let Some(path) = self.path(pair) {
+            for hop in [Some(path.first), path.second].into_iter().flatten() {
+                policy.check_age(hop.row, now)?;
+            }
+        }
+        self.price_at_any_age(pair, policy)
+    }
+
+    /// What [`RateBook::price`] says of fresh rates, for those who show a rate with its time.
+    pub fn price_at_any_age(&self, pair: Pair, policy: &FxPolicy) -> Result<PairPrice, Failure> {
         if pair.base == pair.quote {
             return Err(unavailable(pair));
         }
         let Some(path) = self.path(pair) else { return Err(unavailable(pair)) };
         let oldest = path.first.oldest(path.second);
-        for hop in [Some(path.first), path.second].into_iter().flatten() {
-            let age = now.since(hop.row.at);
-            let age_max = policy.age_max(hop.row.source);
-            if age > age_max {
-                return Err(Failure::new(
-                    FailureCode::FxRateStale,
-                    format!(
-                        "the {} rate {}/{} is {} s old, at most {} s are allowed; publish a newer one",
-                        hop.row.source.name(),
-                        hop.row.base,
-                        hop.row.quote,
-                        age.as_secs(),
-                        age_max.as_secs()
-                    ),
-                ));
-            }
-        }
         let spread = |hop: Hop<'_>| hop.row.spread_bps.unwrap_or(policy.spread_bps_default);
         let spread_bps = spread(path.first).saturating_add(path.second.map_or(0, spread));
         let build = || -> Result<PairPrice, RateError> {
-            let mid = path.mid()?;
+            let crossed = path.crossed()?;
+            // Where no spread covers it, the rounding of the cross rate must not favour the customer either.
+            let [below, above] = if spread_bps == 0 { [crossed.below, crossed.above] } else { [crossed.mid; 2] };
             Ok(PairPrice {
                 pair,
-                mid,
-                ask: mid.with_spread(spread_bps, Rounding::Up)?,
-                bid: mid.with_spread(spread_bps, Rounding::Down)?,
+                mid: crossed.mid,
+                ask: above.with_spread(spread_bps, Rounding::Up)?,
+                bid: below.with_spread(spread_bps, Rounding::Down)?,
                 spread_bps,
                 via: path.via,
                 source: oldest.source,
@@ -244,11 +198,9 @@ impl RateBook {
     }
 
     fn hop(&self, base: Currency, quote: Currency) -> Option<Hop<'_>> {
-        let direct = self.rows.get(&(base.numeric(), quote.numeric()));
-        let inverse = || self.rows.get(&(quote.numeric(), base.numeric()));
-        direct
-            .map(|row| Hop { row, direction: Direction::Direct })
-            .or_else(|| inverse().map(|row| Hop { row, direction: Direction::Inverse }))
+        let row = self.row(Pair { base, quote })?;
+        let direction = if row.base == base { Direction::Direct } else { Direction::Inverse };
+        Some(Hop { row, direction })
     }
 }
 
@@ -288,11 +240,19 @@ struct Path<'a> {
 }
 
 impl Path<'_> {
-    fn mid(&self) -> Result<Rate, RateError> {
+    fn crossed(&self) -> Result<Crossed, RateError> {
         let (n0, d0) = self.first.fraction();
         let (n1, d1) = self.second.map_or((Rate::ONE, Rate::ONE), Hop::fraction);
         Rate::cross([n0, n1], [d0, d1])
     }
+}
+
+/// Why nothing is priced while the clock is not trusted.
+pub fn clock_distrusted() -> Failure {
+    Failure::new(
+        FailureCode::FxRateStale,
+        "the server's clock jumped, so no rate's age is known until it has agreed for five minutes; try again then",
+    )
 }
 
 /// Why a pair has no price.
@@ -332,85 +292,5 @@ impl PairPrice {
                 };
                 Failure::new(code, format!("{amount} in {} at {rate} {error}", self.pair.quote))
             })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ledger::request::PublishedRate;
-
-    fn currency(code: &str) -> Currency {
-        Currency::from_code(code).expect("a currency")
-    }
-
-    fn policy() -> FxPolicy {
-        FxPolicy {
-            ecb_age_max: Duration::from_secs(4 * 86_400),
-            live_age_max: Duration::from_secs(60),
-            demo_age_max: Duration::from_secs(60),
-            spread_bps_default: 25,
-        }
-    }
-
-    fn book(rates: &[(&str, &str, &str)], source: RateSource) -> RateBook {
-        let rates = rates
-            .iter()
-            .map(|(base, quote, mid)| PublishedRate {
-                base: currency(base),
-                quote: currency(quote),
-                mid: Rate::parse(mid).expect("a rate"),
-                spread_bps: None,
-            })
-            .collect();
-        let set = PublishRates { source, as_of: None, rates };
-        RateBook::default().with(&set, OpId(7), Timestamp(1_000_000))
-    }
-
-    fn pair(base: &str, quote: &str) -> Pair {
-        Pair { base: currency(base), quote: currency(quote) }
-    }
-
-    #[test]
-    fn direct_inverse_and_through_a_pivot() {
-        let book = book(&[("EUR", "USD", "1.25"), ("EUR", "IDR", "20000")], RateSource::Ecb);
-        let price = |base, quote| book.price(pair(base, quote), Timestamp(2_000_000), &policy()).expect("a price");
-        assert_eq!(price("EUR", "USD").mid.to_string(), "1.25");
-        assert_eq!(price("USD", "EUR").mid.to_string(), "0.8");
-        let cross = price("USD", "IDR");
-        assert_eq!((cross.mid.to_string().as_str(), cross.via), ("16000", Some(currency("EUR"))));
-        assert_eq!(cross.spread_bps, 50);
-        assert_eq!((cross.ask.to_string().as_str(), cross.bid.to_string().as_str()), ("16080", "15920"));
-    }
-
-    #[test]
-    fn stale_or_missing_is_refused() {
-        let book = book(&[("EUR", "USD", "1.25")], RateSource::Live);
-        let late = Timestamp(1_000_000 + 61_000_000);
-        let stale = book.price(pair("EUR", "USD"), late, &policy()).expect_err("stale");
-        assert_eq!(stale.code, FailureCode::FxRateStale);
-        let missing = book.price(pair("EUR", "JPY"), Timestamp(0), &policy()).expect_err("missing");
-        assert_eq!(missing.code, FailureCode::FxRateUnavailable);
-    }
-
-    #[test]
-    fn a_publication_keeps_the_other_pairs() {
-        let first = book(&[("EUR", "USD", "1.25"), ("EUR", "JPY", "160")], RateSource::Ecb);
-        let set = PublishRates {
-            source: RateSource::Live,
-            as_of: None,
-            rates: vec![PublishedRate {
-                base: currency("EUR"),
-                quote: currency("USD"),
-                mid: Rate::parse("1.5").expect("a rate"),
-                spread_bps: Some(0),
-            }],
-        };
-        let second = first.with(&set, OpId(8), Timestamp(2_000_000));
-        assert_eq!(second.rows().count(), 2);
-        let now = Timestamp(2_000_000);
-        let jpy = second.price(pair("EUR", "JPY"), now, &policy()).expect("kept");
-        let usd = second.price(pair("EUR", "USD"), now, &policy()).expect("new");
-        assert_eq!((usd.ask, usd.book_version), (usd.mid, jpy.book_version));
     }
 }

@@ -15,6 +15,7 @@ pub mod fx;
 pub mod invariants;
 pub mod owner;
 pub mod payment;
+pub mod rates;
 pub mod request;
 pub mod reservation;
 pub mod risk;

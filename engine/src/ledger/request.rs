@@ -4,6 +4,7 @@
 //! are kept apart in [`Notes`].
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     ops::Deref,
     sync::{Arc, LazyLock},
     time::Duration,
@@ -11,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{account::AccountStatus, risk::RiskContext, time::Timestamp};
+use super::{account::AccountStatus, fx::Pair, risk::RiskContext, time::Timestamp};
 use crate::money::{AccountId, Currency, Money, OpId, OwnerId, Rate};
 
 /// A mutating command, normalised.
@@ -37,6 +38,8 @@ pub enum Request {
     Expire(Release),
     /// One atomic set of rates.
     PublishRates(PublishRates),
+    /// Pairs that are published no longer, all at once.
+    RemoveRates(RemoveRates),
 }
 
 /// See [`Request::CreatePayment`].
@@ -147,10 +150,29 @@ pub struct Release {
 pub struct PublishRates {
     /// Who says so: decides how old the rates may get.
     pub source: RateSource,
-    /// When they were true; the time of the commit if not named.
+    /// When they were true; when they were accepted if not named.
     pub as_of: Option<Timestamp>,
-    /// The rates.
+    /// The rates: a set, their order says nothing.
     pub rates: Vec<PublishedRate>,
+}
+
+impl PublishRates {
+    fn set(&self) -> BTreeMap<Pair, &PublishedRate> {
+        self.rates.iter().map(|rate| (Pair { base: rate.base, quote: rate.quote }, rate)).collect()
+    }
+}
+
+/// See [`Request::RemoveRates`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveRates {
+    /// The pairs: a set, their order says nothing, nor which way round each is named.
+    pub pairs: Vec<Pair>,
+}
+
+impl RemoveRates {
+    fn set(&self) -> BTreeSet<Pair> {
+        self.pairs.iter().map(|pair| pair.unordered()).collect()
+    }
 }
 
 /// Where a rate comes from.
@@ -233,7 +255,13 @@ impl Request {
             Self::Release(_) => "Release",
             Self::Expire(_) => "Expire",
             Self::PublishRates(_) => "PublishRates",
+            Self::RemoveRates(_) => "RemoveRates",
         }
+    }
+
+    /// Whether it is the house's own: no client asked for it, so it counts in nobody's figures.
+    pub fn is_house(&self) -> bool {
+        matches!(self, Self::Expire(_))
     }
 
     /// The first field in which two requests under one key differ; `method` if they are not even of one kind.
@@ -278,8 +306,9 @@ impl Request {
                 &[("reservation_id", a.reservation == b.reservation)]
             }
             (Self::PublishRates(a), Self::PublishRates(b)) => {
-                &[("source", a.source == b.source), ("as_of", a.as_of == b.as_of), ("rates", a.rates == b.rates)]
+                &[("source", a.source == b.source), ("as_of", a.as_of == b.as_of), ("rates", a.set() == b.set())]
             }
+            (Self::RemoveRates(a), Self::RemoveRates(b)) => &[("pairs", a.set() == b.set())],
             (first, second) => &[("method", first.method() == second.method())],
         };
         fields.iter().find(|(_, same)| !same).map(|(name, _)| *name)
@@ -307,5 +336,30 @@ mod tests {
         assert_eq!(payment("250", None).first_difference(&payment("250", Some("a"))), Some("source_account"));
         let release = Request::Release(Release { reservation: OpId(1) });
         assert_eq!(payment("250", None).first_difference(&release), Some("method"));
+    }
+
+    #[test]
+    fn rates_are_compared_as_a_set() {
+        let rate = |quote: &str, mid: &str| PublishedRate {
+            base: Currency::from_code("EUR").expect("EUR"),
+            quote: Currency::from_code(quote).expect("a currency"),
+            mid: Rate::parse(mid).expect("a rate"),
+            spread_bps: None,
+        };
+        let set = |rates: Vec<PublishedRate>| {
+            Request::PublishRates(PublishRates { source: RateSource::Ecb, as_of: None, rates })
+        };
+        let first = set(vec![rate("USD", "1.1"), rate("CZK", "25")]);
+        assert_eq!(first.first_difference(&set(vec![rate("CZK", "25.0"), rate("USD", "1.10")])), None);
+        assert_eq!(first.first_difference(&set(vec![rate("CZK", "26"), rate("USD", "1.1")])), Some("rates"));
+        assert_eq!(first.first_difference(&set(vec![rate("USD", "1.1")])), Some("rates"));
+        let pair = |base: &str, quote: &str| [base, quote].map(|code| Currency::from_code(code).expect("a currency"));
+        let remove = |pairs: &[[Currency; 2]]| {
+            let pairs = pairs.iter().map(|[base, quote]| Pair { base: *base, quote: *quote }).collect();
+            Request::RemoveRates(RemoveRates { pairs })
+        };
+        let both = remove(&[pair("EUR", "USD"), pair("EUR", "CZK")]);
+        assert_eq!(both.first_difference(&remove(&[pair("CZK", "EUR"), pair("EUR", "USD")])), None);
+        assert_eq!(both.first_difference(&remove(&[pair("CZK", "EUR")])), Some("pairs"));
     }
 }

@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::money::OpId;
+
 const MICROS_PER_DAY: u64 = 86_400_000_000;
 
 /// Microseconds since the Unix epoch. Read from `clock.rs` alone, or from a commit block.
@@ -14,6 +16,18 @@ impl Timestamp {
     /// Days since 1970-01-01 in UTC: what a daily limit is counted by.
     pub fn utc_day(self) -> u32 {
         u32::try_from(self.0.checked_div(MICROS_PER_DAY).unwrap_or_default()).unwrap_or(u32::MAX)
+    }
+
+    /// When an id was made, by the machine's clock of that moment: a UUID version 7 begins with its milliseconds. A
+    /// block's time may lie ahead of it.
+    pub fn of_id(id: OpId) -> Self {
+        let millis = u64::try_from(id.0.checked_shr(80).unwrap_or_default()).unwrap_or_default();
+        Self(millis.saturating_mul(1_000))
+    }
+
+    /// Milliseconds since the epoch: as fine as the time of an id.
+    pub fn millis(self) -> u64 {
+        self.0.checked_div(1_000).unwrap_or_default()
     }
 
     /// This much later, at most the end of time.

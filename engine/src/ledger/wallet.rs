@@ -101,7 +101,7 @@ impl Wallet {
                 ),
             ));
         }
-        // The journal's day never goes back, whatever the clock does.
+        // The day of a hold never goes back, whatever the clock does.
         let day = now.utc_day().max(self.account.day);
         let spent = self.account.debits_on(day).saturating_add(self.held);
         if let Some(limit) = self.account.daily_debit_limit
@@ -229,10 +229,10 @@ impl Wallet {
     }
 
     /// Applies what a durable entry does to this account and ends what it had pending.
-    pub fn apply(&mut self, entry: &Entry, lsn: Lsn, at: Timestamp) -> Result<(), FoldError> {
+    pub fn apply(&mut self, entry: &Entry, lsn: Lsn) -> Result<(), FoldError> {
         let status = self.account.status;
         self.release(entry.op);
-        self.account.apply(entry, lsn, at)?;
+        self.account.apply(entry, lsn)?;
         if self.account.status != status {
             self.gate = self.account.status;
         }

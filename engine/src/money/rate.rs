@@ -64,6 +64,17 @@ pub struct Conversion {
     pub rounding_micro: i64,
 }
 
+/// A cross rate as it is rounded, and the two rates that the exact one lies between; all equal where it is exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crossed {
+    /// Rounded down.
+    pub below: Rate,
+    /// Rounded half up: what is recorded.
+    pub mid: Rate,
+    /// Rounded up.
+    pub above: Rate,
+}
+
 impl Rate {
     /// One to one.
     pub const ONE: Self = Self { mantissa: 1, scale: 0 };
@@ -90,9 +101,10 @@ impl Rate {
         Ok(Self { mantissa, scale })
     }
 
-    /// `(n0 * n1) / (d0 * d1)`, rounded once, half up, to 18 significant digits or 18 fraction digits: a cross rate.
-    /// Use [`Rate::ONE`] for a factor that is not there. Long division keeps every step exact in `i128`.
-    pub fn cross(numerators: [Self; 2], denominators: [Self; 2]) -> Result<Self, RateError> {
+    /// `(n0 * n1) / (d0 * d1)`, rounded once, half up, to 18 significant digits or 18 fraction digits: a cross rate,
+    /// with its two neighbours. Use [`Rate::ONE`] for a factor that is not there. Long division keeps every step exact
+    /// in `i128`.
+    pub fn cross(numerators: [Self; 2], denominators: [Self; 2]) -> Result<Crossed, RateError> {
         let (n, n_scale) = Self::product(numerators)?;
         let (d, d_scale) = Self::product(denominators)?;
         let mut scale = n_scale.checked_sub(d_scale).ok_or(RateError::OutOfRange)?;
@@ -106,19 +118,23 @@ impl Rate {
             scale = scale.checked_add(1).ok_or(RateError::OutOfRange)?;
         }
         let mut dropped = 0;
-        while quotient > MANTISSA_MAX || scale > i64::from(SCALE_MAX) {
+        while quotient >= MANTISSA_MAX || scale > i64::from(SCALE_MAX) {
+            rest |= dropped;
             dropped = remainder(quotient, 10)?;
             quotient = whole(quotient, 10)?;
             scale = scale.checked_sub(1).ok_or(RateError::OutOfRange)?;
         }
-        if dropped >= 5 {
-            quotient = quotient.checked_add(1).ok_or(RateError::OutOfRange)?;
-        }
-        while scale < 0 {
-            quotient = quotient.checked_mul(10).ok_or(RateError::OutOfRange)?;
-            scale = scale.checked_add(1).ok_or(RateError::OutOfRange)?;
-        }
-        Self::reduced(quotient, u32::try_from(scale).map_err(|_| RateError::OutOfRange)?)
+        let step = i128::from(dropped != 0 || rest != 0);
+        let rounded = |up: i128| {
+            let mut mantissa = quotient.checked_add(up).ok_or(RateError::OutOfRange)?;
+            let mut scale = scale;
+            while scale < 0 {
+                mantissa = mantissa.checked_mul(10).ok_or(RateError::OutOfRange)?;
+                scale = scale.checked_add(1).ok_or(RateError::OutOfRange)?;
+            }
+            Self::reduced(mantissa, u32::try_from(scale).map_err(|_| RateError::OutOfRange)?)
+        };
+        Ok(Crossed { below: rounded(0)?, mid: rounded(i128::from(dropped >= 5))?, above: rounded(step)? })
     }
 
     /// The product of two rates as mantissa (at most 10^36) and scale.
@@ -259,7 +275,7 @@ mod tests {
     #[test]
     fn a_cross_rate_is_rounded_once_to_18_digits() {
         let one = Rate::ONE;
-        let cross = |n, d| Rate::cross(n, d).expect("in range").to_string();
+        let cross = |n, d| Rate::cross(n, d).expect("in range").mid.to_string();
         assert_eq!(cross([rate("18756.21"), one], [rate("1.1598"), one]), "16171.9348163476461");
         assert_eq!(cross([one, one], [rate("3"), one]), "0.333333333333333333");
         assert_eq!(cross([rate("2"), one], [rate("4"), one]), "0.5");

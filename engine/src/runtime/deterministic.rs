@@ -28,6 +28,7 @@ use crate::{
         spare::Spare,
         writer::{Stepped, Writer},
     },
+    ledger::time::Timestamp,
     messages::Handed,
     money::Lsn,
     pool::Pool,
@@ -51,6 +52,7 @@ pub struct Deterministic {
     spare: Arc<Spare>,
     clock: Clock,
     timers: Timers,
+    journal_ahead: Option<[Timestamp; 2]>,
     steps: u64,
 }
 
@@ -95,7 +97,7 @@ impl Deterministic {
             answering: Answering::Here,
             on_fatal,
         })?;
-        let Assembled { engine, writer, handover, builder, .. } = assembled;
+        let Assembled { engine, writer, handover, builder, journal_ahead, .. } = assembled;
         Ok(Self {
             engine,
             writer: Some(writer),
@@ -105,6 +107,7 @@ impl Deterministic {
             spare,
             clock,
             timers: Timers::default(),
+            journal_ahead,
             steps: 0,
         })
     }
@@ -112,6 +115,11 @@ impl Deterministic {
     /// The handle.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The time of the last block and the clock's, where the journal was ahead at the start.
+    pub fn journal_ahead(&self) -> Option<[Timestamp; 2]> {
+        self.journal_ahead
     }
 
     /// Does one thing, chosen by the seed: delivers a message, commits a block, or builds an index run. Lets the

@@ -34,6 +34,7 @@ use crate::{
         spare::Spare,
         writer::{Bounds, Writer},
     },
+    ledger::time::Timestamp,
     messages::Handed,
     metrics::{ActorKind, EngineCells},
     money::Lsn,
@@ -68,6 +69,8 @@ pub(crate) struct Assembled {
     pub(crate) builder: Builder,
     /// Entries that were behind the index at the start.
     pub(crate) recovered: u64,
+    /// See [`threads::Started::journal_ahead`].
+    pub(crate) journal_ahead: Option<[Timestamp; 2]>,
 }
 
 /// Recovers and connects everything; the same for both wirings.
@@ -76,6 +79,9 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let Parts { places, loads, reads, answering, on_fatal, .. } = parts;
     let indexed = index.watermark().map_or(Lsn(0), |watermark| watermark.lsn);
     let reader: Arc<dyn JournalReader> = Arc::new(Watched { reader, damage: Arc::clone(&damage) });
+    let now = clock.now();
+    let journal_ahead = (head.at > now).then_some([head.at, now]);
+    clock.note_block(head.at);
     let rules = Arc::new(config.risk_rules()?);
     let cells = Arc::new(EngineCells::default());
     let (tail, mut builder) = recovery::tail_and_builder(&index, indexed, hasher, &config);
@@ -121,6 +127,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         answering,
         watchers: watchers.clone(),
         cells: Arc::clone(&cells),
+        clock: clock.clone(),
         on_fatal,
     };
     let core = Core {
@@ -142,5 +149,5 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         cells,
         appender: RwLock::new(Some(appender)),
     };
-    Ok(Assembled { engine: Engine(Arc::new(core)), writer, handover, builder, recovered })
+    Ok(Assembled { engine: Engine(Arc::new(core)), writer, handover, builder, recovered, journal_ahead })
 }

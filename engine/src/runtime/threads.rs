@@ -13,6 +13,7 @@ use std::{
 };
 
 use actix::{Arbiter, ArbiterHandle, System};
+use tokio::task::{JoinError, JoinSet};
 
 use super::{Assembled, Parts, assemble, data_dir::DataDir, stores::Stores, watch};
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     answer::Answering,
     clock::Clock,
     config::EngineConfig,
-    engine::{Core, Engine},
+    engine::{Command, Core, Engine},
     fatal::OnFatal,
     index::builder::{Builder, Built},
     journal::{
@@ -31,6 +32,7 @@ use crate::{
         spare::{Spare, SpareNeed},
         writer::{Stepped, Writer},
     },
+    ledger::time::Timestamp,
     messages::Handed,
     money::Lsn,
     pool::Pool,
@@ -49,8 +51,10 @@ const BUILDER_TRICKLE: u64 = 256;
 const BUILDER_TRICKLE_PAUSE: Duration = Duration::from_millis(500);
 /// How long the builder waits after an error before it tries again: twice as long each time, up to the second.
 const BUILDER_RETRY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
-/// How often timers are looked at.
+/// How often timers are looked at while nothing is due.
 const TIMER_TICK: Duration = Duration::from_millis(250);
+/// How many expiries are on their way at once: one sync takes many, and clients' commands find places between them.
+const EXPIRING_MAX: usize = 512;
 
 /// A running engine with its threads.
 pub struct Running {
@@ -74,6 +78,9 @@ pub struct Started {
     pub torn: Option<journal_recovery::Torn>,
     /// Why the index was discarded, if it was.
     pub rebuilt: Option<String>,
+    /// The time of the last commit block and the machine's, where the block's lies ahead: one of the two clocks was or
+    /// is wrong.
+    pub journal_ahead: Option<[Timestamp; 2]>,
     /// How long it took.
     pub took: Duration,
 }
@@ -132,7 +139,7 @@ impl Running {
             answering,
             on_fatal: Arc::clone(&on_fatal),
         })?;
-        let recovered = assembled.recovered;
+        let (recovered, journal_ahead) = (assembled.recovered, assembled.journal_ahead);
         let mut running = Self {
             engine: assembled.engine.clone(),
             stopping,
@@ -144,7 +151,8 @@ impl Running {
         };
         running.stopping.store(false, Ordering::SeqCst);
         running.start_threads(assembled, &on_fatal)?;
-        let started = Started { head: head.lsn, recovered, torn: opened.torn, rebuilt, took: began.elapsed() };
+        let (torn, took) = (opened.torn, began.elapsed());
+        let started = Started { head: head.lsn, recovered, torn, rebuilt, journal_ahead, took };
         Ok((running, started))
     }
 
@@ -315,12 +323,31 @@ fn run_timers(engine: &Engine, stopping: &AtomicBool) {
     let mut timers = Timers::default();
     while !stopping.load(Ordering::SeqCst) {
         let due = runtime.block_on(timers.due(engine));
-        for command in due {
-            // What is refused now is still due at the next tick.
-            let _ = runtime.block_on(engine.submit(command));
-        }
+        let fired = runtime.block_on(fire(engine, due, stopping));
         // A load sweeps as well; but once all that is asked for is in memory, nothing is loaded.
         engine.0.directory.sweep();
-        std::thread::sleep(TIMER_TICK);
+        if fired == 0 {
+            std::thread::sleep(TIMER_TICK);
+        }
     }
+}
+
+/// Submits a round, many at once, and says how many were decided. What is refused now is still due in a later round.
+async fn fire(engine: &Engine, due: Vec<Command>, stopping: &AtomicBool) -> usize {
+    let (mut under_way, mut decided) = (JoinSet::new(), 0);
+    let count = |done: Result<bool, JoinError>| usize::from(done.unwrap_or(false));
+    for command in due {
+        if stopping.load(Ordering::SeqCst) {
+            break;
+        }
+        if under_way.len() >= EXPIRING_MAX {
+            decided += under_way.join_next().await.map_or(0, count);
+        }
+        let engine = engine.clone();
+        under_way.spawn(async move { engine.submit(command).await.is_ok() });
+    }
+    while let Some(done) = under_way.join_next().await {
+        decided += count(done);
+    }
+    decided
 }

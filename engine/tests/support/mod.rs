@@ -19,7 +19,7 @@ use arus_engine::{
     index::memory::MemoryIndex,
     journal::memory::MemoryDisk,
     ledger::{
-        entry::{Committed, Outcome},
+        entry::{Committed, Entry, Outcome},
         request::{
             Capture, CreatePayment, Finality, Notes, OpenAccount, PublishRates, PublishedRate, RateSource, Release,
             Request, Reserve, Transfer,
@@ -153,6 +153,19 @@ pub fn money(minor: i128, code: &str) -> Money {
 
 pub fn account(owner: &str, code: &str) -> AccountId {
     AccountId::parse(&format!("{owner}-{code}")).expect("an id")
+}
+
+/// What a publication leaves in the journal, accepted at the beginning of time.
+pub fn rates_entry(rates: PublishRates) -> Entry {
+    Entry {
+        tenant: TENANT,
+        op: OpId(1),
+        tx_id: TxId::parse("rates").expect("a key"),
+        request: Request::PublishRates(rates),
+        notes: Notes::default(),
+        outcome: Outcome::Rates { failure: None },
+        postings: Vec::new(),
+    }
 }
 
 /// The `n`th random request of a seed.

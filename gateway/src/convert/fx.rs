@@ -6,7 +6,7 @@ use arus_engine::{
     Command, Refusal,
     ledger::{
         fx::{Pair, PairPrice},
-        request::{Notes, PublishRates, PublishedRate, RateSource, Request},
+        request::{Notes, PublishRates, PublishedRate, RateSource, RemoveRates, Request},
         time::Timestamp,
     },
     money::{Money, Rate},
@@ -46,9 +46,7 @@ pub fn publish(request: &wire::PublishRatesRequest, now: Timestamp) -> Result<Co
     let mut rates = Vec::with_capacity(request.rates.len().min(PUBLISHED_MAX));
     for (n, published) in request.rates.iter().take(PUBLISHED_MAX).enumerate() {
         if let Some(rate) = rate(&mut fields, n, published) {
-            if !seen.insert((rate.base.numeric(), rate.quote.numeric())) {
-                fields.bad(format_args!("rates[{n}]"), &format!("{}/{}", rate.base, rate.quote), "is given twice");
-            }
+            note_pair(&mut fields, &mut seen, format_args!("rates[{n}]"), Pair { base: rate.base, quote: rate.quote });
             rates.push(rate);
         }
     }
@@ -58,6 +56,49 @@ pub fn publish(request: &wire::PublishRatesRequest, now: Timestamp) -> Result<Co
         }
         _ => Err(fields.refuse()),
     }
+}
+
+/// A pair stands once in a set: EUR/USD and USD/EUR are one pair.
+fn note_pair(fields: &mut Fields, seen: &mut BTreeSet<Pair>, field: std::fmt::Arguments<'_>, pair: Pair) {
+    if !seen.insert(pair.unordered()) {
+        let rule = "is given twice; both directions of a pair have one rate, so give one of them";
+        fields.bad(field, &format!("{}/{}", pair.base, pair.quote), rule);
+    }
+}
+
+/// Pairs to remove.
+pub fn remove(request: &wire::RemoveRatesRequest) -> Result<Command, Refusal> {
+    let mut fields = Fields::default();
+    let tx_id = fields.tx_id(&request.tx_id);
+    if request.pairs.is_empty() || request.pairs.len() > PUBLISHED_MAX {
+        let count = request.pairs.len().to_string();
+        fields.bad("pairs", &count, format_args!("pairs are given, 1 to {PUBLISHED_MAX} are allowed"));
+    }
+    let (mut seen, mut pairs) = (BTreeSet::new(), Vec::with_capacity(request.pairs.len().min(PUBLISHED_MAX)));
+    for (n, named) in request.pairs.iter().take(PUBLISHED_MAX).enumerate() {
+        if let Some(pair) = two_currencies(&mut fields, format_args!("pairs[{n}]."), &named.base, &named.quote) {
+            note_pair(&mut fields, &mut seen, format_args!("pairs[{n}]"), pair);
+            pairs.push(pair);
+        }
+    }
+    match tx_id {
+        Some(tx_id) if fields.is_good() => {
+            Ok(command(tx_id, Request::RemoveRates(RemoveRates { pairs }), Notes::default()))
+        }
+        _ => Err(fields.refuse()),
+    }
+}
+
+/// Two currencies that are not the same; `within` is what stands before their fields' names.
+fn two_currencies(fields: &mut Fields, within: std::fmt::Arguments<'_>, base: &str, quote: &str) -> Option<Pair> {
+    let (base, quote) =
+        (fields.currency(format_args!("{within}base"), base), fields.currency(format_args!("{within}quote"), quote));
+    let (base, quote) = (base?, quote?);
+    if base == quote {
+        fields.bad(format_args!("{within}quote"), quote.code(), "must not be the base");
+        return None;
+    }
+    Some(Pair { base, quote })
 }
 
 fn as_of(fields: &mut Fields, at: Option<&arus_proto::Timestamp>, now: Timestamp) -> Option<Option<Timestamp>> {
@@ -74,35 +115,22 @@ fn as_of(fields: &mut Fields, at: Option<&arus_proto::Timestamp>, now: Timestamp
 }
 
 fn rate(fields: &mut Fields, n: usize, rate: &wire::PublishedRate) -> Option<PublishedRate> {
-    let base = fields.currency(format_args!("rates[{n}].base"), &rate.base);
-    let quote = fields.currency(format_args!("rates[{n}].quote"), &rate.quote);
+    let pair = two_currencies(fields, format_args!("rates[{n}]."), &rate.base, &rate.quote);
     let mid = fields.take(format_args!("rates[{n}].mid"), &rate.mid, Rate::parse(&rate.mid));
     let spread = rate.spread_bps.filter(|bps| *bps > SPREAD_BPS_MAX);
     if let Some(bps) = spread {
         let field = format!("rates[{n}].spread_bps");
         fields.bad(&field, &bps.to_string(), format_args!("must be 0 to {SPREAD_BPS_MAX}"));
     }
-    let (base, quote, mid) = (base?, quote?, mid?);
-    if base == quote {
-        fields.bad(format_args!("rates[{n}].quote"), quote.code(), "must not be the base");
-        return None;
-    }
+    let (Pair { base, quote }, mid) = (pair?, mid?);
     Some(PublishedRate { base, quote, mid, spread_bps: rate.spread_bps.and_then(|bps| u16::try_from(bps).ok()) })
 }
 
 /// Which pair to price.
 pub fn pair(request: &wire::GetRateRequest) -> Result<Pair, Refusal> {
     let mut fields = Fields::default();
-    let base = fields.currency("base", &request.base);
-    let quote = fields.currency("quote", &request.quote);
-    match (base, quote) {
-        (Some(base), Some(quote)) if base != quote => Ok(Pair { base, quote }),
-        (Some(_), Some(quote)) => {
-            fields.bad("quote", quote.code(), "must not be the base");
-            Err(fields.refuse())
-        }
-        _ => Err(fields.refuse()),
-    }
+    let pair = two_currencies(&mut fields, format_args!(""), &request.base, &request.quote);
+    pair.ok_or_else(|| fields.refuse())
 }
 
 /// What to convert, and by which pair.

@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// The methods, as metrics name them.
-pub const METHODS: [&str; 6] = ["Convert", "CreateQuote", "GetRate", "ListRates", "PublishRates", "WatchRates"];
+pub const METHODS: [&str; 7] =
+    ["Convert", "CreateQuote", "GetRate", "ListRates", "PublishRates", "RemoveRates", "WatchRates"];
 
 /// The service.
 #[derive(Clone)]
@@ -71,11 +72,10 @@ impl FxService for Fx {
         rpc(&self.engine, &self.cells, "ListRates", (request.metadata(), ""), async {
             let book = self.engine.rates();
             // A stale rate prices nothing, but it is still what was published: it is listed with its age.
-            let (now, policy) = (arus_engine::ledger::time::Timestamp(0), self.engine.config().fx_policy());
-            let price = |row: &arus_engine::ledger::fx::BookRow| {
-                book.price(Pair { base: row.base, quote: row.quote }, now, &policy).ok()
-            };
-            let rates = book.rows().filter_map(price).map(|price| convert::price(&price)).collect();
+            let policy = self.engine.config().fx_policy();
+            let pairs = book.rows().map(|row| Pair { base: row.base, quote: row.quote });
+            let rates = pairs.filter_map(|pair| book.price_at_any_age(pair, &policy).ok());
+            let rates = rates.map(|price| convert::price(&price)).collect();
             Ok(wire::ListRatesResponse { rates })
         })
         .await
@@ -93,6 +93,23 @@ impl FxService for Fx {
             let reply = decide(&self.engine, command, &metadata).await?;
             replayed = reply.replayed;
             Ok(wire::PublishRatesResponse { operation: Some(operation(&reply.committed, reply.replayed)) })
+        });
+        let mut response = decided.await?;
+        response.extensions_mut().insert(Replayed(replayed));
+        Ok(response)
+    }
+
+    async fn remove_rates(
+        &self,
+        request: Request<wire::RemoveRatesRequest>,
+    ) -> Result<Response<wire::RemoveRatesResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut replayed = false;
+        let decided = rpc(&self.engine, &self.cells, "RemoveRates", (&metadata, &request.tx_id), async {
+            let command = convert::remove(&request).map_err(|refusal| status(&refusal))?;
+            let reply = decide(&self.engine, command, &metadata).await?;
+            replayed = reply.replayed;
+            Ok(wire::RemoveRatesResponse { operation: Some(operation(&reply.committed, reply.replayed)) })
         });
         let mut response = decided.await?;
         response.extensions_mut().insert(Replayed(replayed));

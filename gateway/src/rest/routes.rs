@@ -31,6 +31,7 @@ pub(super) fn routes(s: &Services) -> Vec<Route> {
         Route::new(&post, "/v1/reservations/{reservation_id}:release", "Release", wallet, |s, r| s.release(r)),
         Route::new(&get, "/v1/fx/rates", "ListRates", fx, |s, r| s.list_rates(r)),
         Route::new(&post, "/v1/fx/rates", "PublishRates", fx, |s, r| s.publish_rates(r)),
+        Route::new(&post, "/v1/fx/rates:remove", "RemoveRates", fx, |s, r| s.remove_rates(r)),
         Route::new(&get, "/v1/fx/rates/{base}/{quote}", "GetRate", fx, |s, r| s.get_rate(r)),
         Route::new(&post, "/v1/fx/convert", "Convert", fx, |s, r| s.convert(r)),
         Route::new(&post, "/v1/risk/score", "Score", risk, |s, r| s.score(r)),
