@@ -95,9 +95,9 @@ pub struct FxConfig {
 pub struct RiskConfig {
     /// The most one payment may be, one text a currency, such as "USD 50000.00"; one not listed has no maximum.
     pub amount_max: Vec<String>,
-    /// Payments per customer and minute before the velocity rule fires.
+    /// Payments let through per customer and minute before the velocity rule fires.
     pub velocity_per_minute_max: u32,
-    /// Declines per customer and ten minutes before the declines rule fires.
+    /// Declines of a customer's own doing per ten minutes before the declines rule fires.
     pub recent_declines_max: u32,
     /// Blocked customers and accounts, by id.
     pub blocked_ids: BTreeSet<String>,

@@ -185,7 +185,9 @@ impl Engine {
             let claims = std::iter::once(claim).chain(claims).collect();
             let answer = Answer { claims, in_flight, trace: traced.clone(), reply };
             let core = Arc::clone(&core);
-            let launch = Box::new(Launch { core, flow, op, cast, owner, risk, deadline, at_work, answer });
+            let let_through = None;
+            let launch = Launch { core, flow, op, cast, owner, risk, let_through, deadline, at_work, answer };
+            let launch = Box::new(launch);
             match &launch.flow {
                 Flow::Payment(_) => judge.send(RiskMessage::Assess(launch)),
                 Flow::Command(_) => door.send(PartitionMessage::Launch(launch)),

@@ -24,7 +24,8 @@ use crate::{
         fx::PairPrice,
         rates::RateBook,
         request::UpdateAccount,
-        risk::{Assessment, Verdict},
+        risk::{Assessment, Counts, Verdict},
+        time::Timestamp,
         wallet::AccountView,
     },
     money::{Money, OpId, OwnerId},
@@ -56,8 +57,8 @@ pub enum PaymentMessage {
 pub enum RiskMessage {
     /// Judge and count a payment, and start its actor with the verdict.
     Assess(Box<Launch>),
-    /// A payment of this customer was declined.
-    Declined(OwnerId),
+    /// A payment of this customer that was let through then came to nothing.
+    TakeBack(OwnerId, Timestamp, Counts),
     /// Judge without counting.
     Score(Box<Assessment>, oneshot::Sender<Verdict>),
 }
@@ -143,7 +144,7 @@ impl Named for RiskMessage {
     fn name(&self) -> &'static str {
         match self {
             Self::Assess(..) => "assess",
-            Self::Declined(_) => "declined",
+            Self::TakeBack(..) => "take_back",
             Self::Score(..) => "score",
         }
     }

@@ -121,7 +121,9 @@ pub fn risk_states(
     partition: impl Fn(&crate::ledger::entry::Entry, &crate::money::OwnerId) -> usize,
 ) -> Result<Vec<RiskState>, StartError> {
     let mut states: Vec<RiskState> = (0..arbiters).map(|_| RiskState::default()).collect();
-    let since = clock.now().minus(WINDOW);
+    // A journal written by a clock that was ahead: its last minutes count as the last minutes all the same.
+    let ahead = head.at.since(clock.now());
+    let since = clock.now().plus(ahead).minus(WINDOW);
     let mut next = first_since(reader, head, since)?;
     if head.lsn.0.saturating_sub(next.0) > RISK_ENTRIES_MAX {
         tracing::warn!(
@@ -134,12 +136,11 @@ pub fn risk_states(
         let Some((_, block)) = reader.block(next)? else { break };
         next = Lsn(block.last_lsn().0 + 1);
         for (_, entry) in block.placed() {
-            let Request::CreatePayment(request) = &entry.request else { continue };
+            let (Outcome::Payment(payment), Request::CreatePayment(request)) = (&entry.outcome, &entry.request) else {
+                continue;
+            };
             let Some(state) = states.get_mut(partition(entry, &request.customer)) else { continue };
-            state.note_payment(rules, &request.customer, block.at);
-            if entry.failure().is_some() {
-                state.note_decline(rules, &request.customer, block.at);
-            }
+            state.note(rules, &request.customer, block.at.minus(ahead), payment.counts());
         }
     }
     Ok(states)

@@ -21,12 +21,13 @@ use crate::{
     engine::Core,
     journal::{Record, block::for_each_account, writer::Append},
     ledger::{
-        entry::{Entry, Outcome},
+        entry::Entry,
         failure::Failure,
         flow::{Effect, Event, Flow},
         fx::{Pair, PairPrice},
         invariants,
-        request::Request,
+        payment::Payment,
+        risk::Counts,
         time::Timestamp,
     },
     messages::{Handed, PaymentMessage, PaymentRef, RiskMessage, WalletMessage},
@@ -49,6 +50,8 @@ pub struct Launch {
     pub owner: Option<OwnerRef>,
     /// The risk actor of its arbiter.
     pub risk: Arc<Mailbox<RiskActor>>,
+    /// When the risk rules let it through, and counted it so; what comes of it may take that back.
+    pub let_through: Option<Timestamp>,
     /// Until when it may still be given up.
     pub deadline: Timestamp,
     /// Its place among those at work: given back when its entry is handed to the journal, so that others work while
@@ -192,7 +195,7 @@ impl PaymentActor {
         };
         if entry.failure().is_some() {
             self.release_asked();
-            self.note_decline(&entry);
+            self.take_back(entry.payment().map_or(Counts::Nothing, Payment::counts));
         }
         let Some(launch) = self.launch.take() else { return };
         let accounts = touched(&entry, &launch.cast);
@@ -205,11 +208,12 @@ impl PaymentActor {
         context.stop();
     }
 
-    fn note_decline(&self, entry: &Entry) {
-        if let (Outcome::Payment(_), Request::CreatePayment(request), Some(launch)) =
-            (&entry.outcome, &entry.request, &self.launch)
+    /// Tells the risk rules that what they let through came to nothing, and whose doing it was.
+    fn take_back(&self, counts: Counts) {
+        if let Some(launch) = &self.launch
+            && let (Flow::Payment(payment), Some(at)) = (&launch.flow, launch.let_through)
         {
-            launch.risk.send(RiskMessage::Declined(request.customer.clone()));
+            launch.risk.send(RiskMessage::TakeBack(payment.customer().clone(), at, counts));
         }
     }
 
@@ -227,6 +231,7 @@ impl PaymentActor {
     /// Ends without an entry: nothing happened and nothing is held.
     fn give_up(&mut self, refusal: Refusal, context: &mut Context<Self>) {
         self.release_asked();
+        self.take_back(Counts::Nothing);
         if let Some(launch) = self.launch.take() {
             if let Some(trace) = &launch.answer.trace {
                 trace.mark();

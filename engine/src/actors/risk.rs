@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     ledger::{
         flow::{Event, Flow},
-        risk::{RiskRules, RiskState},
+        risk::{Decision, RiskRules, RiskState},
     },
     messages::RiskMessage,
     metrics::{ActorKind, EngineCells, Live},
@@ -40,10 +40,12 @@ impl RiskActor {
         Self { rules, state, clock, cells, order, _live: Live::new(ActorKind::Risk) }
     }
 
-    fn assess(&mut self, launch: Box<Launch>) {
+    fn assess(&mut self, mut launch: Box<Launch>) {
         let first = match &launch.flow {
             Flow::Payment(payment) => {
-                let verdict = self.state.assess(&self.rules, &payment.assessment(), self.clock.now());
+                let now = self.clock.believed();
+                let verdict = self.state.assess(&self.rules, &payment.assessment(), now);
+                launch.let_through = (verdict.decision == Decision::Accept).then_some(now);
                 self.cells.count_verdict(verdict.decision, &verdict.reasons);
                 Event::Assessed(verdict)
             }
@@ -63,12 +65,13 @@ impl Handler<Queued<RiskMessage>> for RiskActor {
     fn handle(&mut self, queued: Queued<RiskMessage>, _: &mut Self::Context) {
         queued.handle(|message| match message {
             RiskMessage::Assess(launch) => self.assess(launch),
-            RiskMessage::Declined(customer) => {
-                self.state.note_decline(&self.rules, &customer, self.clock.now());
+            RiskMessage::TakeBack(customer, at, counts) => {
+                self.state.take_back(&customer, at);
+                self.state.note(&self.rules, &customer, self.clock.believed(), counts);
             }
             RiskMessage::Score(ask, reply) => {
                 // A reader that went away needs no answer.
-                let _ = reply.send(self.state.score(&self.rules, &ask, self.clock.now()));
+                let _ = reply.send(self.state.score(&self.rules, &ask, self.clock.believed()));
             }
         });
     }

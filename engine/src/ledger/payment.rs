@@ -14,9 +14,9 @@ use super::{
     flow::{Effect, Event, Party},
     fx::{FxLeg, LegSide, Pair, PairPrice},
     request::{CreatePayment, Notes, Request},
-    risk::{Assessment, Decision, Reason, Verdict},
+    risk::{Assessment, Counts, Decision, Reason, Verdict},
 };
-use crate::money::{AccountId, Money, OpId, Posting, PostingKind, TenantId, TxId};
+use crate::money::{AccountId, Money, OpId, OwnerId, Posting, PostingKind, TenantId, TxId};
 
 /// How often two prices of different books are asked for again before the payment is declined.
 const REQUOTES_MAX: u8 = 2;
@@ -62,6 +62,37 @@ pub struct Payment {
     pub failure: Option<Failure>,
     /// Every candidate that did not pay.
     pub tried: Vec<Tried>,
+}
+
+impl Payment {
+    /// What it says of its customer to the risk rules (P14). What failed by the house's doing (rates, limits of the
+    /// house, the rules themselves) or the payee's says nothing.
+    pub fn counts(&self) -> Counts {
+        let Some(failure) = &self.failure else { return Counts::LetThrough };
+        let is_customers = match failure.code {
+            FailureCode::InsufficientFunds | FailureCode::DailyLimitExceeded | FailureCode::SourceNotOwned => true,
+            // The payee's account may be frozen or closed as well, and then no candidate was refused for it.
+            FailureCode::AccountFrozen | FailureCode::AccountClosed => {
+                self.tried.iter().any(|tried| tried.code == failure.code)
+            }
+            FailureCode::RiskRejected
+            | FailureCode::CurrencyMismatch
+            | FailureCode::AccountLimitExceeded
+            | FailureCode::FxRateUnavailable
+            | FailureCode::FxRateStale
+            | FailureCode::AmountTooSmall
+            | FailureCode::AmountTooLarge
+            | FailureCode::SameAccount
+            | FailureCode::AccountExists
+            | FailureCode::AccountNotEmpty
+            | FailureCode::TooManyAccounts
+            | FailureCode::ReservationNotActive
+            | FailureCode::AmountExceedsReservation
+            | FailureCode::DestinationRequired
+            | FailureCode::TooManyPairs => false,
+        };
+        if is_customers { Counts::Declined } else { Counts::Nothing }
+    }
 }
 
 /// All a payment is decided from.
@@ -152,6 +183,11 @@ impl PaymentFlow {
                 _,
             ) => self.next_candidate(failure),
         }
+    }
+
+    /// Who pays.
+    pub fn customer(&self) -> &OwnerId {
+        &self.order.request.customer
     }
 
     /// What the risk rules are asked.

@@ -1,8 +1,9 @@
 //! Risk: rules over the context of a payment, evaluated before any hold.
 //!
 //! Exact integers only. Every rule that fires adds its points and its name to the verdict, and the verdict is part of
-//! the entry, so a decision can be explained later. State is a bounded window per customer, counted by attempts and
-//! rebuilt from the journal's last minutes.
+//! the entry, so a decision can be explained later. State is a bounded window per customer: what was let through, and
+//! declines that say something of the customer, never the rules' own refusals; it is rebuilt from the journal's last
+//! minutes.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -70,7 +71,7 @@ impl Decision {
 pub enum Reason {
     /// The amount is above the maximum of one payment in its currency.
     AmountAboveMax,
-    /// The customer made too many payments within a minute.
+    /// Too many of the customer's payments were let through within a minute.
     VelocityPerMinute,
     /// The customer, or one of the accounts, is on the block list.
     AccountBlocked,
@@ -126,9 +127,9 @@ pub struct Verdict {
 pub struct RiskRules {
     /// The most one payment may be, per currency; a currency that is not listed has no maximum.
     pub amount_max: BTreeMap<u16, Money>,
-    /// Payments per customer and minute before the rule fires.
+    /// Payments let through per customer and minute before the rule fires.
     pub velocity_per_minute_max: u32,
-    /// Declines per customer and ten minutes before the rule fires.
+    /// Declines of the customer's own doing per ten minutes before the rule fires.
     pub recent_declines_max: u32,
     /// Blocked customers and accounts, by id.
     pub blocked_ids: BTreeSet<String>,
@@ -172,6 +173,17 @@ pub struct Assessment {
     pub notes: Notes,
 }
 
+/// What a payment that was decided counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counts {
+    /// It moved money: velocity.
+    LetThrough,
+    /// It was declined for something of the customer's: declines.
+    Declined,
+    /// Neither.
+    Nothing,
+}
+
 /// A count over the last [`SLOTS`] slots.
 #[derive(Debug, Clone, Copy, Default)]
 struct Window {
@@ -193,17 +205,30 @@ impl Window {
         }
     }
 
-    /// Shifts the slots so that the first is the one of `at`.
+    /// Takes one back that was added at `at`, if it still counts.
+    fn take_back(&mut self, at: Timestamp, slot: Duration) {
+        let slots_ago = usize::try_from(self.newest.saturating_sub(number(at, slot))).unwrap_or(usize::MAX);
+        if let Some(count) = self.counts.get_mut(slots_ago) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Shifts the slots so that the first is the one of `at`. Where time went back, what was counted is as old as it
+    /// was, and slides on from there.
     fn turn(&mut self, at: Timestamp, slot: Duration) {
-        let slot_micros = u64::try_from(slot.as_micros()).unwrap_or(u64::MAX);
-        let now = at.0.checked_div(slot_micros).unwrap_or_default();
+        let now = number(at, slot);
         let steps = usize::try_from(now.saturating_sub(self.newest)).unwrap_or(usize::MAX).min(SLOTS);
         if steps > 0 {
             self.counts.rotate_right(steps.checked_rem(SLOTS).unwrap_or_default());
             self.counts.iter_mut().take(steps).for_each(|count| *count = 0);
-            self.newest = now;
         }
+        self.newest = now;
     }
+}
+
+/// A slot's number since the epoch.
+fn number(at: Timestamp, slot: Duration) -> u64 {
+    at.0.checked_div(u64::try_from(slot.as_micros()).unwrap_or(u64::MAX)).unwrap_or_default()
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -220,16 +245,18 @@ pub struct RiskState {
 }
 
 impl RiskState {
-    /// Judges a payment and counts it as an attempt.
+    /// Judges a payment, and counts it if it is let through: at once, as many may be on their way.
     pub fn assess(&mut self, rules: &RiskRules, ask: &Assessment, now: Timestamp) -> Verdict {
         let verdict = self.score(rules, ask, now);
-        self.note_payment(rules, &ask.customer, now);
+        if verdict.decision == Decision::Accept {
+            self.note(rules, &ask.customer, now, Counts::LetThrough);
+        }
         verdict
     }
 
     /// Judges a payment without counting it.
     pub fn score(&mut self, rules: &RiskRules, ask: &Assessment, now: Timestamp) -> Verdict {
-        let (attempts, declines) = self.customers.get_mut(&ask.customer).map_or((0, 0), |customer| {
+        let (let_through, declines) = self.customers.get_mut(&ask.customer).map_or((0, 0), |customer| {
             (customer.payments.count(now, VELOCITY_SLOT), customer.declines.count(now, DECLINES_SLOT))
         });
         let blocked_id = !rules.blocked_ids.is_empty()
@@ -244,7 +271,7 @@ impl RiskState {
         let points = &rules.points;
         let findings = [
             (Reason::AmountAboveMax, rules.is_above_max(ask.amount), points.amount),
-            (Reason::VelocityPerMinute, attempts >= rules.velocity_per_minute_max, points.velocity),
+            (Reason::VelocityPerMinute, let_through >= rules.velocity_per_minute_max, points.velocity),
             (Reason::AccountBlocked, blocked_id, points.blocked),
             (Reason::CountryBlocked, blocked_country, points.blocked),
             (Reason::CountryMismatch, mismatch, points.country_mismatch),
@@ -261,14 +288,20 @@ impl RiskState {
         verdict
     }
 
-    /// Counts a payment: an attempt now, or an entry of the journal after a restart.
-    pub fn note_payment(&mut self, rules: &RiskRules, customer: &OwnerId, at: Timestamp) {
-        self.with(rules, customer, at, |state| state.payments.add(at, VELOCITY_SLOT));
+    /// Counts a payment: as it is decided, or an entry of the journal after a restart.
+    pub fn note(&mut self, rules: &RiskRules, customer: &OwnerId, at: Timestamp, counts: Counts) {
+        match counts {
+            Counts::LetThrough => self.with(rules, customer, at, |state| state.payments.add(at, VELOCITY_SLOT)),
+            Counts::Declined => self.with(rules, customer, at, |state| state.declines.add(at, DECLINES_SLOT)),
+            Counts::Nothing => {}
+        }
     }
 
-    /// Counts a declined payment.
-    pub fn note_decline(&mut self, rules: &RiskRules, customer: &OwnerId, at: Timestamp) {
-        self.with(rules, customer, at, |state| state.declines.add(at, DECLINES_SLOT));
+    /// Takes back what [`RiskState::assess`] counted at `at`: the payment came to nothing.
+    pub fn take_back(&mut self, customer: &OwnerId, at: Timestamp) {
+        if let Some(state) = self.customers.get_mut(customer) {
+            state.payments.take_back(at, VELOCITY_SLOT);
+        }
     }
 
     fn with(&mut self, rules: &RiskRules, customer: &OwnerId, at: Timestamp, change: impl FnOnce(&mut Customer)) {
@@ -377,10 +410,43 @@ mod tests {
         let later = start.plus(Duration::from_secs(70));
         assert_eq!(state.assess(&rules(), &ask("A", "1"), later).decision, Decision::Accept);
         let who = OwnerId::parse("C").expect("an id");
-        state.note_decline(&rules(), &who, start);
-        state.note_decline(&rules(), &who, start);
+        state.note(&rules(), &who, start, Counts::Declined);
+        state.note(&rules(), &who, start, Counts::Declined);
         assert_eq!(state.score(&rules(), &ask("C", "1"), later).decision, Decision::Review);
         assert_eq!(state.score(&rules(), &ask("C", "1"), start.plus(WINDOW * 2)).decision, Decision::Accept);
+    }
+
+    /// A customer who keeps asking above the limit goes on getting as much as the limit allows.
+    #[test]
+    fn what_was_refused_or_came_to_nothing_is_no_velocity() {
+        let (mut state, start) = (RiskState::default(), Timestamp(1_000_000_000));
+        let mut let_through = [0; 10];
+        for second in 0..600_u64 {
+            let now = start.plus(Duration::from_secs(second));
+            if state.assess(&rules(), &ask("A", "1"), now).decision == Decision::Accept {
+                let_through[usize::try_from(second / 60).expect("small")] += 1;
+            }
+        }
+        assert_eq!(let_through, [3; 10]);
+        let who = OwnerId::parse("B").expect("an id");
+        for second in 0..600_u64 {
+            let now = start.plus(Duration::from_secs(second));
+            assert_eq!(state.assess(&rules(), &ask("B", "1"), now).decision, Decision::Accept);
+            state.take_back(&who, now);
+        }
+    }
+
+    /// A clock that goes back a day does not hold a customer's counts for a day.
+    #[test]
+    fn counts_slide_on_where_time_went_back() {
+        let (mut state, ahead) = (RiskState::default(), Timestamp(90_000_000_000));
+        for _ in 0..3 {
+            state.assess(&rules(), &ask("A", "1"), ahead);
+        }
+        let back = ahead.minus(Duration::from_secs(86_400));
+        assert_eq!(state.assess(&rules(), &ask("A", "1"), back).reasons, [Reason::VelocityPerMinute]);
+        let later = back.plus(Duration::from_secs(60));
+        assert_eq!(state.assess(&rules(), &ask("A", "1"), later).decision, Decision::Accept);
     }
 
     #[test]
