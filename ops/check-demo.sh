@@ -17,7 +17,7 @@ fail() {
 }
 
 start() {
-  target/release/arus demo --data-dir "$work/data" >"$work/demo.log" 2>&1 &
+  target/release/arus demo --data-dir "$work/data" --random-accounts 50 --random-rates-every 1s --seed 7 >"$work/demo.log" 2>&1 &
   pid=$!
   for _ in $(seq 300); do
     grep -q '^Serving' "$work/demo.log" && return
@@ -32,6 +32,11 @@ grep -q 'USD out of IDR .* CAPTURED' "$work/demo.log" || fail "the sample paymen
 grep -q 'too much money .* FAILED .* INSUFFICIENT_FUNDS' "$work/demo.log" || fail "the declined sample is missing"
 grep -q 'too risky .* FAILED .* RISK_REJECTED' "$work/demo.log" || fail "the rejected sample is missing"
 grep -q 'the second again .* replayed' "$work/demo.log" || fail "the replayed sample is missing"
+
+grep -q 'random .*RANDOM-7-000001..RANDOM-7-000050' "$work/demo.log" || fail "the random customers are not named"
+for n in 000001 000050; do
+  curl -sf "http://127.0.0.1:8080/v1/accounts?owner_id=RANDOM-7-$n" | grep -q '"account_id"' || fail "RANDOM-7-$n has no account"
+done
 
 curl_payment() {
   "$BUF" curl --protocol grpc --http2-prior-knowledge -d \
