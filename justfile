@@ -46,13 +46,17 @@ dummy *SETTINGS:
 e2e-csv FILE="target/dummy.csv":
     bash loadtest/on-fresh-server.sh replay --file {{quote(FILE)}}
 
-# Pay with k6 on a running server: just e2e-grpc TX_ID=my CUSTOMER_ID=CUST-0003 AMOUNT=1 VUS=10 DURATION=1m
+# Pay with k6 on a running server, as customers that it opens: just e2e-grpc AMOUNT=1 VUS=10 DURATION=1m
 e2e-grpc *SETTINGS:
     env {{SETTINGS}} bash loadtest/e2e.sh grpc
 
-# The same over REST: just e2e-rest TX_ID=my CUSTOMER_ID=CUST-0003 AMOUNT=1 VUS=10 DURATION=1m
+# The same over REST: just e2e-rest AMOUNT=1 VUS=10 DURATION=1m
 e2e-rest *SETTINGS:
     env {{SETTINGS}} bash loadtest/e2e.sh rest
+
+# Make the payments of a CSV file with k6 on a running server: just k6-csv loadtest/samples/payments-full.csv VIA=rest
+k6-csv FILE="loadtest/samples/payments-full.csv" *SETTINGS="":
+    env {{SETTINGS}} bash loadtest/e2e.sh csv {{quote(FILE)}}
 
 # The same payment in PostgreSQL beside Arus, with ratios: just compare CLIENTS=64
 compare *SETTINGS:
@@ -73,6 +77,10 @@ dev *ARGS:
 # The gRPC services alone.
 dev-grpc *ARGS:
     bash ops/dev.sh grpc {{ARGS}}
+
+# Open the accounts of a JSON file on a running server: id, currency, balance, daily limit, status.
+accounts FILE="loadtest/samples/accounts.json":
+    cargo run --release -p arus-loadtest -- accounts --file {{quote(FILE)}}
 
 # Fill a running server with the accounts and payments of target/dummy.csv (see `just dummy`).
 seed FILE="target/dummy.csv":

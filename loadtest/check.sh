@@ -32,6 +32,14 @@ for layout in simple full; do
   target/release/arus-load gen --rows 2000 --layout "$layout" --out "$work/dummy.csv"
   bash loadtest/on-fresh-server.sh replay --file "$work/dummy.csv" | tee "$work/out"
   grep -q '^oracle .* are as acknowledged' "$work/out" || fail "the replay was not checked"
+  # One account id in several currencies, times as programs write them; with and without accounts of its own.
+  for accounts in '' loadtest/samples/accounts.json loadtest/samples/accounts.jsonl; do
+    bash loadtest/on-fresh-server.sh replay --file "loadtest/samples/payments-$layout.csv" \
+      ${accounts:+--accounts "$accounts"} | tee "$work/out"
+    grep -q '^oracle .* are as acknowledged' "$work/out" || fail "the $layout sample was not checked"
+    grep -q 'CAPTURED before *1$' "$work/out" || fail "the $layout sample's repeated row was not replayed"
+    [ -z "$accounts" ] || grep -q '^accounts 6 opened and as the file says' "$work/out" || fail "accounts were not opened"
+  done
 done
 CLIENTS=8 SECONDS_EACH=2 bash loadtest/baselines/postgres/run.sh "$work/postgres.json"
 grep -q '"hot_per_second":[1-9]' "$work/postgres.json" || fail "the baseline has no figures"

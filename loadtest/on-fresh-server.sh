@@ -55,6 +55,7 @@ services=(--payments "$(at 91)" --fx "$(at 92)" --wallet "$(at 93)")
 case $command in
   run | ceiling | sweep | soak) set -- "${services[@]}" --rest "$(at 80)" --metrics "$(at 101)/metrics" "$@" ;;
   replay) set -- "${services[@]}" "$@" ;;
+  accounts) set -- --wallet "$(at 93)" "$@" ;;
 esac
 # In the background, so that a signal ends it too.
 "$BIN/arus-load" "$command" "$@" &

@@ -1,5 +1,8 @@
 //! `arus demo`: a small world, a few payments that show what a payment can become, and a running server.
 
+use std::time::Duration;
+
+use anyhow::Context;
 use arus_engine::{
     Engine, Reply,
     ledger::{
@@ -9,6 +12,8 @@ use arus_engine::{
     money::{AccountId, Currency, Money, OwnerId, TxId},
 };
 
+use clap::Args;
+
 use crate::{
     convert::{TENANT, command},
     feed,
@@ -16,16 +21,49 @@ use crate::{
     world,
 };
 
+/// What the demo does beside its small world.
+#[derive(Args, Debug, Clone)]
+pub struct Choices {
+    /// Open so many more customers, RANDOM-1-000001 and so on (1 is the seed), each with one account: a random currency
+    /// and balance.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=world::RANDOM_MAX))]
+    pub random_accounts: u32,
+    /// How often every rate moves at random: 100ms to 30s.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = period)]
+    pub random_rates_every: Duration,
+    /// The same seed makes the same random accounts and moves rates the same way.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// A time such as `500ms`, `5s`, that rates may move at.
+fn period(text: &str) -> anyhow::Result<Duration> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let count = number.parse().ok();
+    let period = match unit {
+        "ms" => count.map(Duration::from_millis),
+        "s" => count.map(Duration::from_secs),
+        _ => None,
+    };
+    period.filter(|period| feed::PERIODS.contains(period)).context("allowed: 100ms to 30s, such as 500ms or 5s")
+}
+
 /// Seeds, starts the feed, makes the sample payments, and says how to go on.
-pub async fn run(engine: &Engine, addresses: &Addresses) -> anyhow::Result<()> {
+pub async fn run(engine: &Engine, addresses: &Addresses, choices: &Choices) -> anyhow::Result<()> {
     let made = world::seed(engine).await?;
+    world::seed_random(engine, choices.random_accounts, choices.seed).await?;
     let base = world::sample_rates()?;
     world::refill(engine).await?;
     world::publish(engine, base.clone()).await?;
-    tokio::spawn(feed::run(engine.clone(), base));
+    let every = choices.random_rates_every;
+    tokio::spawn(feed::run(engine.clone(), base, every, choices.seed));
     let world = if made { "seeded: " } else { "found: " };
     say(&format!("world    {world}customers CUST-1 and CUST-0001..CUST-1000, merchants MERCH-001..MERCH-020"));
-    say(&format!("rates    ECB sample as source demo, moving every {} s", feed::PERIOD.as_secs()));
+    if choices.random_accounts > 0 {
+        let [first, last] = [1, choices.random_accounts].map(|n| world::random_owner(choices.seed, n));
+        say(&format!("random   customers {first}..{last}, one account each"));
+    }
+    say(&format!("rates    ECB sample as source demo, moving every {every:?}"));
     say("");
     samples(engine).await?;
     say("");
@@ -120,4 +158,18 @@ async fn print_payment(engine: &Engine, title: &str, amount: Money, reply: &Repl
 #[allow(clippy::print_stdout, reason = "the demo talks to a person")]
 fn say(line: &str) {
     println!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_move_as_often_as_is_allowed() {
+        assert_eq!(period("500ms").ok(), Some(Duration::from_millis(500)));
+        assert_eq!(period("5s").ok(), Some(Duration::from_secs(5)));
+        for wrong in ["", "5", "s", "5 s", "-5s", "0s", "99ms", "31s", "1m", "1.5s"] {
+            assert!(period(wrong).unwrap_err().to_string().contains("such as 500ms"), "{wrong}");
+        }
+    }
 }

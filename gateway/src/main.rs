@@ -40,7 +40,12 @@ struct Cli {
 #[derive(Subcommand)]
 enum Cmd {
     /// Seed a small world in ./data, make sample payments, and serve.
-    Demo(Options),
+    Demo {
+        #[command(flatten)]
+        options: Options,
+        #[command(flatten)]
+        choices: demo::Choices,
+    },
     /// Serve.
     Serve(Options),
     /// Check the whole data directory against its journal; read-only.
@@ -103,15 +108,15 @@ struct Options {
     set: Vec<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Demo,
+#[derive(Clone, Copy)]
+enum Mode<'a> {
+    Demo(&'a demo::Choices),
     Serve,
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Cmd::Demo(options) => serve(&options, Mode::Demo),
+        Cmd::Demo { options, choices } => serve(&options, Mode::Demo(&choices)),
         Cmd::Serve(options) => serve(&options, Mode::Serve),
         Cmd::Verify { data_dir } => print_checks(&data_dir),
         Cmd::Recover { accept_loss_after, data_dir } => recover::run(&data_dir, accept_loss_after).map(|text| {
@@ -146,7 +151,7 @@ fn copy(done: &str, from: &Path, to: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn serve(options: &Options, mode: Mode) -> anyhow::Result<ExitCode> {
+fn serve(options: &Options, mode: Mode<'_>) -> anyhow::Result<ExitCode> {
     let mut flags = options.set.clone();
     flags.extend(options.data_dir.iter().map(|dir| format!("data_dir={}", dir.display())));
     let settings = Settings::load(options.config.as_ref(), &flags)?;
@@ -211,7 +216,7 @@ fn serve(options: &Options, mode: Mode) -> anyhow::Result<ExitCode> {
 }
 
 /// Says until when the rest of the drain may take.
-async fn serve_until_signal(running: &Running, settings: &Settings, mode: Mode) -> anyhow::Result<Instant> {
+async fn serve_until_signal(running: &Running, settings: &Settings, mode: Mode<'_>) -> anyhow::Result<Instant> {
     // Before the ports: a signal that comes early must drain, not kill.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut servers = Servers::start(running.engine().clone(), settings).await?;
@@ -235,8 +240,8 @@ async fn serve_until_signal(running: &Running, settings: &Settings, mode: Mode) 
     };
     let addresses = servers.addresses.clone();
     let demo = async {
-        if mode == Mode::Demo {
-            demo::run(running.engine(), &addresses).await?;
+        if let Mode::Demo(choices) = mode {
+            demo::run(running.engine(), &addresses, choices).await?;
         }
         std::future::pending::<anyhow::Result<Infallible>>().await
     };

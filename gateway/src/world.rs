@@ -10,6 +10,7 @@ use arus_engine::{
     ledger::request::{Notes, OpenAccount, PublishRates, PublishedRate, RateSource, Request, Transfer},
     money::{AccountId, Currency, Money, OwnerId, Rate, TxId},
 };
+use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::convert::{TENANT, command};
@@ -27,7 +28,9 @@ const CURRENCIES: [(&str, &str); 5] =
 const FIRST_CUSTOMER: [Funded; 2] = [("IDR", "150000000"), ("SGD", "12000")];
 /// The currencies that the demo's feed keeps moving against the euro.
 const FEED: [&str; 9] = ["USD", "JPY", "GBP", "CHF", "AUD", "IDR", "SGD", "INR", "MYR"];
-/// Commands in flight while seeding.
+/// The most random customers beside them.
+pub const RANDOM_MAX: i64 = 100_000;
+/// Owners at work at once while seeding.
 const SEEDING: usize = 256;
 
 /// Makes the world unless it is there; says whether it was made.
@@ -37,21 +40,7 @@ pub async fn seed(engine: &Engine) -> anyhow::Result<bool> {
     if last.is_ok_and(|view| view.account.credits_posted > 0) {
         return Ok(false);
     }
-    let mut tasks = JoinSet::new();
-    let limit = Arc::new(Semaphore::new(SEEDING));
-    for (owner, currencies) in owners() {
-        let (engine, limit) = (engine.clone(), Arc::clone(&limit));
-        tasks.spawn(async move {
-            let _permit = limit.acquire_owned().await?;
-            for (code, amount) in currencies {
-                open_and_fund(&engine, &owner, code, amount).await?;
-            }
-            anyhow::Ok(())
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done??;
-    }
+    open_all(engine, owners()).await?;
     // Last, so that a world half made is made whole by the next start.
     for (code, amount) in FIRST_CUSTOMER {
         open_and_fund(engine, "CUST-1", code, amount).await?;
@@ -59,7 +48,48 @@ pub async fn seed(engine: &Engine) -> anyhow::Result<bool> {
     Ok(true)
 }
 
+/// Makes the random customers that are not there yet.
+pub async fn seed_random(engine: &Engine, count: u32, seed: u64) -> anyhow::Result<()> {
+    open_all(engine, (1..=count).map(|n| random(seed, n))).await
+}
+
+/// Who the `n`th random customer of a seed is.
+pub fn random_owner(seed: u64, n: u32) -> String {
+    format!("RANDOM-{seed}-{n:06}")
+}
+
+/// The `n`th random customer of a seed, with a currency and up to what a customer of the small world has in it.
+fn random(seed: u64, n: u32) -> (String, Vec<(&'static str, String)>) {
+    let mut random = SmallRng::seed_from_u64(seed.rotate_left(32) ^ u64::from(n));
+    let (code, most) = CURRENCIES.choose(&mut random).copied().unwrap_or(("USD", "1"));
+    let amount = random.random_range(1..=most.parse().unwrap_or(1_u64));
+    (random_owner(seed, n), vec![(code, amount.to_string())])
+}
+
 type Funded = (&'static str, &'static str);
+
+/// Opens and funds the accounts of many owners; those that are there stay as they are.
+async fn open_all<Amount: AsRef<str> + Send + 'static>(
+    engine: &Engine,
+    owners: impl Iterator<Item = (String, Vec<(&'static str, Amount)>)>,
+) -> anyhow::Result<()> {
+    let mut tasks = JoinSet::new();
+    let limit = Arc::new(Semaphore::new(SEEDING));
+    for (owner, currencies) in owners {
+        let (engine, permit) = (engine.clone(), Arc::clone(&limit).acquire_owned().await?);
+        tasks.spawn(async move {
+            for (code, amount) in currencies {
+                open_and_fund(&engine, &owner, code, amount.as_ref()).await?;
+            }
+            drop(permit);
+            anyhow::Ok(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(())
+}
 
 /// Everybody, with the currencies of their accounts; the first is the default.
 fn owners() -> impl Iterator<Item = (String, Vec<Funded>)> {
@@ -154,5 +184,19 @@ mod tests {
         let rates = sample_rates().expect("the sample reads");
         assert_eq!(rates.len(), FEED.len());
         assert!(rates.iter().any(|rate| rate.quote.code() == "IDR" && rate.mid.to_string() == "20275.17"));
+    }
+
+    #[test]
+    fn a_seed_makes_the_same_random_customers_with_money_in_every_currency() {
+        let many = |seed| (1..=200).map(|n| random(seed, n)).collect::<Vec<_>>();
+        assert_eq!(many(7), many(7));
+        assert_ne!(many(7), many(8));
+        assert_eq!(many(7)[0].0, "RANDOM-7-000001");
+        for (code, most) in CURRENCIES {
+            let amounts = many(7).into_iter().filter(|(_, accounts)| accounts[0].0 == code);
+            let amounts: Vec<u64> = amounts.map(|(_, accounts)| accounts[0].1.parse().expect("a number")).collect();
+            assert!(!amounts.is_empty() && amounts.iter().all(|amount| *amount >= 1), "{code}");
+            assert!(*amounts.iter().max().expect("some") <= most.parse().expect("a number"), "{code}");
+        }
     }
 }

@@ -1,13 +1,12 @@
 //! The books in the end, held against what was acknowledged: every balance, the desks, the sums, a sample of statements
 //! line by line, and the server's own counts. What differs is named down to the payment.
 
-use std::fmt;
-
 use anyhow::{Context, bail, ensure};
 use arus_proto::wallet::v1::{LineKind, StatementLine};
 
 use crate::{
-    oracle::{NAMED, Oracle},
+    oracle::Oracle,
+    tally::{NAMED, Tally},
     workload::minor,
     world::{self, Held, World},
 };
@@ -32,22 +31,6 @@ pub(crate) struct Audit<'a> {
 struct Expected {
     held: Held,
     lines: u64,
-}
-
-/// Payments that differ in one way: all are counted, some are named.
-#[derive(Default)]
-struct Tally {
-    count: usize,
-    named: Vec<String>,
-}
-
-impl Tally {
-    fn add(&mut self, name: impl fmt::Display) {
-        self.count += 1;
-        if self.named.len() < NAMED {
-            self.named.push(name.to_string());
-        }
-    }
 }
 
 impl Audit<'_> {
@@ -171,8 +154,8 @@ impl Audit<'_> {
             ("lines of another amount (minor units)", amounts),
             ("moved by others", others),
         ];
-        let named = all.iter().filter(|(_, of)| of.count > 0);
-        let named: Vec<_> = named.map(|(what, of)| format!("{what}: {} ({})", of.count, of.named.join(", "))).collect();
+        let named = all.iter().filter(|(_, of)| of.count() > 0);
+        let named: Vec<_> = named.map(|(what, of)| format!("{what}: {} ({of})", of.count())).collect();
         Ok((!named.is_empty()).then(|| named.join("; ")))
     }
 

@@ -14,7 +14,8 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    drive::{self, Run},
+    clients,
+    drive::Run,
     echo,
     field::Field,
     options::{Mode, Options},
@@ -86,7 +87,7 @@ pub(crate) async fn ceiling(args: CeilingArgs) -> anyhow::Result<()> {
         let mut field = Field::set_up(options).await?;
         let echo = echo::start(sample(&field).await?).await?;
         field.begin().await?;
-        let echoes = drive::connect(&echo, options.connections).await.context("echo")?;
+        let echoes = clients::payments(&echo, options.connections).await.context("echo")?;
         let empty = Run::new(&field.plan, 0..options.payments_total(), None);
         empty.drive(options, &echoes).await?;
         let mut echo = Report::new("echo".into(), empty.recorder.elapsed(), &empty.recorder.finish());

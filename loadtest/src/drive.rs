@@ -13,50 +13,20 @@ use std::{
 };
 
 use anyhow::Context;
-use arus_proto::payments::v1::{
-    BatchCreatePaymentsRequest, BatchOutcome, StreamPaymentsRequest, payments_service_client::PaymentsServiceClient,
-};
+use arus_proto::payments::v1::{BatchCreatePaymentsRequest, BatchOutcome, StreamPaymentsRequest};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
-use tonic::transport::{Channel, Endpoint};
 
 use crate::{
-    options::{Mode, Options},
+    clients::Payments,
+    ends::{self, ANSWERED, NO_OUTCOME},
+    options::{Mode, OPEN_IN_FLIGHT_MAX, Options},
     oracle::Oracle,
     progress::Bar,
     record::Recorder,
-    report::{ANSWERED, NO_OUTCOME},
     rest::Rest,
     workload::{Plan, Planned},
 };
-
-/// A client of PaymentsService.
-pub(crate) type Payments = PaymentsServiceClient<Channel>;
-
-/// Calls that an open loop may have in flight; beyond that it is late, and its latencies say so.
-pub(crate) const OPEN_IN_FLIGHT_MAX: usize = 50_000;
-
-/// An answer that has not come by then does not come, and a server that does not answer a ping is gone.
-pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(60);
-
-/// An endpoint that answers small messages at once.
-pub(crate) fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
-    Ok(Endpoint::from_shared(address.to_owned())?
-        .tcp_nodelay(true)
-        .timeout(ANSWER_MAX)
-        .http2_keep_alive_interval(ANSWER_MAX)
-        .keep_alive_timeout(ANSWER_MAX))
-}
-
-/// Opens so many connections.
-pub(crate) async fn connect(address: &str, connections: usize) -> anyhow::Result<Vec<Payments>> {
-    let mut clients = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        let channel = endpoint(address)?.connect().await.with_context(|| format!("{address} does not answer"))?;
-        clients.push(Payments::new(channel));
-    }
-    Ok(clients)
-}
 
 /// One run over the payments of a plan, and who hears what came of them.
 #[derive(Clone)]
@@ -194,7 +164,7 @@ impl Run {
             let outcome = match answer {
                 Ok(answer) => answer.outcome.context("an answer has an outcome")?,
                 Err(status) => {
-                    end = Oracle::error(&status);
+                    end = ends::error(&status);
                     break;
                 }
             };
@@ -280,7 +250,7 @@ impl Call for Unary {
         let end = match (&run.oracle, answer) {
             (None, Ok(_)) => ANSWERED.into(),
             (Some(oracle), Ok(answer)) => oracle.answered(&planned, &answer.into_inner().payment.unwrap_or_default()),
-            (_, Err(status)) => Oracle::error(&status).into(),
+            (_, Err(status)) => ends::error(&status).into(),
         };
         run.note(&end, latency, 1);
     }
@@ -300,7 +270,7 @@ impl Call for Batch {
         let answer = client.batch_create_payments(BatchCreatePaymentsRequest { payments }).await;
         let latency = begun.elapsed();
         match answer {
-            Err(status) => run.note(&Oracle::error(&status), latency, planned.len() as u64),
+            Err(status) => run.note(&ends::error(&status), latency, planned.len() as u64),
             Ok(answer) => {
                 let outcomes = answer.into_inner().outcomes;
                 for ((planned, index), outcome) in planned.iter().zip(0..).zip(&outcomes) {

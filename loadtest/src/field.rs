@@ -10,11 +10,12 @@ use anyhow::Context;
 
 use crate::{
     audit::Audit,
-    drive::{self, Payments, Run},
+    clients::{self, Payments},
+    drive::Run,
     options::Options,
     oracle::Oracle,
     report::{self, Report},
-    server::{Cost, Look, Server},
+    server::{Cost, Look, Server, Work},
     workload::Plan,
     world::{self, World},
 };
@@ -37,7 +38,7 @@ impl Field {
     /// Connects, opens and funds the accounts, waits until the server has indexed that.
     pub(crate) async fn set_up(options: &Options) -> anyhow::Result<Self> {
         options.check()?;
-        let clients = drive::connect(&options.payments, options.connections).await.context("PaymentsService")?;
+        let clients = clients::payments(&options.payments, options.connections).await?;
         let server = Server::at(&options.metrics).await?;
         let run = format!("{:x}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
         let plan = Plan::new(options, run)?;
@@ -94,7 +95,9 @@ impl Field {
         let gone = || format!("the server at {} ended or is unreachable", self.address);
         let answered = self.server.look().await.with_context(gone)?;
         let after = self.server.caught_up().await.with_context(gone)?;
-        Ok(before.cost(&answered, &after, report, started.elapsed().as_secs_f64()))
+        let indexed_s = started.elapsed().as_secs_f64();
+        let work = Work { captured: report.captured(), answered_s: report.took_s, indexed_s };
+        Ok(before.cost(&answered, &after, work))
     }
 
     /// Drives the whole plan once and holds what came of it against what was acknowledged.

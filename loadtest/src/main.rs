@@ -6,10 +6,13 @@
 mod accounts;
 mod audit;
 mod ceiling;
+mod clients;
 mod drive;
 mod dummy;
 mod echo;
+mod ends;
 mod field;
+mod opening;
 mod options;
 mod oracle;
 mod page;
@@ -23,6 +26,9 @@ mod server;
 mod soak;
 mod sweep;
 mod table;
+mod tally;
+mod time;
+mod wallets;
 mod workload;
 mod world;
 
@@ -59,7 +65,9 @@ enum Cmd {
     Table(table::TableArgs),
     /// Write dummy transactions to a CSV file: realistic amounts and hours, the same for one seed.
     Gen(dummy::GenArgs),
-    /// Make the payments of such a CSV file.
+    /// Open the accounts of a JSON file: balance, daily limit, status.
+    Accounts(opening::AccountsArgs),
+    /// Make the payments of a CSV file, such as `gen` writes.
     Replay(replay::ReplayArgs),
 }
 
@@ -84,6 +92,7 @@ async fn main() -> ExitCode {
         Cmd::Soak(args) => soak::soak(args).await,
         Cmd::Table(args) => table::table(&args),
         Cmd::Gen(args) => dummy::generate(&args),
+        Cmd::Accounts(args) => opening::accounts(&args).await,
         Cmd::Replay(args) => replay::replay(&args).await,
     };
     match done {

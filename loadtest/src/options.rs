@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
 
+/// Calls that an open loop may have in flight; beyond that it is late, and its latencies say so.
+pub(crate) const OPEN_IN_FLIGHT_MAX: usize = 50_000;
 /// The length of an open loop that is not told one, in seconds.
 const DURATION_S: u64 = 30;
 /// The most payments of a run: the oracle keeps a byte for each.

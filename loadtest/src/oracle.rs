@@ -15,18 +15,15 @@ use arus_proto::{
     common::v1::Money,
     payments::v1::{BatchOutcome, GetPaymentRequest, Payment, PaymentStatus, get_payment_request::By},
 };
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::{
-    drive::Payments,
-    report::{CAPTURED, FAILED},
+    clients::Payments,
+    ends::{self, CAPTURED, WRONG},
+    tally::Tally,
     workload::{Plan, Planned, is, minor},
 };
 
-/// How many payments a difference names.
-pub(crate) const NAMED: usize = 5;
-/// How many wrong answers are kept.
-const WRONG_MAX: usize = 100;
 /// Payments whose amounts are asked for, or whose fate is, at once.
 const ASKING: usize = 1_000;
 /// A decline that a server with its default limits has for whoever pays or fails often.
@@ -67,8 +64,8 @@ pub(crate) struct Oracle {
     converted: Mutex<HashMap<u64, (i128, i128)>>,
     /// The id and the place of payments that are sent again.
     places: Mutex<HashMap<u64, (String, u64)>>,
-    /// Answers that contradict each other or the plan; at most [`WRONG_MAX`].
-    wrong: Mutex<Vec<String>>,
+    /// Answers that contradict each other or the plan.
+    wrong: Mutex<Tally>,
 }
 
 impl Oracle {
@@ -85,30 +82,44 @@ impl Oracle {
 
     /// CreatePayment's answer. Gives back how it ended, for the report.
     pub(crate) fn answered(&self, planned: &Planned, payment: &Payment) -> Cow<'static, str> {
-        self.check_names(planned, payment);
-        self.check_amounts(planned, payment);
-        self.check_place(planned, &payment.payment_id, payment.lsn);
-        self.decided(planned, payment.status(), payment.failure.as_ref().map(|failure| failure.code().as_str_name()))
+        let mut wrong = Vec::new();
+        self.check_names(planned, payment, &mut wrong);
+        self.check_amounts(planned, payment, &mut wrong);
+        self.check_place(planned, &payment.payment_id, payment.lsn, &mut wrong);
+        let code = payment.failure.as_ref().map(|failure| failure.code().as_str_name());
+        let end = self.decided(planned, payment.status(), code, &mut wrong);
+        self.judged(planned.of, end, &wrong)
     }
 
     /// The outcome of the `index`th of many. Gives back how it ended, for the report.
     pub(crate) fn outcome(&self, planned: &Planned, index: u32, outcome: &BatchOutcome) -> Cow<'static, str> {
+        let mut wrong = Vec::new();
         if outcome.index != index {
-            self.wrong(planned.of, &format!("was asked for at {index} and answered at {}", outcome.index));
+            wrong.push(format!("was asked for at {index} and answered at {}", outcome.index));
         }
-        match &outcome.error {
+        let end = match &outcome.error {
             // Whether it happened all the same is asked in the end.
             Some(error) => format!("{:?} {}", Code::from_i32(error.code), error.reason).into(),
             None => {
-                self.check_place(planned, &outcome.payment_id, outcome.lsn);
+                self.check_place(planned, &outcome.payment_id, outcome.lsn, &mut wrong);
                 let code = outcome.failure.as_ref().map(|failure| failure.code().as_str_name());
-                self.decided(planned, outcome.status(), code)
+                self.decided(planned, outcome.status(), code, &mut wrong)
             }
+        };
+        self.judged(planned.of, end, &wrong)
+    }
+
+    /// How an answer ended, unless something about it is wrong: that is kept, and is its end.
+    fn judged(&self, n: u64, end: Cow<'static, str>, wrong: &[String]) -> Cow<'static, str> {
+        if wrong.is_empty() {
+            return end;
         }
+        lock(&self.wrong).add(format_args!("{} {}", self.plan.tx_id(n), wrong.join(" and ")));
+        WRONG.into()
     }
 
     /// An answer is about the payment that was asked for.
-    fn check_names(&self, planned: &Planned, payment: &Payment) {
+    fn check_names(&self, planned: &Planned, payment: &Payment, wrong: &mut Vec<String>) {
         let plan = &self.plan;
         // What is declined may never have come to an account.
         let is_source =
@@ -124,12 +135,12 @@ impl Oracle {
             ),
         ];
         for (what, found, _) in names.iter().filter(|(.., is_right)| !is_right) {
-            self.wrong(planned.of, &format!("was answered with the {what} \"{found}\""));
+            wrong.push(format!("was answered with the {what} \"{found}\""));
         }
     }
 
     /// What moved is what the plan lets move; a decline moves nothing.
-    fn check_amounts(&self, planned: &Planned, payment: &Payment) {
+    fn check_amounts(&self, planned: &Planned, payment: &Payment, wrong: &mut Vec<String>) {
         let of = |money: &Option<Money>, account| {
             money.as_ref().filter(|money| money.currency == self.plan.currency(account)).and_then(minor)
         };
@@ -150,67 +161,54 @@ impl Oracle {
                 };
                 let [amount, debited, credited] = [&payment.amount, &payment.debited, &payment.credited].map(show);
                 let cents = planned.cents;
-                self.wrong(
-                    planned.of,
-                    &format!(
-                        "was answered with {amount} for {cents} minor units, {debited} debited, {credited} credited"
-                    ),
-                );
+                wrong.push(format!(
+                    "was answered with {amount} for {cents} minor units, {debited} debited, {credited} credited"
+                ));
             }
         }
     }
 
     /// What is decided has an id and a place in the journal, and the same ones when it is sent again.
-    fn check_place(&self, planned: &Planned, payment_id: &str, lsn: u64) {
+    fn check_place(&self, planned: &Planned, payment_id: &str, lsn: u64, wrong: &mut Vec<String>) {
         if payment_id.is_empty() || lsn == 0 {
-            self.wrong(planned.of, &format!("was decided with the payment_id \"{payment_id}\" and the lsn {lsn}"));
+            wrong.push(format!("was decided with the payment_id \"{payment_id}\" and the lsn {lsn}"));
         }
         if self.plan.is_repeated(planned.of) {
             let mut places = lock(&self.places);
             let place = places.entry(planned.of).or_insert_with(|| (payment_id.to_owned(), lsn));
             if place.0 != payment_id || place.1 != lsn {
-                self.wrong(planned.of, &format!("is {} at {} and {payment_id} at {lsn}", place.0, place.1));
+                wrong.push(format!("is {} at {} and {payment_id} at {lsn}", place.0, place.1));
             }
         }
     }
 
-    fn decided(&self, planned: &Planned, status: PaymentStatus, code: Option<&'static str>) -> Cow<'static, str> {
+    fn decided(
+        &self,
+        planned: &Planned,
+        status: PaymentStatus,
+        code: Option<&'static str>,
+        wrong: &mut Vec<String>,
+    ) -> Cow<'static, str> {
         let (known, end): (_, Cow<'static, str>) = match (status, code) {
             (PaymentStatus::Captured, None) => (Known::Captured, CAPTURED.into()),
-            (PaymentStatus::Failed, Some(code)) => {
-                (Known::Failed, format!("{FAILED} {}", code.trim_start_matches("FAILURE_CODE_")).into())
-            }
+            (PaymentStatus::Failed, Some(code)) => (Known::Failed, ends::failed(code).into()),
             _ => (Known::Asked, "UNKNOWN STATUS".into()),
         };
         if known == Known::Asked || !self.plan.allows(planned, code) {
             let hint = if code == Some(RISK_REJECTED) { RISK_HINT } else { "" };
-            self.wrong(planned.of, &format!("ended as {end}, which the plan does not have{hint}"));
+            wrong.push(format!("ended as {end}, which the plan does not have{hint}"));
         }
-        self.raise(planned.of, known);
+        let before = self.raise(planned.of, known);
+        if matches!((before, known), (Known::Captured, Known::Failed) | (Known::Failed, Known::Captured)) {
+            wrong.push(format!("was answered {before:?} and {known:?}"));
+        }
         end
     }
 
-    fn wrong(&self, n: u64, what: &str) {
-        let mut wrong = lock(&self.wrong);
-        if wrong.len() < WRONG_MAX {
-            wrong.push(format!("{} {what}", self.plan.tx_id(n)));
-        }
-    }
-
-    /// An RPC error. Gives back how it ended, for the report.
-    pub(crate) fn error(status: &Status) -> String {
-        use tonic_types::StatusExt;
-        let reason = status.get_details_error_info().map_or_else(String::new, |info| info.reason);
-        format!("{:?} {reason}", status.code())
-    }
-
-    /// What is known only grows; a payment that both moved money and did not is wrong.
-    fn raise(&self, n: u64, to: Known) {
-        let Some(known) = usize::try_from(n).ok().and_then(|n| self.known.get(n)) else { return };
-        let before = Known::of(known.fetch_max(to as u8, Ordering::Relaxed));
-        if matches!((before, to), (Known::Captured, Known::Failed) | (Known::Failed, Known::Captured)) {
-            self.wrong(n, &format!("was answered {before:?} and {to:?}"));
-        }
+    /// What is known only grows. Gives back what was known before.
+    fn raise(&self, n: u64, to: Known) -> Known {
+        let known = usize::try_from(n).ok().and_then(|n| self.known.get(n));
+        Known::of(known.map_or(0, |known| known.fetch_max(to as u8, Ordering::Relaxed)))
     }
 
     fn known(&self, n: u64) -> Known {
@@ -267,8 +265,7 @@ impl Oracle {
     /// An error, if an answer contradicts another or the plan.
     pub(crate) fn is_right(&self) -> anyhow::Result<()> {
         let wrong = lock(&self.wrong);
-        let some = wrong.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
-        ensure!(wrong.is_empty(), "{} answers are wrong (counted to {WRONG_MAX}): {some}", wrong.len());
+        ensure!(wrong.count() == 0, "{} answers are wrong: {wrong}", wrong.count());
         Ok(())
     }
 
@@ -343,6 +340,17 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_answer_ends_as_one_and_is_counted_once() {
+        let oracle = oracle("mixed");
+        let planned = oracle.plan.payment(6);
+        let mut payment = answer(&oracle, &planned);
+        assert_eq!(oracle.answered(&planned, &payment), CAPTURED);
+        (payment.tx_id, payment.lsn) = (String::new(), 0);
+        assert_eq!(oracle.answered(&planned, &payment), WRONG);
+        assert!(oracle.is_right().unwrap_err().to_string().starts_with("1 answers are wrong: load-r-"));
+    }
+
+    #[test]
     fn an_answer_moves_what_was_asked_for() {
         assert!(said(|p| p.credited = Some(money("USD", 1))).contains("0.01 USD credited"));
         assert!(said(|p| p.debited = Some(money("USD", 1))).contains("0.01 USD debited"));
@@ -382,7 +390,8 @@ mod tests {
     fn a_risk_decline_says_which_settings_to_lift() {
         let oracle = oracle("uniform");
         let code = Some(RISK_REJECTED);
-        oracle.decided(&oracle.plan.payment(0), PaymentStatus::Failed, code);
-        assert!(oracle.is_right().unwrap_err().to_string().contains("recent_declines_max"));
+        let mut wrong = Vec::new();
+        oracle.decided(&oracle.plan.payment(0), PaymentStatus::Failed, code, &mut wrong);
+        assert!(wrong.concat().contains("recent_declines_max"), "{wrong:?}");
     }
 }

@@ -57,13 +57,13 @@ fn section(report: &Report) -> anyhow::Result<String> {
     });
     let oracle = report.oracle.as_ref().map_or_else(String::new, |checked| row("oracle", checked.clone()));
     let failure = report.failure.as_ref().map_or_else(String::new, |failure| row("failed", failure.clone()));
+    let left_out: String = report.left_out().iter().map(|(what, count)| row(what, count.to_string())).collect();
     let ends: String = report.ends.iter().map(|(end, n)| row(end, n.to_string())).collect();
     Ok(format!(
-        "<h2>{}</h2><table>{}{}{ends}{}{cost}{oracle}{failure}</table>{}",
+        "<h2>{}</h2><table>{}{}{ends}{left_out}{cost}{oracle}{failure}</table>{}",
         escape(&report.name),
         row("throughput", format!("{:.0} /s", report.per_second())),
         latencies.concat(),
-        row("errors, not in the percentiles", report.errors.to_string()),
         plots.concat(),
     ))
 }

@@ -12,7 +12,7 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-use crate::report::{is_decided, is_lost};
+use crate::ends::{is_decided, is_lost};
 
 /// Latencies above this are counted as this.
 const LATENCY_US_MAX: u64 = 120_000_000;

@@ -7,7 +7,13 @@ use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::{drive::OPEN_IN_FLIGHT_MAX, options::Options, record::Record, say, server::Cost};
+use crate::{
+    ends::{ANSWERED, CAPTURED, WRONG, is_decided},
+    options::{OPEN_IN_FLIGHT_MAX, Options},
+    record::Record,
+    say,
+    server::Cost,
+};
 
 /// The figures of one run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -16,8 +22,10 @@ pub(crate) struct Report {
     pub(crate) name: String,
     /// All answers, errors too.
     pub(crate) answers: u64,
-    /// Answers that decided nothing.
+    /// Calls that decided nothing: refused, or never answered.
     pub(crate) errors: u64,
+    /// Answers that are not what was asked for; no errors, and no decisions either.
+    pub(crate) wrong: u64,
     /// Until the last of them.
     pub(crate) took_s: f64,
     /// Of decided payments.
@@ -55,16 +63,6 @@ pub(crate) struct SecondFigures {
     pub(crate) latency: Latency,
 }
 
-/// How payments end, as reports spell it; a code follows FAILED, and errors are named by their status.
-pub(crate) const CAPTURED: &str = "CAPTURED";
-pub(crate) const FAILED: &str = "FAILED";
-/// The echo decides nothing.
-pub(crate) const ANSWERED: &str = "ANSWERED";
-/// No outcome came: by the stream's or the batch's count, or over HTTP.
-pub(crate) const NO_OUTCOME: &str = "NO OUTCOME";
-pub(crate) const HTTP: &str = "HTTP";
-/// What calls end with while a server is gone or hangs.
-const LOST: [&str; 8] = ["Unavailable", "DeadlineExceeded", "Cancelled", "Unknown", NO_OUTCOME, HTTP, "503 ", "504 "];
 /// How many tenths of nines are kept: to 0.9999.
 const NINE_TENTHS: u32 = 40;
 
@@ -91,16 +89,6 @@ pub(crate) fn name(options: &Options) -> String {
     format!("{} {}, {how}", word(options.workload), word(options.mode))
 }
 
-/// Whether a payment that ended so was decided; the echo's count too.
-pub(crate) fn is_decided(end: &str) -> bool {
-    [CAPTURED, FAILED, ANSWERED].iter().any(|decided| end.starts_with(decided))
-}
-
-/// Whether an end means that the server may be gone, and not that it refused.
-pub(crate) fn is_lost(end: &str) -> bool {
-    LOST.iter().any(|lost| end.starts_with(lost))
-}
-
 /// A choice as the command line spells it.
 fn word(choice: impl ValueEnum) -> String {
     choice.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
@@ -114,11 +102,13 @@ impl Report {
             answered: second.answered,
             latency: Latency::of(&second.times),
         };
-        let decided: u64 = record.ends.iter().filter(|(end, _)| is_decided(end)).map(|(_, count)| count).sum();
+        let count = |is: fn(&str) -> bool| record.ends.iter().filter(|(end, _)| is(end)).map(|(_, count)| count).sum();
+        let (decided, wrong): (u64, u64) = (count(is_decided), count(|end| end == WRONG));
         Self {
             name,
             answers: record.answered(),
-            errors: record.answered() - decided,
+            errors: record.answered() - decided - wrong,
+            wrong,
             took_s: took.as_secs_f64().max(1e-9),
             latency: Latency::of(&record.times),
             ends: record.ends.clone(),
@@ -130,7 +120,8 @@ impl Report {
         }
     }
 
-    /// Finds a run of so many payments a failure that sent fewer, ended in too many errors or moved no money.
+    /// Finds a run of so many payments a failure that sent fewer, ended in too many errors, was answered wrong, or moved
+    /// no money.
     pub(crate) fn judge(&mut self, planned: u64, errors_max_percent: f64) {
         let (answers, errors) = (self.answers, self.errors);
         let percent = errors as f64 * 100.0 / answers.max(1) as f64;
@@ -138,6 +129,8 @@ impl Report {
             format!("{answers} of {planned} payments were sent, then no connection was left")
         } else if percent > errors_max_percent {
             format!("{errors} of {answers} payments ended in errors ({percent:.2} %; allowed: {errors_max_percent} %)")
+        } else if self.wrong > 0 {
+            format!("{} of {answers} answers are wrong (allowed: none)", self.wrong)
         } else if self.captured() == 0 && !self.ends.contains_key(ANSWERED) {
             "no payment moved money".to_owned()
         } else {
@@ -156,9 +149,9 @@ impl Report {
         self.ends.iter().filter(|(end, _)| end.starts_with(CAPTURED)).map(|(_, count)| count).sum()
     }
 
-    /// Answers that were no errors: payments that were decided, or the echo's.
+    /// Payments that were decided, or answered by the echo.
     pub(crate) fn decided(&self) -> u64 {
-        self.answers - self.errors
+        self.answers - self.errors - self.wrong
     }
 
     /// Decisions a second, until the last answer; errors count nothing.
@@ -170,6 +163,11 @@ impl Report {
     pub(crate) fn per_second(&self) -> f64 {
         let took_s = self.cost.as_ref().map_or(self.took_s, |cost| cost.indexed_s.max(self.took_s));
         self.decided() as f64 / took_s
+    }
+
+    /// What the percentiles leave out.
+    pub(crate) fn left_out(&self) -> [(&'static str, u64); 2] {
+        [("errors, not in the percentiles", self.errors), ("wrong answers, not in the percentiles", self.wrong)]
     }
 
     /// Prints the table.
@@ -191,7 +189,9 @@ impl Report {
         for (end, count) in &self.ends {
             say(&format!("  {end:<42} {count:>10}"));
         }
-        say(&format!("  {:<42} {:>10}", "errors, not in the percentiles", self.errors));
+        for (what, count) in self.left_out() {
+            say(&format!("  {what:<42} {count:>10}"));
+        }
         if let Some(checked) = &self.oracle {
             say(&format!("oracle   {checked}"));
         }
@@ -241,5 +241,14 @@ mod tests {
         // The gRPC code's name begins like a decline's.
         let report = report(&[("CAPTURED", 3), ("FAILED X", 2), ("FailedPrecondition X", 4), ("NO OUTCOME", 1)]);
         assert_eq!((report.answers, report.errors, report.decided(), report.captured()), (10, 5, 5, 3));
+    }
+
+    #[test]
+    fn wrong_answers_are_no_errors_and_fail_a_run() {
+        let mut report = report(&[("CAPTURED", 96), ("Unavailable ", 1), (WRONG, 3)]);
+        assert_eq!((report.errors, report.wrong, report.decided()), (1, 3, 96));
+        report.judge(100, 1.0);
+        let failure = report.passed().unwrap_err().to_string();
+        assert!(failure.contains("3 of 100 answers are wrong"), "{failure}");
     }
 }

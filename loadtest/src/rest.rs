@@ -14,8 +14,9 @@ use tokio::time::timeout;
 use tonic::codegen::{Bytes, http::Request};
 
 use crate::{
-    drive::{ANSWER_MAX, Call, Payments, Run},
-    report::{ANSWERED, HTTP},
+    clients::{ANSWER_MAX, Payments},
+    drive::{Call, Run},
+    ends::{ANSWERED, HTTP},
 };
 
 /// See the module.

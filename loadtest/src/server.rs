@@ -5,8 +5,6 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::report::Report;
-
 /// The longest wait for metrics.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the index is asked whether it has caught up.
@@ -50,17 +48,28 @@ impl Look {
     }
 
     /// What it took from one look to the next two: the first at the last answer, the second with the index caught up.
-    pub(crate) fn cost(&self, answered: &Self, indexed: &Self, report: &Report, indexed_s: f64) -> Cost {
+    pub(crate) fn cost(&self, answered: &Self, indexed: &Self, of: Work) -> Cost {
         let syncs = (answered.syncs - self.syncs).max(1.0);
         Cost {
-            indexed_s,
-            syncs_per_second: syncs / report.took_s,
+            indexed_s: of.indexed_s,
+            syncs_per_second: syncs / of.answered_s,
             entries_per_sync: (answered.entries - self.entries) / syncs,
             resident_bytes_max: indexed.resident_max.map(|bytes| bytes as u64),
             disk_bytes: indexed.disk as u64,
-            disk_bytes_per_payment: (indexed.disk - self.disk) / report.captured().max(1) as f64,
+            disk_bytes_per_payment: (indexed.disk - self.disk) / of.captured.max(1) as f64,
         }
     }
+}
+
+/// What a run did, as the driver saw it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work {
+    /// Payments that moved money.
+    pub(crate) captured: u64,
+    /// Until the last answer, from the first payment, in seconds.
+    pub(crate) answered_s: f64,
+    /// Until the index had caught up, from the first payment, in seconds.
+    pub(crate) indexed_s: f64,
 }
 
 /// What a run cost the server.

@@ -5,15 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use arus_proto::{
     fx::v1::{PublishRatesRequest, PublishedRate, RateSource, fx_service_client::FxServiceClient},
-    wallet::v1::{
-        DepositRequest, GetAccountRequest, ListEntriesRequest, OpenAccountRequest, StatementLine,
-        wallet_service_client::WalletServiceClient,
-    },
+    wallet::v1::{DepositRequest, GetAccountRequest, ListEntriesRequest, OpenAccountRequest, StatementLine},
 };
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 
 use crate::{
-    drive::endpoint,
+    clients::{self, Wallets},
     options::Options,
     progress::Bar,
     workload::{MID_IDR, PLACES, Plan, SPREAD_BPS, money, units},
@@ -25,9 +22,6 @@ pub(crate) const FUNDS: i128 = 10_000_000_000_000;
 const PAGE: i32 = 1_000;
 /// Calls in flight while accounts are made and read.
 const SETUP_CONCURRENCY: usize = 64;
-
-/// A client of WalletService.
-pub(crate) type Wallets = WalletServiceClient<Channel>;
 
 /// The accounts of a run, with what each held before it.
 pub(crate) struct World {
@@ -50,7 +44,7 @@ pub(crate) struct Held {
 
 /// Opens and funds the accounts of a plan that are not given, and two more between which a sample payment is made.
 pub(crate) async fn make(options: &Options, plan: &Plan) -> anyhow::Result<World> {
-    let wallets = Wallets::new(endpoint(&options.wallet)?.connect().await.context("WalletService does not answer")?);
+    let wallets = Wallets::new(clients::channel("WalletService", &options.wallet).await?);
     if plan.is_converting() {
         publish_rate(options, plan).await?;
     }
@@ -143,7 +137,7 @@ pub(crate) async fn statement(
 }
 
 async fn publish_rate(options: &Options, plan: &Plan) -> anyhow::Result<()> {
-    let mut fx = FxServiceClient::new(endpoint(&options.fx)?.connect().await.context("FxService does not answer")?);
+    let mut fx = FxServiceClient::new(clients::channel("FxService", &options.fx).await?);
     let rate =
         PublishedRate { base: "USD".into(), quote: "IDR".into(), mid: MID_IDR.into(), spread_bps: Some(SPREAD_BPS) };
     let request = PublishRatesRequest {
