@@ -77,7 +77,7 @@ impl Timers {
 fn expire(tenant: TenantId, id: OpId) -> Option<Command> {
     let tx_id = TxId::parse_any(&format!("sys/expire/{id}")).ok()?;
     let request = Request::Expire(Release { reservation: id });
-    Some(Command { tenant, tx_id, request, notes: Notes::default(), timeout: None, trace: None })
+    Some(Command::new(tenant, tx_id, request, Notes::default()))
 }
 
 impl Engine {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use arus_engine::{Engine, clock::random_u64, ledger::request::PublishedRate, money::Rounding};
+use arus_engine::{Engine, Refusal, clock::random_u64, ledger::request::PublishedRate, money::Rounding};
 
 use crate::world;
 
@@ -20,7 +20,7 @@ pub async fn run(engine: Engine, base: Vec<PublishedRate>) {
     loop {
         let moved = base.iter().zip(&mut offsets).map(|(rate, offset)| walk(rate, offset)).collect();
         if let Err(error) = world::publish(&engine, moved).await {
-            if engine.unavailable().is_some() {
+            if matches!(engine.closed(), Some(Refusal::Unavailable { .. })) {
                 return;
             }
             tracing::warn!(%error, "the demo's rates could not be published");

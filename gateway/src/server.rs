@@ -262,7 +262,7 @@ async fn follow_health(
 ) -> anyhow::Result<()> {
     let mut said = None;
     loop {
-        let health = if engine.unavailable().is_none() { Health::Serving } else { Health::NotServing };
+        let health = if engine.closed().is_none() { Health::Serving } else { Health::NotServing };
         if said != Some(health) {
             set_health(&reporters, health).await;
             said = Some(health);

@@ -18,5 +18,6 @@ pub mod payment;
 pub mod request;
 pub mod reservation;
 pub mod risk;
+pub mod same_body;
 pub mod time;
 pub mod wallet;

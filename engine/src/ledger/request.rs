@@ -1,4 +1,4 @@
-//! The normalised request of every mutating command, as kept in its entry: what "same body" means (P2).
+//! The normalised request of every mutating command, as kept in its entry; [`super::same_body`] compares two (P2).
 //!
 //! Amounts are minor units, so `250` and `250.00` are one body. Context, metadata and description do not count and
 //! are kept apart in [`Notes`].
@@ -234,78 +234,5 @@ impl Request {
             Self::Expire(_) => "Expire",
             Self::PublishRates(_) => "PublishRates",
         }
-    }
-
-    /// The first field in which two requests under one key differ; `method` if they are not even of one kind.
-    pub fn first_difference(&self, other: &Self) -> Option<&'static str> {
-        let fields: &[(&'static str, bool)] = match (self, other) {
-            (Self::CreatePayment(a), Self::CreatePayment(b)) => &[
-                ("customer_id", a.customer == b.customer),
-                ("amount", a.amount == b.amount),
-                ("source_account", a.source == b.source),
-                ("destination_account", a.destination == b.destination),
-            ],
-            (Self::OpenAccount(a), Self::OpenAccount(b)) => &[
-                ("account_id", a.account == b.account),
-                ("owner_id", a.owner == b.owner),
-                ("currency", a.currency == b.currency),
-                ("overdraft_limit", a.overdraft_limit == b.overdraft_limit),
-                ("daily_debit_limit", a.daily_debit_limit == b.daily_debit_limit),
-            ],
-            (Self::UpdateAccount(a), Self::UpdateAccount(b)) => &[
-                ("account_id", a.account == b.account),
-                ("status", a.status == b.status),
-                ("overdraft_limit", a.overdraft_limit == b.overdraft_limit),
-                ("daily_debit_limit", a.daily_debit_limit == b.daily_debit_limit),
-                ("make_default", a.make_default == b.make_default),
-            ],
-            (Self::Deposit(a), Self::Deposit(b)) | (Self::Withdraw(a), Self::Withdraw(b)) => {
-                &[("account_id", a.account == b.account), ("amount", a.amount == b.amount)]
-            }
-            (Self::Reserve(a), Self::Reserve(b)) => &[
-                ("account_id", a.account == b.account),
-                ("amount", a.amount == b.amount),
-                ("destination_account", a.destination == b.destination),
-                ("expires_in", a.expires_in == b.expires_in),
-            ],
-            (Self::Capture(a), Self::Capture(b)) => &[
-                ("reservation_id", a.reservation == b.reservation),
-                ("amount", a.amount == b.amount),
-                ("destination_account", a.destination == b.destination),
-                ("final", a.finality == b.finality),
-            ],
-            (Self::Release(a), Self::Release(b)) | (Self::Expire(a), Self::Expire(b)) => {
-                &[("reservation_id", a.reservation == b.reservation)]
-            }
-            (Self::PublishRates(a), Self::PublishRates(b)) => {
-                &[("source", a.source == b.source), ("as_of", a.as_of == b.as_of), ("rates", a.rates == b.rates)]
-            }
-            (first, second) => &[("method", first.method() == second.method())],
-        };
-        fields.iter().find(|(_, same)| !same).map(|(name, _)| *name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn payment(amount: &str, source: Option<&str>) -> Request {
-        let usd = Currency::from_code("USD").expect("USD");
-        Request::CreatePayment(CreatePayment {
-            customer: OwnerId::parse("CUST-1").expect("an id"),
-            amount: Money::parse(amount, usd).expect("an amount"),
-            source: source.map(|id| AccountId::parse(id).expect("an id")),
-            destination: None,
-        })
-    }
-
-    #[test]
-    fn one_body_is_compared_field_by_field() {
-        assert_eq!(payment("250", None).first_difference(&payment("250.00", None)), None);
-        assert_eq!(payment("250", None).first_difference(&payment("251", None)), Some("amount"));
-        assert_eq!(payment("250", None).first_difference(&payment("250", Some("a"))), Some("source_account"));
-        let release = Request::Release(Release { reservation: OpId(1) });
-        assert_eq!(payment("250", None).first_difference(&release), Some("method"));
     }
 }

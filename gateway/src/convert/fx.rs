@@ -13,7 +13,7 @@ use arus_engine::{
 };
 use arus_proto::fx::v1 as wire;
 
-use super::{Fields, command, timestamp};
+use super::{Fields, timestamp};
 
 /// How many pairs one publication may have.
 const PUBLISHED_MAX: usize = 512;
@@ -33,13 +33,13 @@ pub fn publish(request: &wire::PublishRatesRequest, now: Timestamp) -> Result<Co
             None
         }
         Err(_) => {
-            fields.bad("source", &request.source.to_string(), "is not a known RateSource");
+            fields.bad("source", &request.source.to_string(), "is not a known RateSource, such as RATE_SOURCE_ECB");
             None
         }
     };
     if request.rates.is_empty() || request.rates.len() > PUBLISHED_MAX {
-        let count = request.rates.len().to_string();
-        fields.bad("rates", &count, format_args!("pairs are given, 1 to {PUBLISHED_MAX} are allowed"));
+        let rule = format_args!("has {} pairs; publish 1 to {PUBLISHED_MAX} at once", request.rates.len());
+        fields.miscounted("rates", rule);
     }
     let as_of = as_of(&mut fields, request.as_of.as_ref(), now);
     let mut seen = BTreeSet::new();
@@ -47,14 +47,18 @@ pub fn publish(request: &wire::PublishRatesRequest, now: Timestamp) -> Result<Co
     for (n, published) in request.rates.iter().take(PUBLISHED_MAX).enumerate() {
         if let Some(rate) = rate(&mut fields, n, published) {
             if !seen.insert((rate.base.numeric(), rate.quote.numeric())) {
-                fields.bad(format_args!("rates[{n}]"), &format!("{}/{}", rate.base, rate.quote), "is given twice");
+                fields.bad(
+                    format_args!("rates[{n}]"),
+                    &format!("{}/{}", rate.base, rate.quote),
+                    "is given twice; give each pair once",
+                );
             }
             rates.push(rate);
         }
     }
     match (tx_id, source, as_of) {
         (Some(tx_id), Some(source), Some(as_of)) if fields.is_good() => {
-            Ok(command(tx_id, Request::PublishRates(PublishRates { source, as_of, rates }), Notes::default()))
+            Ok(fields.command(tx_id, Request::PublishRates(PublishRates { source, as_of, rates }), Notes::default()))
         }
         _ => Err(fields.refuse()),
     }
@@ -62,15 +66,16 @@ pub fn publish(request: &wire::PublishRatesRequest, now: Timestamp) -> Result<Co
 
 fn as_of(fields: &mut Fields, at: Option<&arus_proto::Timestamp>, now: Timestamp) -> Option<Option<Timestamp>> {
     let Some(at) = at else { return Some(None) };
-    let micros = u64::try_from(at.seconds).ok().zip(u64::try_from(at.nanos).ok());
-    let at_micros = micros.and_then(|(s, n)| s.checked_mul(1_000_000)?.checked_add(n / 1_000)).map(Timestamp);
-    match at_micros {
-        Some(at) if at <= now => Some(Some(at)),
-        _ => {
-            fields.bad("as_of", &format!("{}s", at.seconds), "must be after 1970 and not in the future");
-            None
-        }
+    let rule = "must be a time after 1970 and not in the future, such as 2026-01-31T09:30:00Z";
+    let parts = u64::try_from(at.seconds).ok().zip(u64::try_from(at.nanos).ok()).filter(|_| at.is_valid());
+    let Some(micros) = parts.and_then(|(s, n)| s.checked_mul(1_000_000)?.checked_add(n / 1_000)).map(Timestamp) else {
+        fields.bad("as_of", &format!("{} s and {} ns", at.seconds, at.nanos), rule);
+        return None;
+    };
+    if micros > now {
+        fields.beyond("as_of", &at.to_string(), rule);
     }
+    Some(Some(micros))
 }
 
 fn rate(fields: &mut Fields, n: usize, rate: &wire::PublishedRate) -> Option<PublishedRate> {
@@ -80,7 +85,7 @@ fn rate(fields: &mut Fields, n: usize, rate: &wire::PublishedRate) -> Option<Pub
     let spread = rate.spread_bps.filter(|bps| *bps > SPREAD_BPS_MAX);
     if let Some(bps) = spread {
         let field = format!("rates[{n}].spread_bps");
-        fields.bad(&field, &bps.to_string(), format_args!("must be 0 to {SPREAD_BPS_MAX}"));
+        fields.bad(&field, &bps.to_string(), format_args!("must be 0 to {SPREAD_BPS_MAX}, such as 25"));
     }
     let (base, quote, mid) = (base?, quote?, mid?);
     if base == quote {
