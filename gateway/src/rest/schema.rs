@@ -180,7 +180,12 @@ impl Types {
         let kept = || message.fields.iter().filter(|field| keep(field));
         let properties: Map<_, _> = kept()
             .map(|field| {
-                let mut schema = self.field(field);
+                let schema = self.field(field);
+                // A field that is null is absent (proto3 JSON).
+                let mut schema = match field.is_required {
+                    true => schema,
+                    false => json!({ "anyOf": [schema, { "type": "null" }] }),
+                };
                 // Beside a reference, 3.1 allows a description.
                 if let Some(schema) = schema.as_object_mut() {
                     schema.insert("description".into(), json!(field.comment));
@@ -205,12 +210,7 @@ impl Types {
         if field.is_map {
             return json!({ "type": "object", "additionalProperties": { "type": "string" } });
         }
-        match (field.is_repeated, field.kind, field.is_required) {
-            (true, ..) => json!({ "type": "array", "items": one }),
-            // A message that is null is absent (proto3 JSON).
-            (false, Type::Message, false) => json!({ "anyOf": [one, { "type": "null" }] }),
-            (false, ..) => one,
-        }
+        if field.is_repeated { json!({ "type": "array", "items": one }) } else { one }
     }
 
     fn one(&self, field: &Field) -> Value {
