@@ -27,12 +27,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         .codec_path("crate::codec::ArusCodec")
         .compile_well_known_types(true)
         .extern_path(".google.protobuf", "::pbjson_types")
+        .extern_path(".google.protobuf.Timestamp", "crate::Timestamp")
         .compile_fds_with_config(descriptors.clone(), config)?;
     // The same messages as JSON, with the protos' own field names.
     pbjson_build::Builder::new()
         .register_descriptors(&descriptors.encode_to_vec())?
         .preserve_proto_field_names()
         .extern_path(".google.protobuf", "::pbjson_types")
+        .extern_path(".google.protobuf.Timestamp", "crate::Timestamp")
         .build(&PACKAGES)?;
     Ok(())
 }

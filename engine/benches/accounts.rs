@@ -85,7 +85,7 @@ async fn open(engine: &Engine, n: u64) {
 
 async fn submit(engine: &Engine, tx_id: String, request: Request) {
     let tx_id = TxId::parse(&tx_id).expect("a key");
-    let command = Command { tenant: TenantId(0), tx_id, request, notes: Notes::default(), timeout: None, trace: None };
+    let command = Command::new(TenantId(0), tx_id, request, Notes::default());
     let reply = engine.submit(command).await.expect("it is decided");
     assert!(reply.committed.entry.failure().is_none());
 }

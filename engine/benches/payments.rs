@@ -199,14 +199,8 @@ async fn submit(engine: &Engine, tx_id: String, request: Request) {
 
 fn command(tx_id: String, request: Request) -> Command {
     let tx_id = TxId::parse(&tx_id).expect("a key");
-    Command {
-        tenant: TenantId(0),
-        tx_id,
-        request,
-        notes: Notes::default(),
-        timeout: Some(Duration::from_secs(60)),
-        trace: None,
-    }
+    let timeout = Some(Duration::from_secs(60));
+    Command { timeout, ..Command::new(TenantId(0), tx_id, request, Notes::default()) }
 }
 
 fn payment(load: Load, n: u64) -> Command {

@@ -71,15 +71,12 @@ impl Admission {
 
     /// Lets a command in or says why not.
     pub fn enter(&self) -> Result<InFlight, Refusal> {
-        if let Some(reason) = self.unavailable() {
-            return Err(Refusal::Unavailable { reason });
+        if let Some(refusal) = self.closed() {
+            return Err(refusal);
         }
         let overload = |reason| Err(Refusal::overloaded(reason));
         if self.is_index_behind() {
             return overload(OverloadReason::IndexBehind);
-        }
-        if self.spare.as_ref().is_some_and(|spare| spare.shortage().is_some()) {
-            return overload(OverloadReason::DiskFull);
         }
         if self.cells.in_flight.fetch_add(1, Ordering::Acquire) >= self.in_flight_max {
             self.cells.in_flight.fetch_sub(1, Ordering::Release);
@@ -99,7 +96,7 @@ impl Admission {
     }
 
     /// Why nothing is let in, if nothing is.
-    pub fn unavailable(&self) -> Option<UnavailableReason> {
+    fn unavailable(&self) -> Option<UnavailableReason> {
         if self.journal_failed.load(Ordering::Relaxed) {
             Some(UnavailableReason::JournalFailed)
         } else if self.damage.found().is_some() {
@@ -111,6 +108,19 @@ impl Admission {
         } else {
             None
         }
+    }
+
+    /// Why every command is refused, if every one is, whoever sends it: what readiness and health say too (P14). That
+    /// only a share of them is refused, or that just now as many as may be are in flight, passes by itself.
+    pub fn closed(&self) -> Option<Refusal> {
+        if let Some(reason) = self.unavailable() {
+            return Some(reason.into());
+        }
+        if self.tail.bytes() >= self.tail_bytes_max {
+            return Some(Refusal::overloaded(OverloadReason::IndexBehind));
+        }
+        let is_short = self.spare.as_ref().is_some_and(|spare| spare.shortage().is_some());
+        is_short.then(|| Refusal::overloaded(OverloadReason::DiskFull))
     }
 
     /// From none at half of the bound to all at the bound.

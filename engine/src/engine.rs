@@ -19,7 +19,7 @@ use crate::{
     answer::Answer,
     clock::Clock,
     config::EngineConfig,
-    idempotency::{Claim, Claimed, Claims, KeyHash, KeyHasher},
+    idempotency::{Claim, Claimed, Claims, Heard, KeyHash, KeyHasher},
     index::Index,
     journal::{
         JournalReader,
@@ -30,11 +30,13 @@ use crate::{
         entry::Committed,
         flow::Flow,
         request::{Notes, Request},
+        same_body::{Defaults, first_difference},
         time::Timestamp,
     },
     messages::{Handed, PartitionMessage, RiskMessage},
     metrics::EngineCells,
-    money::{Lsn, TenantId, TxId},
+    money::{AccountId, Lsn, OpId, TenantId, TxId},
+    passed_on::PassedOn,
     pool::Pool,
     prepare::Prepared,
     trace::{Kind, Trace},
@@ -59,6 +61,8 @@ pub struct Core {
     pub(crate) loads: Pool,
     /// Reads what people ask for.
     pub(crate) reads: Pool,
+    /// How far clients may read.
+    pub(crate) passed_on: Arc<PassedOn>,
     /// Who watches commits.
     pub(crate) watchers: Watchers,
     pub(crate) cells: Arc<EngineCells>,
@@ -97,6 +101,17 @@ pub struct Command {
     pub timeout: Option<Duration>,
     /// Who follows it on its way.
     pub trace: Option<Arc<Trace>>,
+    /// The batch or stream it came in: the one caller of all its items.
+    pub bundle: Option<OpId>,
+    /// What a limit of today says against it. A key that was decided before is replayed all the same: limits change.
+    pub objection: Option<Refusal>,
+}
+
+impl Command {
+    /// A command by itself, waited for as long as is usual.
+    pub fn new(tenant: TenantId, tx_id: TxId, request: Request, notes: Notes) -> Self {
+        Self { tenant, tx_id, request, notes, timeout: None, trace: None, bundle: None, objection: None }
+    }
 }
 
 /// The answer to a command: its entry, the same for every caller of one key.
@@ -120,43 +135,37 @@ impl Engine {
         if is_house { result } else { self.counted(result) }
     }
 
-    async fn decide(&self, command: Command) -> Result<Reply, Refusal> {
+    async fn decide(&self, mut command: Command) -> Result<Reply, Refusal> {
         let core = &self.0;
         let in_flight = core.admission.enter()?;
         let timeout = command.timeout.unwrap_or(Duration::from_millis(core.config.deadline_default_ms));
         let deadline = core.clock.now().plus(timeout);
         let (key, trace) = (core.hasher.key(command.tenant, &command.tx_id), command.trace.clone());
-        let claim = loop {
-            match core.claims.claim(key) {
-                Claimed::Mine(claim) => break claim,
-                Claimed::Crowded => return Err(Refusal::overloaded(OverloadReason::Waiters)),
-                Claimed::Theirs(end) => match end.await.unwrap_or_else(|_| Err(interrupted())) {
-                    Ok(committed) => return self.replay(committed, &command.request),
-                    // That was about the other caller's body, and bound nothing.
-                    Err(Refusal::Invalid(_) | Refusal::NotFound { .. }) => {}
-                    // So was its deadline; but who joined it is told to ask again rather than to wait once more (P2).
-                    Err(Refusal::DeadlineExceeded) => return Err(interrupted()),
-                    Err(refusal) => return Err(refusal),
-                },
-            }
+        let claim = match core.claims.claim(key, command.bundle) {
+            Claimed::Mine(claim) => claim,
+            Claimed::Crowded => return Err(Refusal::overloaded(OverloadReason::Waiters)),
+            Claimed::Theirs(heard) => match heard.await.unwrap_or_else(|_| Heard::End(Err(interrupted()))) {
+                Heard::Turn(claim) => claim,
+                Heard::End(Ok(committed)) => return self.replay(committed, &command).await,
+                // The other caller's deadline; who joined it is told to ask again rather than to wait once more (P2).
+                Heard::End(Err(Refusal::DeadlineExceeded)) => return Err(interrupted()),
+                Heard::End(Err(refusal)) => return Err(refusal),
+            },
         };
         // Direction of travel: the key is claimed, now the tail, then the index.
         match self.find_key(key, &command).await {
             Ok(None) => {}
             Ok(Some(committed)) => {
                 claim.end(&Ok(committed.clone()));
-                return self.replay(committed, &command.request);
+                return self.replay(committed, &command).await;
             }
-            Err(refusal) => {
-                claim.end(&Err(refusal.clone()));
-                return Err(refusal);
-            }
+            Err(refusal) => return refuse(claim, refusal),
+        }
+        if let Some(objection) = command.objection.take() {
+            return refuse(claim, objection);
         }
         match self.prepare(command, deadline).await {
-            Err(refusal) => {
-                claim.end(&Err(refusal.clone()));
-                Err(refusal)
-            }
+            Err(refusal) => refuse(claim, refusal),
             Ok(prepared) => self.launch(prepared, claim, in_flight, deadline, trace).await,
         }
     }
@@ -219,17 +228,15 @@ impl Engine {
     /// Claims a second key, waiting for whoever holds it: commands on one reservation, one account's settings or one
     /// owner's openings run one after another.
     pub(crate) async fn claim_in_turn(&self, key: KeyHash, deadline: Timestamp) -> Result<Claim, Refusal> {
-        loop {
-            match self.0.claims.claim(key) {
-                Claimed::Mine(claim) => return Ok(claim),
-                Claimed::Crowded => return Err(Refusal::overloaded(OverloadReason::Waiters)),
-                // How the other command ended is its own caller's business.
-                Claimed::Theirs(end) => drop(end.await),
-            }
-            if self.0.clock.now() > deadline {
-                return Err(Refusal::DeadlineExceeded);
-            }
-        }
+        let claim = match self.0.claims.take_turn(key) {
+            Claimed::Mine(claim) => claim,
+            Claimed::Crowded => return Err(Refusal::overloaded(OverloadReason::Waiters)),
+            Claimed::Theirs(heard) => match heard.await {
+                Ok(Heard::Turn(claim)) => claim,
+                Ok(Heard::End(_)) | Err(_) => return Err(interrupted()),
+            },
+        };
+        if self.0.clock.now() > deadline { Err(Refusal::DeadlineExceeded) } else { Ok(claim) }
     }
 
     async fn find_key(&self, key: KeyHash, command: &Command) -> Result<Option<Committed>, Refusal> {
@@ -280,14 +287,33 @@ impl Engine {
         receiver.await.unwrap_or_else(|_| Err(interrupted()))
     }
 
-    fn replay(&self, committed: Committed, request: &Request) -> Result<Reply, Refusal> {
-        if let Some(field) = committed.entry.request.first_difference(request) {
+    async fn replay(&self, committed: Committed, command: &Command) -> Result<Reply, Refusal> {
+        let config = &self.0.config;
+        let defaults = Defaults {
+            expires_in: Duration::from_secs(config.reservation_default_s),
+            spread_bps: config.fx.spread_bps_default,
+            payee: self.default_payee(&committed, command).await,
+        };
+        if let Some(field) = first_difference(&committed.entry, &command.request, &defaults) {
             return Err(Refusal::KeyReused { field });
         }
-        if !request.is_house() {
+        if !command.request.is_house() {
             self.0.cells.replayed.fetch_add(1, Ordering::Relaxed);
         }
         Ok(Reply { committed, replayed: true })
+    }
+
+    /// Whom the house would name now, where the first try named somebody and this one does not.
+    async fn default_payee(&self, committed: &Committed, command: &Command) -> Option<AccountId> {
+        match (&committed.entry.request, &command.request) {
+            (Request::CreatePayment(first), Request::CreatePayment(again))
+                if first.destination.is_some() && again.destination.is_none() =>
+            {
+                let house = Box::pin(self.house_account(command.tenant, again.amount.currency)).await;
+                house.ok().map(|(_, party)| party.account)
+            }
+            _ => None,
+        }
     }
 
     /// Everything that is committed from now on, for somebody who looks on.
@@ -306,8 +332,8 @@ impl Engine {
     }
 
     /// Why nothing is let in, if nothing is.
-    pub fn unavailable(&self) -> Option<UnavailableReason> {
-        self.0.admission.unavailable()
+    pub fn closed(&self) -> Option<Refusal> {
+        self.0.admission.closed()
     }
 
     /// The last committed entry, and the last indexed one.
@@ -336,7 +362,7 @@ impl Engine {
     }
 
     /// The accounts with the deepest mailboxes.
-    pub fn hottest_accounts(&self, limit: usize) -> Vec<(crate::money::AccountId, u32)> {
+    pub fn hottest_accounts(&self, limit: usize) -> Vec<(AccountId, u32)> {
         self.0.directory.hottest(limit)
     }
 
@@ -359,6 +385,12 @@ impl Core {
             None => self.reader.read(lsn).map_err(internal),
         }
     }
+}
+
+/// Ends a claim without an entry.
+fn refuse(claim: Claim, refusal: Refusal) -> Result<Reply, Refusal> {
+    claim.end(&Err(refusal.clone()));
+    Err(refusal)
 }
 
 /// Notes the next leg of a command that somebody traces.

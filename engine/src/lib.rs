@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod messages;
 pub mod metrics;
 pub mod money;
+pub mod passed_on;
 mod pool;
 mod prepare;
 mod queries;
@@ -33,6 +34,6 @@ pub mod trace;
 mod watch;
 
 pub use engine::{Command, Core, Engine, Reply};
-pub use queries::{PAGE_MAX, Page, PaymentsOf};
+pub use queries::{PAGE_MAX, Page, PaymentsOf, Position, Window};
 pub use refusal::{FieldError, OverloadReason, Refusal, UnavailableReason};
 pub use watch::{Watch, WatchEnd, Watchers};

@@ -137,7 +137,11 @@ impl Engine {
     }
 
     /// Where the house merchant takes an amount: its account in that currency, else its default.
-    async fn house_account(&self, tenant: TenantId, currency: Currency) -> Result<(AccountRef, Party), Refusal> {
+    pub(crate) async fn house_account(
+        &self,
+        tenant: TenantId,
+        currency: Currency,
+    ) -> Result<(AccountRef, Party), Refusal> {
         let id = OwnerId::parse(&self.0.config.house_owner).map_err(internal)?;
         let house = self.0.directory.owner(&(tenant, id.clone())).await?.record();
         let account = house.candidates(currency).next().map(|owned| owned.account.clone());

@@ -1,7 +1,8 @@
 //! Reads: what is, from the actors, and what was, from tail and index (P1).
 //!
 //! Every list takes the tail first and the index second and merges them by lsn, so nothing committed is ever missing.
-//! Page tokens are lsn positions: a page holds what lies strictly below one.
+//! Clients read no further than what has been passed on to its accounts ([`crate::passed_on`]). Pages are bounded in
+//! rows and in bytes; page tokens are positions: a page holds what lies strictly below one.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,6 +18,7 @@ use crate::{
         fx::{Pair, PairPrice},
         owner::Owner,
         rates::RateBook,
+        request::Request,
         risk::{Assessment, Verdict},
         wallet::AccountView,
     },
@@ -46,13 +48,76 @@ pub enum PaymentsOf {
     Account(AccountId),
 }
 
+/// A place in a list: an entry, and which line of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The entry.
+    pub lsn: Lsn,
+    /// Which of its lines, in a statement.
+    pub line: u16,
+}
+
+impl Position {
+    /// Above all there is.
+    pub const NEWEST: Self = Self::before(Lsn(u64::MAX));
+
+    /// Above everything older than an entry.
+    pub const fn before(lsn: Lsn) -> Self {
+        Self { lsn, line: 0 }
+    }
+
+    fn of(row: &HistoryRow) -> Self {
+        Self { lsn: row.lsn, line: row.line }
+    }
+}
+
+/// Which part of a list is asked for: at most so much below a position.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// Where it begins: strictly below.
+    pub below: Position,
+    /// How many rows at most.
+    pub rows_max: usize,
+    /// How many bytes at most, as whoever shows the rows counts them; one row always fits.
+    pub bytes_max: usize,
+}
+
 /// A page of a list, newest first.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
     /// The rows.
     pub items: Vec<T>,
-    /// Where the next page begins, if there may be more: everything below this lsn.
-    pub next_below: Option<Lsn>,
+    /// Where the next page begins, if there may be more: everything below.
+    pub next_below: Option<Position>,
+}
+
+/// A page as it is filled with rows and their bytes.
+struct Filling<T> {
+    items: Vec<T>,
+    bytes: usize,
+    window: Window,
+}
+
+impl<T> Filling<T> {
+    fn new(window: Window) -> Self {
+        let rows_max = window.rows_max.clamp(1, PAGE_MAX);
+        Self { items: Vec::new(), bytes: 0, window: Window { rows_max, ..window } }
+    }
+
+    /// Takes a row in, or says that the page is full.
+    fn take(&mut self, (item, bytes): (T, usize)) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let has_room =
+            self.items.is_empty() || (self.items.len() < self.window.rows_max && self.bytes <= self.window.bytes_max);
+        if has_room {
+            self.items.push(item);
+        }
+        has_room
+    }
+
+    fn ends(self, next_below: Option<Position>) -> Page<T> {
+        Page { items: self.items, next_below }
+    }
 }
 
 impl Engine {
@@ -60,10 +125,22 @@ impl Engine {
     pub async fn account(&self, tenant: TenantId, id: &AccountId) -> Result<AccountView, Refusal> {
         let unknown = || Refusal::not_found("account", id);
         self.read(async {
+            self.readable().await;
             let handle = self.0.directory.account(&(tenant, id.clone())).await?.ok_or_else(unknown)?;
             read_view(&handle).await?.ok_or_else(unknown)
         })
         .await
+    }
+
+    /// How far a client may read, once that is as far as the journal is now: whatever an earlier read has shown.
+    async fn readable(&self) -> Lsn {
+        self.0.passed_on.reaches(self.0.tail.committed()).await
+    }
+
+    /// An entry for a client. What is younger than the read waits for its turn too.
+    async fn shown(&self, committed: Committed) -> Committed {
+        self.0.passed_on.reaches(committed.lsn).await;
+        committed
     }
 
     /// An owner's record: accounts in order of opening, and the default.
@@ -72,6 +149,7 @@ impl Engine {
     }
 
     async fn known_owner(&self, what: &'static str, tenant: TenantId, id: &OwnerId) -> Result<Arc<Owner>, Refusal> {
+        self.readable().await;
         let owner = self.0.directory.owner(&(tenant, id.clone())).await?.record();
         if owner.exists() { Ok(owner) } else { Err(Refusal::not_found(what, id)) }
     }
@@ -85,7 +163,7 @@ impl Engine {
     pub async fn payment(&self, tenant: TenantId, id: OpId) -> Result<Committed, Refusal> {
         let found = self.read(self.on_read_pool(move |core| core.object(tenant, id))).await?;
         let found = found.filter(|committed| committed.entry.payment().is_some());
-        found.ok_or_else(|| Refusal::not_found("payment", id))
+        Ok(self.shown(found.ok_or_else(|| Refusal::not_found("payment", id))?).await)
     }
 
     /// The payment that was made under a key.
@@ -102,18 +180,17 @@ impl Engine {
             }
         };
         let payment = found.filter(|committed| committed.entry.tx_id == *tx_id && committed.entry.payment().is_some());
-        payment.ok_or_else(|| Refusal::not_found("payment with tx_id", tx_id))
+        Ok(self.shown(payment.ok_or_else(|| Refusal::not_found("payment with tx_id", tx_id))?).await)
     }
 
-    /// A page of payments.
-    pub async fn payments(
+    /// A page of payments. `show` makes a row and says how many bytes it takes.
+    pub async fn payments<T: Send + 'static>(
         &self,
         tenant: TenantId,
         of: PaymentsOf,
-        below: Lsn,
-        limit: usize,
-    ) -> Result<Page<Committed>, Refusal> {
-        let limit = limit.clamp(1, PAGE_MAX);
+        window: Window,
+        show: impl Fn(&Committed) -> Option<(T, usize)> + Send + 'static,
+    ) -> Result<Page<T>, Refusal> {
         let accounts: Vec<AccountKey> = match &of {
             PaymentsOf::Customer(id) => {
                 let owner = self.known_owner("customer", tenant, id).await?;
@@ -124,28 +201,44 @@ impl Engine {
                 vec![(tenant, id.clone())]
             }
         };
-        self.read(self.on_read_pool(move |core| core.payments_page(&accounts, &of, below, limit))).await
+        let window = self.up_to_now(window).await;
+        let shown = move |committed: &Committed| if wanted(&of, committed) { show(committed) } else { None };
+        self.read(self.on_read_pool(move |core| core.payments_page(&accounts, window, shown))).await
     }
 
-    /// A page of an account's statement: postings with the balance after each.
-    pub async fn entries(
+    /// A page of an account's statement: postings with the balance after each. `show` makes a line and says how many
+    /// bytes it takes.
+    pub async fn entries<T: Send + 'static>(
         &self,
         tenant: TenantId,
         id: &AccountId,
-        below: Lsn,
-        limit: usize,
-    ) -> Result<Page<(HistoryRow, Committed)>, Refusal> {
-        let limit = limit.clamp(1, PAGE_MAX);
+        window: Window,
+        show: impl Fn(&HistoryRow, &Committed) -> Option<(T, usize)> + Send + 'static,
+    ) -> Result<Page<T>, Refusal> {
         self.account(tenant, id).await?;
         let key = (tenant, id.clone());
+        let window = self.up_to_now(window).await;
         let page = self.on_read_pool(move |core| {
-            let rows = core.history(&key, below, limit, |row| row.moved.is_some())?;
+            let mut page = Filling::new(window);
+            let rows = core.history(&key, window.below, page.window.rows_max, |row| row.moved.is_some())?;
             let mut entries = Entries { core, block: None };
-            let read = |row: HistoryRow| entries.read(row.lsn).map(|committed| (row, committed));
-            let items = rows.items.into_iter().map(read).collect::<Result<_, _>>()?;
-            Ok(Page { items, next_below: rows.next_below })
+            let mut above = window.below;
+            for row in &rows.items {
+                let shown = show(row, &entries.read(row.lsn)?);
+                if shown.is_some_and(|line| !page.take(line)) {
+                    return Ok(page.ends(Some(above)));
+                }
+                above = Position::of(row);
+            }
+            Ok(page.ends(rows.next_below))
         });
         self.read(page).await
+    }
+
+    /// The window as far as a client may read: what commits meanwhile is for the next reader.
+    async fn up_to_now(&self, window: Window) -> Window {
+        let readable = Position::before(Lsn(self.readable().await.0.saturating_add(1)));
+        Window { below: window.below.min(readable), ..window }
     }
 
     /// All rates.
@@ -189,79 +282,68 @@ impl Core {
         lsn.map(|lsn| self.read_entry(lsn)).transpose()
     }
 
-    fn payments_page(
+    fn payments_page<T>(
         &self,
         accounts: &[AccountKey],
-        of: &PaymentsOf,
-        below: Lsn,
-        limit: usize,
-    ) -> Result<Page<Committed>, Refusal> {
-        let wanted = |committed: &Committed| match (of, &committed.entry.request) {
-            (PaymentsOf::Customer(id), crate::ledger::request::Request::CreatePayment(request)) => {
-                request.customer == *id
-            }
-            (PaymentsOf::Customer(_), _) => false,
-            (PaymentsOf::Account(_), _) => true,
-        };
-        // What commits meanwhile is for the next reader: every account is read up to the same entry.
-        let mut below = below.min(Lsn(self.tail.committed().0 + 1));
-        let (mut items, mut scanned) = (Vec::new(), 0);
+        window: Window,
+        show: impl Fn(&Committed) -> Option<(T, usize)>,
+    ) -> Result<Page<T>, Refusal> {
+        let mut below = window.below;
+        let (mut page, mut scanned) = (Filling::new(window), 0);
         let mut entries = Entries { core: self, block: None };
         loop {
             // The newest lsns of all accounts; a payment between two of them appears in both histories.
             let mut lsns = BTreeSet::new();
             let mut floor = Lsn(0);
             for account in accounts {
-                let page = self.history(account, below, limit.max(SCAN_STEP), |row| row.payment)?;
-                floor = floor.max(page.next_below.unwrap_or_default());
-                lsns.extend(page.items.iter().map(|row| row.lsn));
+                let rows = self.history(account, below, page.window.rows_max.max(SCAN_STEP), |row| row.payment)?;
+                floor = floor.max(rows.next_below.map_or(Lsn(0), |next| next.lsn));
+                lsns.extend(rows.items.iter().map(|row| row.lsn));
             }
             for lsn in lsns.into_iter().rev().filter(|lsn| *lsn >= floor) {
-                if items.len() == limit {
-                    return Ok(Page { items, next_below: Some(Lsn(lsn.0 + 1)) });
-                }
                 scanned += 1;
-                let committed = entries.read(lsn)?;
-                if wanted(&committed) {
-                    items.push(committed);
+                if show(&entries.read(lsn)?).is_some_and(|row| !page.take(row)) {
+                    return Ok(page.ends(Some(Position::before(Lsn(lsn.0 + 1)))));
                 }
             }
             if floor == Lsn(0) {
-                return Ok(Page { items, next_below: None });
+                return Ok(page.ends(None));
             }
             if scanned >= SCAN_MAX {
-                return Ok(Page { items, next_below: Some(floor) });
+                return Ok(page.ends(Some(Position::before(floor))));
             }
-            below = floor;
+            below = Position::before(floor);
         }
     }
 
-    /// One account's rows below an lsn, newest first: the tail's, folded on the indexed state, then the index's.
+    /// One account's rows below a position, newest first: the tail's, folded on the indexed state, then the index's.
     fn history(
         &self,
         key: &AccountKey,
-        below: Lsn,
+        below: Position,
         limit: usize,
         wanted: impl Fn(&HistoryRow) -> bool,
     ) -> Result<Page<HistoryRow>, Refusal> {
         let blocks = self.tail.touching(account_hash(key.0, &key.1));
         let mut account = self.index.account(key).map_err(internal)?;
-        let indexed = account.as_ref().map_or(Lsn(0), |account| account.applied_lsn);
+        let changed = account.as_ref().map_or(Lsn(0), |account| account.applied_lsn);
+        // The index may show rows of a run whose account states are not visible yet: those are the tail's to tell.
+        let indexed = changed.max(self.tail.indexed());
         let mut rows = Vec::new();
         for committed in blocks.iter().flat_map(|block| block.committed()) {
             if committed.entry.tenant == key.0 {
                 fold_with_history(&mut account, &key.1, &committed, &mut rows).map_err(internal)?;
             }
         }
-        rows.retain(|row| row.lsn < below && wanted(row));
+        let wanted = |row: &HistoryRow| Position::of(row) < below && wanted(row);
+        rows.retain(|row| row.lsn > indexed && wanted(row));
         rows.reverse();
-        // The index may show rows of a run whose account states are not visible yet: those are the tail's to tell.
-        let mut from = Lsn(below.0.min(indexed.0 + 1));
+        let mut from = Lsn(below.lsn.0.saturating_add(1).min(indexed.0.saturating_add(1)));
         let read_max = limit + ENTRY_LINES_MAX;
         let mut scanned = 0;
         while rows.len() <= limit {
             if scanned >= SCAN_MAX {
-                return Ok(Page { items: rows, next_below: Some(from) });
+                return Ok(Page { items: rows, next_below: Some(Position::before(from)) });
             }
             let older = self.index.history(key, from, read_max).map_err(internal)?;
             let Some(last) = older.last() else { break };
@@ -275,7 +357,18 @@ impl Core {
                 break;
             }
         }
-        Ok(cut_page(rows, limit))
+        let next_below = rows.get(limit).and_then(|_| rows.get(limit.checked_sub(1)?)).map(Position::of);
+        rows.truncate(limit);
+        Ok(Page { items: rows, next_below })
+    }
+}
+
+/// Whether a list of payments has this entry in it.
+fn wanted(of: &PaymentsOf, committed: &Committed) -> bool {
+    match (of, &committed.entry.request) {
+        (PaymentsOf::Customer(id), Request::CreatePayment(request)) => request.customer == *id,
+        (PaymentsOf::Customer(_), _) => false,
+        (PaymentsOf::Account(_), _) => true,
     }
 }
 
@@ -298,19 +391,4 @@ impl Entries<'_> {
         self.block = Some(block);
         Ok(committed)
     }
-}
-
-/// Cuts a list of rows at a page's end, between two entries: a token is an lsn.
-fn cut_page(mut rows: Vec<HistoryRow>, limit: usize) -> Page<HistoryRow> {
-    let Some(first_left_out) = rows.get(limit).map(|row| row.lsn) else {
-        return Page { items: rows, next_below: None };
-    };
-    let mut end = rows.partition_point(|row| row.lsn > first_left_out);
-    if end == 0 {
-        // One entry with more lines than a page: the page grows to hold it.
-        end = rows.partition_point(|row| row.lsn >= first_left_out);
-    }
-    rows.truncate(end);
-    let next_below = rows.last().map(|row| row.lsn);
-    Page { items: rows, next_below }
 }

@@ -101,7 +101,7 @@ impl OverloadReason {
             Self::InFlight => "as many payments as allowed are in flight",
             Self::IndexBehind => "the index is behind the journal",
             Self::DiskFull => "there is no room for the next journal segment; free disk space",
-            Self::Waiters => "too many callers wait for the same tx_id or reservation",
+            Self::Waiters => "too many callers wait for the same tx_id, reservation, account or owner",
             Self::Loads => "too many accounts are being loaded",
             Self::Reads => "as many reads as allowed are under way",
         }
@@ -153,6 +153,19 @@ impl From<UnavailableReason> for Refusal {
 }
 
 impl Refusal {
+    /// The stable reason code of the wire.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "INVALID_REQUEST",
+            Self::NotFound { .. } => "NOT_FOUND",
+            Self::KeyReused { .. } => "TX_ID_REUSED",
+            Self::Overloaded { reason, .. } => reason.name(),
+            Self::Unavailable { reason } => reason.name(),
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::Internal(_) => "INTERNAL",
+        }
+    }
+
     /// Something unknown.
     pub fn not_found(what: &'static str, id: impl ToString) -> Self {
         Self::NotFound { what, id: id.to_string() }

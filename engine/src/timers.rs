@@ -142,7 +142,7 @@ impl Due {
 fn expire((due, tenant, id): TimerKey) -> Option<Command> {
     let tx_id = TxId::parse_any(&format!("sys/expire/{id}/{due}")).ok()?;
     let request = Request::Expire(Release { reservation: id });
-    Some(Command { tenant, tx_id, request, notes: Notes::default(), timeout: None, trace: None })
+    Some(Command::new(tenant, tx_id, request, Notes::default()))
 }
 
 impl Engine {

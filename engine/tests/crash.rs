@@ -202,11 +202,14 @@ fn a_full_disk_closes_admission_and_reads_go_on() {
         }
         let said = refused.expect("admission closes").to_string();
         assert!(said.contains("no room"), "{said}");
+        // Readiness and health say what admission says.
+        assert_eq!(world.engine.engine().closed().map(|refusal| refusal.to_string()), Some(said));
         let (engine, id) = (world.engine.engine().clone(), support::account("A", "USD"));
         assert!(world.run(async move { engine.account(support::TENANT, &id).await }).await.is_ok());
         world.disk.set_full(false);
         world.engine.commit();
         assert!(world.submit("room", support::request(&world.clock, 12, &[])).await.is_ok(), "it opens again");
+        assert_eq!(world.engine.engine().closed(), None);
         let command = command("room", support::request(&world.clock, 12, &[]));
         let engine = world.engine.engine().clone();
         assert!(world.run(async move { engine.submit(command).await }).await.expect("replayed").replayed);

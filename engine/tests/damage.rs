@@ -324,7 +324,7 @@ fn damage_that_is_met_while_serving_closes_admission_and_heals_by_a_restart() {
     };
     let met: Vec<_> = kept.told.values().filter_map(|(id, _)| read(&server, *id).err()).collect();
     assert!(matches!(met.as_slice(), [Refusal::Internal(_), ..]), "some row is damaged: {met:?}");
-    assert_eq!(server.running.engine().unavailable(), Some(UnavailableReason::Damaged));
+    assert_eq!(server.running.engine().closed(), Some(UnavailableReason::Damaged.into()));
     let refused = server.try_submit("another", payment()).err();
     assert_eq!(refused, Some(Refusal::Unavailable { reason: UnavailableReason::Damaged }));
     server.stop();

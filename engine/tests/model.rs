@@ -6,8 +6,10 @@ mod support;
 use std::collections::BTreeMap;
 
 use arus_engine::{
+    Position, Window,
+    index::HistoryRow,
     ledger::{
-        entry::Outcome,
+        entry::{Committed, Outcome},
         failure::FailureCode,
         request::{CreatePayment, Request},
     },
@@ -50,7 +52,7 @@ proptest! {
 }
 
 /// Every account's statement, page by page, is the reference's running balance.
-async fn statements_equal(world: &mut World, entries: &BTreeMap<Lsn, arus_engine::ledger::entry::Committed>) {
+async fn statements_equal(world: &mut World, entries: &BTreeMap<Lsn, Committed>) {
     for owner in ["A", "B", "C"] {
         for code in ["USD", "EUR"] {
             let id = support::account(owner, code);
@@ -62,13 +64,18 @@ async fn statements_equal(world: &mut World, entries: &BTreeMap<Lsn, arus_engine
                 }
             }
             expected.reverse();
-            let (mut below, mut seen) = (Lsn(u64::MAX), Vec::new());
+            // Two lines of five bytes fill a page, wherever in an entry that is.
+            let mut window = Window { below: Position::NEWEST, rows_max: 3, bytes_max: 10 };
+            let mut seen = Vec::new();
             loop {
                 let (engine, id) = (world.engine.engine().clone(), id.clone());
-                let page = world.run(async move { engine.entries(TENANT, &id, below, 3).await }).await.expect("a page");
-                seen.extend(page.items.iter().filter_map(|(row, _)| Some((row.lsn, row.moved?.balance_minor))));
+                let show = |row: &HistoryRow, _: &Committed| Some(((row.lsn, row.moved?.balance_minor), 5));
+                let page = world.run(async move { engine.entries(TENANT, &id, window, show).await }).await;
+                let page = page.expect("a page");
+                assert!(page.items.len() <= 2, "{} lines in one page", page.items.len());
+                seen.extend(page.items);
                 match page.next_below {
-                    Some(next) => below = next,
+                    Some(next) => window.below = next,
                     None => break,
                 }
             }

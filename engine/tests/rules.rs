@@ -8,7 +8,7 @@ use std::time::Duration;
 use arus_engine::{
     OverloadReason, Refusal,
     clock::Clock,
-    idempotency::{Claimed, Claims, WAITERS_MAX},
+    idempotency::{Claimed, Claims, Heard, TURNS_MAX, WAITERS_MAX},
     index::memory::MemoryIndex,
     journal::memory::MemoryDisk,
     ledger::{
@@ -69,24 +69,70 @@ fn a_year_ahead_old_rates_are_stale_and_the_demos_new_ones_are_not() {
     });
 }
 
-/// P2: waiters are bounded, wake at any end, and an end without an entry is one retryable error for all.
+/// P2: waiters are bounded, wake at any end, and an end without an entry is one retryable error for all. The items of
+/// one batch are one caller, however many have the key.
 #[test]
 fn waiters_on_a_key_are_bounded_and_hear_its_end() {
     let claims = Claims::default();
-    let Claimed::Mine(claim) = claims.claim(7) else { panic!("the key is free") };
-    let waiting: Vec<_> = (0..WAITERS_MAX)
-        .map(|_| match claims.claim(7) {
-            Claimed::Theirs(end) => end,
-            Claimed::Mine(_) | Claimed::Crowded => panic!("somebody is at it"),
-        })
-        .collect();
-    assert!(matches!(claims.claim(7), Claimed::Crowded));
+    let Claimed::Mine(claim) = claims.claim(7, None) else { panic!("the key is free") };
+    let join = |bundle| match claims.claim(7, bundle) {
+        Claimed::Theirs(heard) => Some(heard),
+        Claimed::Crowded => None,
+        Claimed::Mine(_) => panic!("somebody is at it"),
+    };
+    let mut waiting: Vec<_> = (0..1_024).map_while(|_| join(Some(OpId(1)))).collect();
+    waiting.extend((1..WAITERS_MAX).map_while(|_| join(None)));
+    assert_eq!(waiting.len(), 1_024 + WAITERS_MAX - 1);
+    assert!(join(None).is_none() && join(Some(OpId(2))).is_none(), "one caller more is too many");
+    waiting.extend(join(Some(OpId(1))));
+    waiting.truncate(1_024 + WAITERS_MAX - 2);
+    waiting.extend(join(None));
+    assert_eq!(waiting.len(), 1_024 + WAITERS_MAX - 1, "whoever went away made room");
     drop(claim);
-    for mut end in waiting {
-        assert!(matches!(end.try_recv(), Ok(Err(Refusal::Unavailable { .. }))));
+    for mut heard in waiting {
+        assert!(matches!(heard.try_recv(), Ok(Heard::End(Err(Refusal::Unavailable { .. })))));
     }
     assert!(claims.is_empty());
-    assert!(matches!(claims.claim(7), Claimed::Mine(_)), "the key is free again");
+    assert!(matches!(claims.claim(7, None), Claimed::Mine(_)), "the key is free again");
+}
+
+/// P2, P13: who waits behind a caller that bound nothing, or for a turn, is next in order of arrival, one at a time.
+#[test]
+fn a_turn_goes_to_who_waits_longest() {
+    let claims = Claims::default();
+    let Claimed::Mine(held) = claims.take_turn(7) else { panic!("the key is free") };
+    let mut waiting: Vec<_> = (0..TURNS_MAX)
+        .map_while(|_| match claims.take_turn(7) {
+            Claimed::Theirs(heard) => Some(heard),
+            Claimed::Mine(_) | Claimed::Crowded => None,
+        })
+        .collect();
+    assert_eq!(waiting.len(), TURNS_MAX);
+    assert!(matches!(claims.take_turn(7), Claimed::Crowded));
+    // One goes away before its turn, one after it was given it and before it heard.
+    drop(waiting.remove(0));
+    held.end(&Err(Refusal::DeadlineExceeded));
+    drop(waiting.remove(0));
+    for (n, mut heard) in waiting.into_iter().enumerate() {
+        let Ok(Heard::Turn(claim)) = heard.try_recv() else { panic!("{n} is next") };
+        claim.end(&Err(Refusal::DeadlineExceeded));
+    }
+    assert!(claims.is_empty());
+}
+
+/// P2: what was malformed or unknown bound nothing, so the key goes to the next who waits, with a body of its own.
+#[test]
+fn a_body_that_bound_nothing_leaves_the_key_to_the_next() {
+    let claims = Claims::default();
+    let Claimed::Mine(claim) = claims.claim(7, None) else { panic!("the key is free") };
+    let (Claimed::Theirs(mut next), Claimed::Theirs(mut last)) = (claims.claim(7, None), claims.claim(7, None)) else {
+        panic!("somebody is at it")
+    };
+    claim.end(&Err(Refusal::not_found("customer", "nobody")));
+    let Ok(Heard::Turn(claim)) = next.try_recv() else { panic!("it is next") };
+    assert!(last.try_recv().is_err());
+    claim.end(&Err(Refusal::DeadlineExceeded));
+    assert!(matches!(last.try_recv(), Ok(Heard::End(Err(Refusal::DeadlineExceeded)))));
 }
 
 /// P5: past half of the tail's bound admission refuses in proportion; a commit never waits; nothing is lost.
@@ -111,6 +157,7 @@ fn an_index_that_stops_closes_admission_in_proportion() {
             }
         }
         assert!(decided > 50 && refused > 50, "{decided} decided, {refused} refused, {failed} unavailable");
+        assert_eq!(world.engine.engine().closed().is_some(), failed > 0, "readiness says so once all are refused");
         let (engine, id) = (world.engine.engine().clone(), account("A", "USD"));
         let view = world.run(async move { engine.account(support::TENANT, &id).await }).await.expect("reads go on");
         assert_eq!(view.account.balance().minor, 100_000 + decided);

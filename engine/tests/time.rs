@@ -158,7 +158,7 @@ fn a_capture_that_is_too_late_finds_the_reservation_expired() {
         assert_eq!(reservation(&late).status, ReservationStatus::Expired);
         assert_eq!(fire(&mut world).await, 0, "nothing is left for the timers");
         let mut keys = Vec::new();
-        let walked = arus_engine::journal::audit::walk(&world.disk, |_, block| {
+        let walked = arus_engine::journal::audit::walk(&world.disk, support::fingerprint(), |_, block| {
             keys.extend(block.entries.iter().map(|entry| entry.tx_id.to_string()));
             Ok(())
         });

@@ -3,7 +3,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use arus_engine::{Engine, ledger::request::PublishedRate, money::Rounding};
+use arus_engine::{Engine, Refusal, ledger::request::PublishedRate, money::Rounding};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use crate::world;
@@ -21,7 +21,7 @@ pub async fn run(engine: Engine, base: Vec<PublishedRate>, every: Duration, seed
     loop {
         let moved = base.iter().zip(&mut offsets).map(|(rate, offset)| walk(&mut random, rate, offset)).collect();
         if let Err(error) = world::publish(&engine, moved).await {
-            if engine.unavailable().is_some() {
+            if matches!(engine.closed(), Some(Refusal::Unavailable { .. })) {
                 return;
             }
             tracing::warn!(%error, "the demo's rates could not be published");

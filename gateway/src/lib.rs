@@ -12,6 +12,7 @@ pub mod convert;
 pub mod demo;
 pub mod feed;
 pub mod files;
+pub mod framing;
 pub mod grpc;
 pub mod index_copy;
 pub mod inspect;

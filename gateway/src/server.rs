@@ -14,6 +14,7 @@ use arus_proto::{
 };
 use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::Instant};
+use tokio_stream::StreamExt;
 use tonic::{
     server::NamedService,
     service::Routes,
@@ -26,6 +27,7 @@ use crate::{
     config::{GrpcLimits, Settings},
     connections::limited,
     files,
+    framing::Watched,
     grpc::Services,
     metrics::{self, Part},
     observe::ServiceCells,
@@ -217,6 +219,8 @@ async fn serve_routes(
     tasks.spawn(async move {
         // Not the builder's: that sets only sockets of listeners it made itself, and Nagle costs 40 ms.
         let incoming = limited(TcpIncoming::from(listener).with_nodelay(Some(true)), connections_max, idle_max);
+        let watched = if wire == Wire::Http { Watched::new } else { Watched::unwatched };
+        let incoming = incoming.map(move |connection| connection.map(watched));
         let signal = async move {
             // The sender going away is a stop as well.
             let _ = stopped.wait_for(|stop| *stop).await;
@@ -262,7 +266,7 @@ async fn follow_health(
 ) -> anyhow::Result<()> {
     let mut said = None;
     loop {
-        let health = if engine.unavailable().is_none() { Health::Serving } else { Health::NotServing };
+        let health = if engine.closed().is_none() { Health::Serving } else { Health::NotServing };
         if said != Some(health) {
             set_health(&reporters, health).await;
             said = Some(health);

@@ -17,33 +17,33 @@ const MESSAGE_FIELDS_MAX: usize = 5;
 pub fn status(refusal: &Refusal) -> Status {
     let mut details = ErrorDetails::new();
     let mut metadata = HashMap::new();
-    let (code, reason) = match refusal {
+    let code = match refusal {
         Refusal::Invalid(fields) => {
             for field in fields.iter().take(VIOLATIONS_MAX) {
                 details.add_bad_request_violation(&field.field, &field.rule);
             }
-            (Code::InvalidArgument, "INVALID_REQUEST")
+            Code::InvalidArgument
         }
         Refusal::NotFound { what, id } => {
             details.set_resource_info(*what, id, "", "does not exist");
-            (Code::NotFound, "NOT_FOUND")
+            Code::NotFound
         }
         Refusal::KeyReused { field } => {
             metadata.insert("field".to_owned(), (*field).to_owned());
-            (Code::AlreadyExists, "TX_ID_REUSED")
+            Code::AlreadyExists
         }
-        Refusal::Overloaded { reason, retry_after } => {
+        Refusal::Overloaded { retry_after, .. } => {
             details.set_retry_info(Some(*retry_after));
-            (Code::ResourceExhausted, reason.name())
+            Code::ResourceExhausted
         }
-        Refusal::Unavailable { reason } => {
+        Refusal::Unavailable { .. } => {
             details.set_retry_info(Some(std::time::Duration::from_secs(1)));
-            (Code::Unavailable, reason.name())
+            Code::Unavailable
         }
-        Refusal::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
-        Refusal::Internal(_) => (Code::Internal, "INTERNAL"),
+        Refusal::DeadlineExceeded => Code::DeadlineExceeded,
+        Refusal::Internal(_) => Code::Internal,
     };
-    details.set_error_info(reason, ERROR_DOMAIN, metadata);
+    details.set_error_info(refusal.reason(), ERROR_DOMAIN, metadata);
     Status::with_error_details(code, message(refusal), details)
 }
 

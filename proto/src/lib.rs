@@ -44,7 +44,9 @@ pub mod risk {
 }
 
 pub mod codec;
-pub use pbjson_types::{Duration, Timestamp};
+mod time;
+pub use pbjson_types::Duration;
+pub use time::Timestamp;
 
 /// All descriptors, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

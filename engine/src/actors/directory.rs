@@ -21,6 +21,7 @@ use super::{
 use crate::{
     OverloadReason, Refusal,
     clock::Clock,
+    config::EngineConfig,
     fatal::OnFatal,
     index::{AccountKey, Index, IndexError, OwnerKey, OwnerRow},
     journal::{
@@ -152,20 +153,22 @@ impl Directory {
         pool: Pool,
         places: Vec<Place>,
         (clock, on_fatal): (Clock, OnFatal),
-        resident_max: usize,
+        config: &EngineConfig,
     ) -> Self {
+        // Whoever was let in may wait: many items of one batch are of one customer.
+        let waiters_max = config.in_flight_max.saturating_add(config.reads_max);
         Self {
             accounts: DashMap::default(),
             owners: DashMap::default(),
-            account_loads: Loads::new(),
-            owner_loads: Loads::new(),
+            account_loads: Loads::new(waiters_max),
+            owner_loads: Loads::new(waiters_max),
             tail,
             index,
             pool,
             places,
             clock,
             on_fatal,
-            resident_max,
+            resident_max: config.resident_accounts_max,
         }
     }
 

@@ -23,6 +23,7 @@ use crate::{
     ledger::{entry::Outcome, rates::RateBook},
     messages::{Handed, PartitionMessage},
     metrics::EngineCells,
+    passed_on::PassedOn,
     trace::{CommittedIn, Kind},
     watch::Watchers,
 };
@@ -39,6 +40,8 @@ pub struct HandOver {
     pub partitions: Vec<Arc<Mailbox<PartitionActor>>>,
     /// Where answers are given.
     pub answering: Answering,
+    /// How far clients may read.
+    pub passed_on: Arc<PassedOn>,
     /// Who watches commits.
     pub watchers: Watchers,
     /// What is counted.
@@ -72,7 +75,8 @@ impl HandOver {
             answers.push(handed.answer);
         }
         let (answering, watchers) = (self.answering.clone(), self.watchers.clone());
-        let release = Release { block, answers, owners, answering, watchers };
+        let passed_on = Arc::clone(&self.passed_on);
+        let release = Release { block, answers, owners, answering, passed_on, watchers };
         self.share_out(touches, &Arc::new(release));
     }
 

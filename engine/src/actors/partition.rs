@@ -20,6 +20,7 @@ use crate::{
     ledger::flow::Event,
     messages::{Apply, PartitionMessage, WalletMessage},
     metrics::{ActorKind, Live},
+    passed_on::PassedOn,
     watch::Watchers,
 };
 
@@ -45,7 +46,7 @@ pub struct Share {
     pub release: Arc<Release>,
 }
 
-/// What waits until all accounts of a block have their applies: owners' records, then the answers. Dropping the last
+/// What waits until all accounts of a block have their applies: owners' records, readers, then the answers. Dropping the last
 /// reference releases them, so they can be neither forgotten nor given early.
 pub struct Release {
     /// The block.
@@ -56,6 +57,8 @@ pub struct Release {
     pub owners: Vec<(u32, OwnerRef)>,
     /// Where answers are given.
     pub answering: Answering,
+    /// How far clients may read.
+    pub passed_on: Arc<PassedOn>,
     /// Who is told of the block after them.
     pub watchers: Watchers,
 }
@@ -67,6 +70,7 @@ impl Drop for Release {
                 owner.apply(&committed.entry, committed.lsn);
             }
         }
+        self.passed_on.note(&self.block);
         let (block, answers) = (Arc::clone(&self.block), std::mem::take(&mut self.answers));
         let watchers = self.watchers.clone();
         self.answering.run(move || {

@@ -46,7 +46,7 @@ pub struct Account {
     pub day_debits: i128,
     /// The entry that opened it, or that first touched an account of the house.
     pub opened_lsn: Lsn,
-    /// The last entry in this state.
+    /// The last entry that changed it; a declined one changes nothing.
     pub applied_lsn: Lsn,
 }
 
@@ -112,13 +112,14 @@ impl Account {
             self.status = account.status;
             self.overdraft_limit = account.overdraft_limit;
             self.daily_debit_limit = account.daily_debit_limit;
+            self.applied_lsn = lsn;
         }
         for posting in &entry.postings {
             if posting.account == self.id {
                 self.post(posting, lsn)?;
+                self.applied_lsn = lsn;
             }
         }
-        self.applied_lsn = lsn;
         Ok(())
     }
 

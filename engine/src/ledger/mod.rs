@@ -19,5 +19,6 @@ pub mod rates;
 pub mod request;
 pub mod reservation;
 pub mod risk;
+pub mod same_body;
 pub mod time;
 pub mod wallet;

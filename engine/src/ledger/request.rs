@@ -1,10 +1,9 @@
-//! The normalised request of every mutating command, as kept in its entry: what "same body" means (P2).
+//! The normalised request of every mutating command, as kept in its entry; [`super::same_body`] compares two (P2).
 //!
 //! Amounts are minor units, so `250` and `250.00` are one body. Context, metadata and description do not count and
 //! are kept apart in [`Notes`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     ops::Deref,
     sync::{Arc, LazyLock},
     time::Duration,
@@ -156,23 +155,11 @@ pub struct PublishRates {
     pub rates: Vec<PublishedRate>,
 }
 
-impl PublishRates {
-    fn set(&self) -> BTreeMap<Pair, &PublishedRate> {
-        self.rates.iter().map(|rate| (Pair { base: rate.base, quote: rate.quote }, rate)).collect()
-    }
-}
-
 /// See [`Request::RemoveRates`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoveRates {
     /// The pairs: a set, their order says nothing, nor which way round each is named.
     pub pairs: Vec<Pair>,
-}
-
-impl RemoveRates {
-    fn set(&self) -> BTreeSet<Pair> {
-        self.pairs.iter().map(|pair| pair.unordered()).collect()
-    }
 }
 
 /// Where a rate comes from.
@@ -262,104 +249,5 @@ impl Request {
     /// Whether it is the house's own: no client asked for it, so it counts in nobody's figures.
     pub fn is_house(&self) -> bool {
         matches!(self, Self::Expire(_))
-    }
-
-    /// The first field in which two requests under one key differ; `method` if they are not even of one kind.
-    pub fn first_difference(&self, other: &Self) -> Option<&'static str> {
-        let fields: &[(&'static str, bool)] = match (self, other) {
-            (Self::CreatePayment(a), Self::CreatePayment(b)) => &[
-                ("customer_id", a.customer == b.customer),
-                ("amount", a.amount == b.amount),
-                ("source_account", a.source == b.source),
-                ("destination_account", a.destination == b.destination),
-            ],
-            (Self::OpenAccount(a), Self::OpenAccount(b)) => &[
-                ("account_id", a.account == b.account),
-                ("owner_id", a.owner == b.owner),
-                ("currency", a.currency == b.currency),
-                ("overdraft_limit", a.overdraft_limit == b.overdraft_limit),
-                ("daily_debit_limit", a.daily_debit_limit == b.daily_debit_limit),
-            ],
-            (Self::UpdateAccount(a), Self::UpdateAccount(b)) => &[
-                ("account_id", a.account == b.account),
-                ("status", a.status == b.status),
-                ("overdraft_limit", a.overdraft_limit == b.overdraft_limit),
-                ("daily_debit_limit", a.daily_debit_limit == b.daily_debit_limit),
-                ("make_default", a.make_default == b.make_default),
-            ],
-            (Self::Deposit(a), Self::Deposit(b)) | (Self::Withdraw(a), Self::Withdraw(b)) => {
-                &[("account_id", a.account == b.account), ("amount", a.amount == b.amount)]
-            }
-            (Self::Reserve(a), Self::Reserve(b)) => &[
-                ("account_id", a.account == b.account),
-                ("amount", a.amount == b.amount),
-                ("destination_account", a.destination == b.destination),
-                ("expires_in", a.expires_in == b.expires_in),
-            ],
-            (Self::Capture(a), Self::Capture(b)) => &[
-                ("reservation_id", a.reservation == b.reservation),
-                ("amount", a.amount == b.amount),
-                ("destination_account", a.destination == b.destination),
-                ("final", a.finality == b.finality),
-            ],
-            (Self::Release(a), Self::Release(b)) | (Self::Expire(a), Self::Expire(b)) => {
-                &[("reservation_id", a.reservation == b.reservation)]
-            }
-            (Self::PublishRates(a), Self::PublishRates(b)) => {
-                &[("source", a.source == b.source), ("as_of", a.as_of == b.as_of), ("rates", a.set() == b.set())]
-            }
-            (Self::RemoveRates(a), Self::RemoveRates(b)) => &[("pairs", a.set() == b.set())],
-            (first, second) => &[("method", first.method() == second.method())],
-        };
-        fields.iter().find(|(_, same)| !same).map(|(name, _)| *name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn payment(amount: &str, source: Option<&str>) -> Request {
-        let usd = Currency::from_code("USD").expect("USD");
-        Request::CreatePayment(CreatePayment {
-            customer: OwnerId::parse("CUST-1").expect("an id"),
-            amount: Money::parse(amount, usd).expect("an amount"),
-            source: source.map(|id| AccountId::parse(id).expect("an id")),
-            destination: None,
-        })
-    }
-
-    #[test]
-    fn one_body_is_compared_field_by_field() {
-        assert_eq!(payment("250", None).first_difference(&payment("250.00", None)), None);
-        assert_eq!(payment("250", None).first_difference(&payment("251", None)), Some("amount"));
-        assert_eq!(payment("250", None).first_difference(&payment("250", Some("a"))), Some("source_account"));
-        let release = Request::Release(Release { reservation: OpId(1) });
-        assert_eq!(payment("250", None).first_difference(&release), Some("method"));
-    }
-
-    #[test]
-    fn rates_are_compared_as_a_set() {
-        let rate = |quote: &str, mid: &str| PublishedRate {
-            base: Currency::from_code("EUR").expect("EUR"),
-            quote: Currency::from_code(quote).expect("a currency"),
-            mid: Rate::parse(mid).expect("a rate"),
-            spread_bps: None,
-        };
-        let set = |rates: Vec<PublishedRate>| {
-            Request::PublishRates(PublishRates { source: RateSource::Ecb, as_of: None, rates })
-        };
-        let first = set(vec![rate("USD", "1.1"), rate("CZK", "25")]);
-        assert_eq!(first.first_difference(&set(vec![rate("CZK", "25.0"), rate("USD", "1.10")])), None);
-        assert_eq!(first.first_difference(&set(vec![rate("CZK", "26"), rate("USD", "1.1")])), Some("rates"));
-        assert_eq!(first.first_difference(&set(vec![rate("USD", "1.1")])), Some("rates"));
-        let pair = |base: &str, quote: &str| [base, quote].map(|code| Currency::from_code(code).expect("a currency"));
-        let remove = |pairs: &[[Currency; 2]]| {
-            let pairs = pairs.iter().map(|[base, quote]| Pair { base: *base, quote: *quote }).collect();
-            Request::RemoveRates(RemoveRates { pairs })
-        };
-        let both = remove(&[pair("EUR", "USD"), pair("EUR", "CZK")]);
-        assert_eq!(both.first_difference(&remove(&[pair("CZK", "EUR"), pair("EUR", "USD")])), None);
-        assert_eq!(both.first_difference(&remove(&[pair("CZK", "EUR")])), Some("pairs"));
     }
 }

@@ -1,6 +1,6 @@
 //! [`Money`]: an exact count of minor units in one currency.
 //!
-//! Text is parsed and printed by `rust_decimal`; arithmetic is checked `i128`. There is no addition between
+//! Text is printed by `rust_decimal`; arithmetic is checked `i128`. There is no addition between
 //! currencies: [`Money::checked_add`] refuses it.
 
 use std::fmt;
@@ -15,9 +15,6 @@ pub const POSTING_MINOR_MAX: i128 = 1_000_000_000_000_000_000;
 
 /// The largest balance of an account, either sign, in minor units (P8).
 pub const ACCOUNT_MINOR_MAX: i128 = 1_000_000_000_000_000_000_000_000_000;
-
-/// The longest amount text that is looked at, in bytes.
-const AMOUNT_TEXT_MAX: usize = 64;
 
 /// An exact amount: `minor` units of `currency`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,7 +32,7 @@ pub enum AmountError {
     #[error("must be a plain decimal number such as 250.00, without sign, exponent or separators")]
     Syntax,
     /// More fraction digits than the currency has.
-    #[error("has more fraction digits than {currency} allows ({allowed})")]
+    #[error("has more fraction digits than {currency} allows ({allowed}), such as {}", example(*currency))]
     TooPrecise {
         /// The currency.
         currency: Currency,
@@ -43,10 +40,10 @@ pub enum AmountError {
         allowed: u32,
     },
     /// Zero or less, where something must move.
-    #[error("must be greater than zero")]
+    #[error("must be greater than zero, such as 250")]
     NotPositive,
     /// Above [`POSTING_MINOR_MAX`].
-    #[error("must be at most 10^18 minor units")]
+    #[error("must be at most 10^18 minor units, such as 250")]
     TooLarge,
     /// The currency is none.
     #[error("{0}")]
@@ -73,32 +70,31 @@ impl Money {
         Ok(money)
     }
 
+    /// Reads a decimal text exactly, as a request may have it where zero is allowed: without a sign.
+    pub fn parse_unsigned(text: &str, currency: Currency) -> Result<Self, AmountError> {
+        if text.starts_with('-') { Err(AmountError::Syntax) } else { Self::parse(text, currency) }
+    }
+
     /// Whether a text is a plain decimal number, whatever its currency.
     pub fn check_shape(text: &str) -> Result<(), AmountError> {
-        let digits = text.strip_prefix('-').unwrap_or(text);
-        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-        let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        if text.len() > AMOUNT_TEXT_MAX || !plain(whole) || !plain(fraction) {
-            return Err(AmountError::Syntax);
-        }
-        Ok(())
+        plain_parts(text.strip_prefix('-').unwrap_or(text)).map(|_| ()).ok_or(AmountError::Syntax)
     }
 
     /// Reads a decimal text exactly; zero and negative amounts are let through.
     pub fn parse(text: &str, currency: Currency) -> Result<Self, AmountError> {
-        Self::check_shape(text)?;
-        let exponent = currency.exponent();
-        let decimal = Decimal::from_str_exact(text).map_err(|_| AmountError::TooLarge)?;
-        if decimal.scale() > exponent {
-            return Err(AmountError::TooPrecise { currency, allowed: exponent });
-        }
-        let minor = exponent
-            .checked_sub(decimal.scale())
-            .and_then(|shift| 10_i128.checked_pow(shift))
-            .and_then(|factor| decimal.mantissa().checked_mul(factor))
-            .filter(|minor| (-POSTING_MINOR_MAX..=POSTING_MINOR_MAX).contains(minor))
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        let (whole, fraction) = plain_parts(unsigned).ok_or(AmountError::Syntax)?;
+        let allowed = currency.exponent();
+        let missing = u32::try_from(fraction.len()).ok().and_then(|digits| allowed.checked_sub(digits));
+        let missing = missing.ok_or(AmountError::TooPrecise { currency, allowed })?;
+        let mut digits = whole.bytes().chain(fraction.bytes()).filter_map(|digit| char::from(digit).to_digit(10));
+        let minor = digits
+            .try_fold(0_i128, |minor, digit| minor.checked_mul(10)?.checked_add(digit.into()))
+            .and_then(|minor| minor.checked_mul(10_i128.checked_pow(missing)?))
+            .filter(|minor| *minor <= POSTING_MINOR_MAX)
             .ok_or(AmountError::TooLarge)?;
-        Ok(Self::new(minor, currency))
+        let is_negative = unsigned.len() < text.len();
+        Ok(Self::new(if is_negative { minor.saturating_neg() } else { minor }, currency))
     }
 
     /// The sum, or `None` between currencies or beyond `i128`.
@@ -119,6 +115,20 @@ impl Money {
         Decimal::try_from_i128_with_scale(self.minor, self.currency.exponent())
             .map_or_else(|_| format!("{}e-{}", self.minor, self.currency.exponent()), |decimal| decimal.to_string())
     }
+}
+
+/// A good amount.
+fn example(currency: Currency) -> String {
+    let minor = 10_i128.checked_pow(currency.exponent()).and_then(|unit| unit.checked_mul(250));
+    Money::new(minor.unwrap_or_default(), currency).decimal()
+}
+
+/// Whole and fraction digits of a plain decimal number without a sign; the fraction may be left out with its point.
+pub(super) fn plain_parts(digits: &str) -> Option<(&str, &str)> {
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    let has_digits = !whole.is_empty() && (whole.len() == digits.len() || !fraction.is_empty());
+    (has_digits && is_plain(whole) && is_plain(fraction)).then_some((whole, fraction))
 }
 
 impl fmt::Display for Money {
@@ -151,6 +161,8 @@ mod tests {
             ("0.01", "IDR", 1),
             ("7", "JPY", 7),
             ("1.234", "KWD", 1_234),
+            ("0007.50", "USD", 750),
+            ("00000000000000000000000000000000000000000000000000000000000000000000000000001", "JPY", 1),
             ("10000000000000000.00", "USD", POSTING_MINOR_MAX),
         ] {
             assert_eq!(Money::parse_positive(text, currency(code)).map(|m| m.minor), Ok(minor), "{text}");
@@ -180,8 +192,15 @@ mod tests {
             assert_eq!(Money::parse_positive(text, usd), Err(error), "{text}");
         }
         let too_precise = AmountError::TooPrecise { currency: usd, allowed: 2 };
-        assert_eq!(Money::parse_positive("1.005", usd), Err(too_precise));
-        assert_eq!(Money::parse_positive("1.000", usd), Err(too_precise));
+        for digits in [3, 34, 100] {
+            let text = format!("1.{}", "0".repeat(digits));
+            assert_eq!(Money::parse_positive(&text, usd), Err(too_precise), "{text}");
+        }
+        // A request has no sign, whatever follows it.
+        for text in ["-0", "-0.00", "-5"] {
+            assert_eq!(Money::parse_unsigned(text, usd), Err(AmountError::Syntax), "{text}");
+        }
+        assert_eq!(Money::parse_unsigned("0.00", usd), Ok(Money::zero(usd)));
         assert!(Money::parse_positive("250.00", currency("JPY")).is_err());
     }
 

@@ -9,6 +9,10 @@ use foldhash::fast::FixedState;
 use iso_currency::IntoEnumIterator as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// What the table still has and ISO 4217's list one does not: withdrawn, most of them for another currency. Accounts
+/// that were opened before go on.
+const WITHDRAWN: [&str; 5] = ["BGN", "CUC", "HRK", "SLL", "ZWL"];
+
 /// A currency with minor units, by ISO 4217.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Currency(iso_currency::Currency);
@@ -59,6 +63,11 @@ impl Currency {
     fn checked(found: Option<iso_currency::Currency>) -> Result<Self, CurrencyError> {
         let currency = found.ok_or(CurrencyError::Unknown)?;
         currency.exponent().map(|_| Self(currency)).ok_or(CurrencyError::NoMinorUnit)
+    }
+
+    /// Whether ISO 4217 has withdrawn it.
+    pub fn is_withdrawn(self) -> bool {
+        WITHDRAWN.contains(&self.code())
     }
 
     /// The alphabetic code.
@@ -118,5 +127,14 @@ mod tests {
             assert_eq!(Currency::from_code(code), Err(CurrencyError::Unknown), "{code}");
         }
         assert_eq!(Currency::from_code("XAU"), Err(CurrencyError::NoMinorUnit));
+    }
+
+    #[test]
+    fn withdrawn_currencies_are_known_and_marked() {
+        let is_withdrawn = |code| Currency::from_code(code).map(Currency::is_withdrawn);
+        for code in WITHDRAWN {
+            assert_eq!(is_withdrawn(code), Ok(true), "{code}");
+        }
+        assert_eq!(is_withdrawn("EUR"), Ok(false));
     }
 }

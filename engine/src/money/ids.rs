@@ -1,16 +1,18 @@
 //! Ids as newtypes: never bare strings or integers.
 //!
 //! String ids of up to 23 characters stand in place and longer ones are shared (`SmolStr`), so a payment's path clones
-//! bytes or a pointer and allocates nothing. Every string id is 1 to 64 visible ASCII characters, which keeps index
-//! keys and log lines plain.
+//! bytes or a pointer and allocates nothing. Every string id is bounded and of visible ASCII characters, which keeps
+//! index keys and log lines plain.
 
 use std::{fmt, ops::Deref};
 
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
-/// The longest string id, in bytes.
+/// The longest id of an account or an owner, in bytes.
 const ID_MAX: usize = 64;
+/// The longest idempotency key, in bytes: as long as other payment APIs take them.
+const KEY_MAX: usize = 255;
 
 /// What accounts of the house itself start with; clients can name none of their own so.
 pub const SYSTEM_PREFIX: &str = "sys/";
@@ -19,21 +21,26 @@ pub const SYSTEM_PREFIX: &str = "sys/";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// Empty, too long, or with a character that is not visible ASCII.
-    #[error("must be 1 to 64 visible ASCII characters")]
-    Shape,
+    #[error("must be 1 to {max} visible ASCII characters, such as {example}")]
+    Shape {
+        /// How long it may be.
+        max: usize,
+        /// A good one.
+        example: &'static str,
+    },
     /// Starts with [`SYSTEM_PREFIX`].
     #[error("must not start with sys/, which is kept for the house's own accounts and keys")]
     Reserved,
 }
 
 macro_rules! string_id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $max:ident, $example:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub struct $name(SmolStr);
 
         impl $name {
-            /// A client's id: 1 to 64 visible ASCII characters, not starting with `sys/`.
+            /// A client's id: visible ASCII characters, not starting with `sys/`.
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 if text.starts_with(SYSTEM_PREFIX) {
                     return Err(IdError::Reserved);
@@ -43,8 +50,8 @@ macro_rules! string_id {
 
             /// Any well-formed id, those of the house included.
             pub fn parse_any(text: &str) -> Result<Self, IdError> {
-                if text.is_empty() || text.len() > ID_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
-                    return Err(IdError::Shape);
+                if text.is_empty() || text.len() > $max || !text.bytes().all(|b| b.is_ascii_graphic()) {
+                    return Err(IdError::Shape { max: $max, example: $example });
                 }
                 Ok(Self(text.into()))
             }
@@ -73,15 +80,15 @@ macro_rules! string_id {
 
 string_id! {
     /// The client's idempotency key, unique per tenant over all mutating methods (P2).
-    TxId
+    TxId, KEY_MAX, "order-1001"
 }
 string_id! {
     /// An account.
-    AccountId
+    AccountId, ID_MAX, "acct-CUST-1-USD"
 }
 string_id! {
     /// Who owns accounts: a customer, a merchant, or the house.
-    OwnerId
+    OwnerId, ID_MAX, "CUST-1"
 }
 
 impl AccountId {
@@ -146,12 +153,13 @@ mod tests {
 
     #[test]
     fn ids_are_visible_ascii_and_bounded() {
-        let longest = "x".repeat(ID_MAX);
-        let too_long = "x".repeat(ID_MAX + 1);
-        assert!(TxId::parse(&longest).is_ok());
-        for text in ["", too_long.as_str(), "a b", "caf\u{e9}", "a\n", "\u{0}"] {
-            assert_eq!(TxId::parse(text), Err(IdError::Shape), "{text:?}");
+        let (id, key) = ("x".repeat(ID_MAX), "x".repeat(KEY_MAX));
+        assert!(AccountId::parse(&id).is_ok() && OwnerId::parse(&id).is_ok() && TxId::parse(&key).is_ok());
+        for text in ["", &format!("{key}x"), "a b", "caf\u{e9}", "a\n", "\u{0}"] {
+            let rule = TxId::parse(text).expect_err(text).to_string();
+            assert_eq!(rule, "must be 1 to 255 visible ASCII characters, such as order-1001", "{text:?}");
         }
+        assert!(matches!(OwnerId::parse(&format!("{id}x")), Err(IdError::Shape { max: ID_MAX, .. })));
         assert_eq!(AccountId::parse("sys/fx/USD"), Err(IdError::Reserved));
         assert!(AccountId::parse_any("sys/fx/USD").is_ok_and(|id| id.is_system()));
     }

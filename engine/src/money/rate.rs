@@ -9,7 +9,7 @@ use std::fmt;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::{Currency, Money, POSTING_MINOR_MAX};
+use super::{Currency, Money, POSTING_MINOR_MAX, amount::plain_parts};
 
 /// The largest mantissa: 18 significant digits (P8).
 const MANTISSA_MAX: i128 = 1_000_000_000_000_000_000;
@@ -17,8 +17,6 @@ const MANTISSA_MAX: i128 = 1_000_000_000_000_000_000;
 const SCALE_MAX: u32 = 18;
 /// One hundred percent, in basis points.
 const BASIS_POINTS: i128 = 10_000;
-/// The longest rate text that is looked at, in bytes.
-const RATE_TEXT_MAX: usize = 40;
 /// What a rounding is counted in: millionths of a minor unit.
 const MICRO: i128 = 1_000_000;
 
@@ -45,7 +43,7 @@ pub enum RateError {
     #[error("must be a plain decimal number greater than zero, such as 1.0835")]
     Syntax,
     /// More than 18 significant or fraction digits, or too large.
-    #[error("must have at most 18 significant digits and 18 fraction digits")]
+    #[error("must have at most 18 significant digits and 18 fraction digits, such as 1.0835")]
     OutOfRange,
     /// The converted value is less than one minor unit.
     #[error("is worth less than one minor unit after conversion")]
@@ -81,15 +79,13 @@ impl Rate {
 
     /// Reads a positive decimal text exactly.
     pub fn parse(text: &str) -> Result<Self, RateError> {
-        let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-        if text.len() > RATE_TEXT_MAX || !plain {
+        let (whole, fraction) = plain_parts(text).ok_or(RateError::Syntax)?;
+        if whole.bytes().chain(fraction.bytes()).all(|digit| digit == b'0') {
             return Err(RateError::Syntax);
         }
-        let decimal = Decimal::from_str_exact(text).map_err(|_| RateError::Syntax)?.normalize();
-        match decimal.mantissa() {
-            0 => Err(RateError::Syntax),
-            mantissa => Self::exact(mantissa, decimal.scale()),
-        }
+        // More digits than a decimal has room for are more than a rate has.
+        let decimal = Decimal::from_str_exact(text).map_err(|_| RateError::OutOfRange)?.normalize();
+        Self::exact(decimal.mantissa(), decimal.scale())
     }
 
     fn exact(mantissa: i128, scale: u32) -> Result<Self, RateError> {
@@ -293,10 +289,13 @@ mod tests {
 
     #[test]
     fn what_is_no_rate_is_refused() {
-        for text in ["", "0", "0.0", "-1", "1e5", "abc", "1.1.1"] {
+        for text in ["", "0", "0.0", "-1", "1e5", "abc", "1.1.1", ".5", "5.", "."] {
             assert!(Rate::parse(text).is_err(), "{text}");
         }
-        assert_eq!(Rate::parse("0.0000000000000000001"), Err(RateError::OutOfRange));
+        for text in ["0.0000000000000000001", "1234567890123456789", &format!("1.{}", "0".repeat(29)), &"9".repeat(100)]
+        {
+            assert_eq!(Rate::parse(text), Err(RateError::OutOfRange), "{text}");
+        }
     }
 
     proptest! {

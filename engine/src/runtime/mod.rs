@@ -38,6 +38,7 @@ use crate::{
     messages::Handed,
     metrics::{ActorKind, EngineCells},
     money::Lsn,
+    passed_on::PassedOn,
     pool::Pool,
     recovery::{self, StartError},
     watch::Watchers,
@@ -94,7 +95,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         loads.clone(),
         places.clone(),
         (clock.clone(), Arc::clone(&on_fatal)),
-        config.resident_accounts_max,
+        &config,
     ));
     let placed = |entry: &crate::ledger::entry::Entry, customer: &_| directory.partition(entry.tenant, customer, None);
     let states = recovery::risk_states(&*reader, &head, &rules, &clock, places.len(), placed)?;
@@ -119,12 +120,14 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let in_flight = Box::new(move || counted.in_flight.load(std::sync::atomic::Ordering::Relaxed));
     let writer = Writer::new(journal, head, queue, (clock.clone(), in_flight), bounds);
     let watchers = Watchers::default();
+    let passed_on = Arc::new(PassedOn::new(head.lsn));
     let handover = HandOver {
         tail: Arc::clone(&tail),
         desk: Arc::clone(&desk),
         admission: Arc::clone(&admission),
         partitions: partitions.clone(),
         answering,
+        passed_on: Arc::clone(&passed_on),
         watchers: watchers.clone(),
         cells: Arc::clone(&cells),
         clock: clock.clone(),
@@ -145,6 +148,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         reader,
         loads,
         reads,
+        passed_on,
         watchers,
         cells,
         appender: RwLock::new(Some(appender)),

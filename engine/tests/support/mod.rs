@@ -140,7 +140,7 @@ impl World {
 pub fn command(tx_id: &str, request: Request) -> Command {
     let tx_id = TxId::parse(tx_id).expect("a key");
     let timeout = Some(Duration::from_secs(3_600));
-    Command { tenant: TENANT, tx_id, request, notes: Notes::default(), timeout, trace: None }
+    Command { timeout, ..Command::new(TENANT, tx_id, request, Notes::default()) }
 }
 
 pub fn currency(code: &str) -> Currency {

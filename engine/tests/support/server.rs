@@ -66,7 +66,7 @@ impl Server {
     pub fn try_submit(&self, tx_id: &str, request: Request) -> Result<Reply, Refusal> {
         let tx_id = TxId::parse(tx_id).expect("a key");
         let (notes, timeout) = (Notes::default(), Some(WAIT));
-        let command = Command { tenant: TenantId(0), tx_id, request, notes, timeout, trace: None };
+        let command = Command { timeout, ..Command::new(TenantId(0), tx_id, request, notes) };
         let engine = self.running.engine().clone();
         let decided = self.runtime.block_on(async { tokio::time::timeout(WAIT, engine.submit(command)).await });
         decided.expect("in time")

@@ -13,7 +13,7 @@ use arus_engine::{
 };
 use arus_proto::fx::v1 as wire;
 
-use super::{Fields, command, timestamp};
+use super::{Fields, timestamp};
 
 /// How many pairs one publication may have.
 const PUBLISHED_MAX: usize = 512;
@@ -33,13 +33,13 @@ pub fn publish(request: &wire::PublishRatesRequest, now: Timestamp) -> Result<Co
             None
         }
         Err(_) => {
-            fields.bad("source", &request.source.to_string(), "is not a known RateSource");
+            fields.bad("source", &request.source.to_string(), "is not a known RateSource, such as RATE_SOURCE_ECB");
             None
         }
     };
     if request.rates.is_empty() || request.rates.len() > PUBLISHED_MAX {
-        let count = request.rates.len().to_string();
-        fields.bad("rates", &count, format_args!("pairs are given, 1 to {PUBLISHED_MAX} are allowed"));
+        let rule = format_args!("has {} pairs; publish 1 to {PUBLISHED_MAX} at once", request.rates.len());
+        fields.miscounted("rates", rule);
     }
     let as_of = as_of(&mut fields, request.as_of.as_ref(), now);
     let mut seen = BTreeSet::new();
@@ -52,7 +52,7 @@ pub fn publish(request: &wire::PublishRatesRequest, now: Timestamp) -> Result<Co
     }
     match (tx_id, source, as_of) {
         (Some(tx_id), Some(source), Some(as_of)) if fields.is_good() => {
-            Ok(command(tx_id, Request::PublishRates(PublishRates { source, as_of, rates }), Notes::default()))
+            Ok(fields.command(tx_id, Request::PublishRates(PublishRates { source, as_of, rates }), Notes::default()))
         }
         _ => Err(fields.refuse()),
     }
@@ -71,8 +71,8 @@ pub fn remove(request: &wire::RemoveRatesRequest) -> Result<Command, Refusal> {
     let mut fields = Fields::default();
     let tx_id = fields.tx_id(&request.tx_id);
     if request.pairs.is_empty() || request.pairs.len() > PUBLISHED_MAX {
-        let count = request.pairs.len().to_string();
-        fields.bad("pairs", &count, format_args!("pairs are given, 1 to {PUBLISHED_MAX} are allowed"));
+        let rule = format_args!("has {} pairs; remove 1 to {PUBLISHED_MAX} at once", request.pairs.len());
+        fields.miscounted("pairs", rule);
     }
     let (mut seen, mut pairs) = (BTreeSet::new(), Vec::with_capacity(request.pairs.len().min(PUBLISHED_MAX)));
     for (n, named) in request.pairs.iter().take(PUBLISHED_MAX).enumerate() {
@@ -83,7 +83,7 @@ pub fn remove(request: &wire::RemoveRatesRequest) -> Result<Command, Refusal> {
     }
     match tx_id {
         Some(tx_id) if fields.is_good() => {
-            Ok(command(tx_id, Request::RemoveRates(RemoveRates { pairs }), Notes::default()))
+            Ok(fields.command(tx_id, Request::RemoveRates(RemoveRates { pairs }), Notes::default()))
         }
         _ => Err(fields.refuse()),
     }
@@ -103,15 +103,16 @@ fn two_currencies(fields: &mut Fields, within: std::fmt::Arguments<'_>, base: &s
 
 fn as_of(fields: &mut Fields, at: Option<&arus_proto::Timestamp>, now: Timestamp) -> Option<Option<Timestamp>> {
     let Some(at) = at else { return Some(None) };
-    let micros = u64::try_from(at.seconds).ok().zip(u64::try_from(at.nanos).ok());
-    let at_micros = micros.and_then(|(s, n)| s.checked_mul(1_000_000)?.checked_add(n / 1_000)).map(Timestamp);
-    match at_micros {
-        Some(at) if at <= now => Some(Some(at)),
-        _ => {
-            fields.bad("as_of", &format!("{}s", at.seconds), "must be after 1970 and not in the future");
-            None
-        }
+    let rule = "must be a time after 1970 and not in the future, such as 2026-01-31T09:30:00Z";
+    let parts = u64::try_from(at.seconds).ok().zip(u64::try_from(at.nanos).ok()).filter(|_| at.is_valid());
+    let Some(micros) = parts.and_then(|(s, n)| s.checked_mul(1_000_000)?.checked_add(n / 1_000)).map(Timestamp) else {
+        fields.bad("as_of", &format!("{} s and {} ns", at.seconds, at.nanos), rule);
+        return None;
+    };
+    if micros > now {
+        fields.beyond("as_of", &at.to_string(), rule);
     }
+    Some(Some(micros))
 }
 
 fn rate(fields: &mut Fields, n: usize, rate: &wire::PublishedRate) -> Option<PublishedRate> {
@@ -120,7 +121,7 @@ fn rate(fields: &mut Fields, n: usize, rate: &wire::PublishedRate) -> Option<Pub
     let spread = rate.spread_bps.filter(|bps| *bps > SPREAD_BPS_MAX);
     if let Some(bps) = spread {
         let field = format!("rates[{n}].spread_bps");
-        fields.bad(&field, &bps.to_string(), format_args!("must be 0 to {SPREAD_BPS_MAX}"));
+        fields.bad(&field, &bps.to_string(), format_args!("must be 0 to {SPREAD_BPS_MAX}, such as 25"));
     }
     let (Pair { base, quote }, mid) = (pair?, mid?);
     Some(PublishedRate { base, quote, mid, spread_bps: rate.spread_bps.and_then(|bps| u16::try_from(bps).ok()) })

@@ -1,6 +1,7 @@
 //! Between the wire and the domain: well-formedness in, answers out. Nothing here looks at state.
 //!
-//! [`Fields`] collects every bad field of a request, so that a caller learns of all at once (P3).
+//! [`Fields`] collects every bad field of a request, so that a caller learns of all at once (P3). What is well-formed
+//! and beyond a limit is kept apart: a key that was decided before the limit changed is replayed all the same (P2).
 
 pub mod fx;
 pub mod payments;
@@ -10,7 +11,7 @@ pub mod wallet;
 use std::fmt::Display;
 
 use arus_engine::{
-    Command, FieldError, PAGE_MAX, Refusal,
+    Command, FieldError, PAGE_MAX, Position, Refusal, Window,
     ledger::{
         entry::Committed,
         failure::{Failure, FailureCode},
@@ -25,6 +26,10 @@ use arus_proto::common::v1 as wire;
 pub const TENANT: TenantId = TenantId(0);
 /// Page size where none is given.
 const PAGE_DEFAULT: usize = 50;
+/// The most bytes of messages in one page: a quarter of what gRPC clients take by default. A payment is far smaller.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+/// What a message costs in a list beside its own bytes: its tag and its length.
+const LISTED_BYTES: usize = 8;
 /// The longest value that an error repeats, in characters.
 const ECHO_MAX: usize = 80;
 /// The longest description or reference, in bytes.
@@ -32,26 +37,43 @@ pub const TEXT_MAX: usize = 500;
 
 /// All bad fields of one request. Names are given as whatever displays them: almost always nobody asks.
 #[derive(Debug, Default)]
-pub struct Fields(Vec<FieldError>);
+pub struct Fields {
+    /// Malformed: no command can be made of it.
+    bad: Vec<FieldError>,
+    /// Well-formed, and beyond what is allowed today.
+    beyond: Vec<FieldError>,
+}
 
 impl Fields {
     /// Notes a bad field.
     pub fn bad(&mut self, field: impl Display, value: &str, rule: impl Display) {
-        let shown: String = value.chars().take(ECHO_MAX).collect();
-        let dots = if shown.len() < value.len() { "..." } else { "" };
-        let field: String = field.to_string().chars().take(ECHO_MAX).collect();
-        self.0.push(FieldError::new(field, format!("\"{shown}{dots}\" {rule}")));
+        self.bad.push(wrong(field, value, rule));
+    }
+
+    /// Notes a well-formed field that is beyond what is allowed today.
+    pub fn beyond(&mut self, field: impl Display, value: &str, rule: impl Display) {
+        self.beyond.push(wrong(field, value, rule));
+    }
+
+    /// Notes a list that cannot have so many members.
+    pub fn miscounted(&mut self, field: &str, rule: impl Display) {
+        self.bad.push(FieldError::new(field, rule.to_string()));
+    }
+
+    /// Notes a field that holds more than is allowed today.
+    pub fn too_much(&mut self, field: &str, rule: impl Display) {
+        self.beyond.push(FieldError::new(field, rule.to_string()));
     }
 
     /// Notes that one of several fields must be given.
     pub fn missing_one_of(&mut self, fields: [&str; 2]) {
         let [first, second] = fields;
-        self.0.push(FieldError::new(first, format!("is required, or {second}")));
+        self.bad.push(FieldError::new(first, format!("is required, or {second}")));
     }
 
     /// Notes a field that is missing.
     pub fn missing(&mut self, field: impl Display) {
-        self.0.push(FieldError::new(field.to_string(), "is required"));
+        self.bad.push(FieldError::new(field.to_string(), "is required"));
     }
 
     /// Takes a parsed field, or notes why it is bad.
@@ -104,12 +126,7 @@ impl Fields {
         if money.is_none() {
             return Some(None);
         }
-        let limit = self.money(field, money, Money::parse)?;
-        if limit.minor < 0 {
-            self.bad(format_args!("{field}.amount"), &limit.decimal(), "must be zero or more");
-            return None;
-        }
-        Some(Some(limit))
+        self.money(field, money, Money::parse_unsigned).map(Some)
     }
 
     fn money<E: Display>(
@@ -140,12 +157,11 @@ impl Fields {
     }
 
     /// A text of bounded length.
-    pub fn text(&mut self, field: impl Display, value: &str, bytes_max: usize) -> Option<String> {
+    pub fn text(&mut self, field: impl Display, value: String, bytes_max: usize) -> String {
         if value.len() > bytes_max {
-            self.bad(field, value, format_args!("is {} bytes long, at most {bytes_max} are allowed", value.len()));
-            return None;
+            self.beyond(field, &value, format_args!("is {} bytes long; at most {bytes_max} are allowed", value.len()));
         }
-        Some(value.to_owned())
+        value
     }
 
     /// Which page of a list.
@@ -157,32 +173,63 @@ impl Fields {
                 self.bad(
                     "page_size",
                     &size.to_string(),
-                    "must not be negative; 0 is the default, more than 1000 is 1000",
+                    "must not be negative; a good value is 50, 0 is the default, more than 1000 is 1000",
                 );
                 None
             }
         };
-        let below = if token.is_empty() { Some(Lsn(u64::MAX)) } else { read_token(token, &list) };
+        let below = if token.is_empty() { Some(Position::NEWEST) } else { read_token(token, &list) };
         if below.is_none() {
-            self.bad("page_token", token, "is not a token that this list gave out");
+            self.bad(
+                "page_token",
+                token,
+                "is not a next_page_token of this list; leave it out to begin at the first page",
+            );
         }
         Some(PageAsk { size: size?, below: below?, list })
     }
 
-    /// Whether nothing is bad so far.
+    /// Whether nothing is malformed so far.
     pub fn is_good(&self) -> bool {
-        self.0.is_empty()
+        self.bad.is_empty()
+    }
+
+    /// Whether nothing is beyond a limit so far.
+    pub fn is_within(&self) -> bool {
+        self.beyond.is_empty()
+    }
+
+    /// A command of the one tenant, with what is said against it; the caller's deadline is added by the handler.
+    pub fn command(self, tx_id: TxId, request: Request, notes: Notes) -> Command {
+        let objection = (!self.is_within()).then_some(Refusal::Invalid(self.beyond));
+        Command { objection, ..command(tx_id, request, notes) }
     }
 
     /// The refusal that names all bad fields.
-    pub fn refuse(self) -> Refusal {
-        Refusal::Invalid(self.0)
+    pub fn refuse(mut self) -> Refusal {
+        self.bad.append(&mut self.beyond);
+        Refusal::Invalid(self.bad)
     }
 }
 
-/// A command of the one tenant; the caller's deadline is added by the handler.
+/// A command of the one tenant.
 pub fn command(tx_id: TxId, request: Request, notes: Notes) -> Command {
-    Command { tenant: TENANT, tx_id, request, notes, timeout: None, trace: None }
+    Command::new(TENANT, tx_id, request, notes)
+}
+
+/// A field with its value, as far as an error repeats it, and the rule it breaks.
+fn wrong(field: impl Display, value: &str, rule: impl Display) -> FieldError {
+    let shown: String = value.chars().take(ECHO_MAX).collect();
+    let dots = if shown.len() < value.len() { "..." } else { "" };
+    let field: String = field.to_string().chars().take(ECHO_MAX).collect();
+    // Whoever shows it on a terminal is not to be written to by the client.
+    FieldError::new(field, format!("\"{}{dots}\" {rule}", shown.escape_debug()))
+}
+
+/// A message with the bytes it takes in a page.
+pub fn listed<T: prost::Message>(message: T) -> (T, usize) {
+    let bytes = message.encoded_len() + LISTED_BYTES;
+    (message, bytes)
 }
 
 /// A page of a list that somebody asked for.
@@ -191,27 +238,35 @@ pub struct PageAsk {
     /// How many rows.
     pub size: usize,
     /// Below which position it begins.
-    pub below: Lsn,
+    pub below: Position,
     list: String,
 }
 
 impl PageAsk {
+    /// What the engine is to read.
+    pub fn window(&self) -> Window {
+        Window { below: self.below, rows_max: self.size, bytes_max: PAGE_BYTES_MAX }
+    }
+
     /// The token of the page after, if there is one: everything below `next`.
-    pub fn token(&self, next: Option<Lsn>) -> String {
+    pub fn token(&self, next: Option<Position>) -> String {
         token(next, &self.list)
     }
 }
 
 /// An opaque page token: a position, and a mark of the list that gave it out, so that no other list takes it (AIP-158).
-fn token(next: Option<Lsn>, list: &str) -> String {
-    next.map_or_else(String::new, |lsn| format!("p1{:016x}{:08x}", lsn.0, crc32c::crc32c(list.as_bytes())))
+fn token(next: Option<Position>, list: &str) -> String {
+    let mark = crc32c::crc32c(list.as_bytes());
+    next.map_or_else(String::new, |next| format!("p2{:016x}{:04x}{mark:08x}", next.lsn.0, next.line))
 }
 
-fn read_token(token: &str, list: &str) -> Option<Lsn> {
-    let (lsn, mark) = token.strip_prefix("p1").filter(|hex| hex.len() == 24)?.split_at_checked(16)?;
+fn read_token(token: &str, list: &str) -> Option<Position> {
+    let (lsn, rest) = token.strip_prefix("p2").filter(|hex| hex.len() == 28)?.split_at_checked(16)?;
+    let (line, mark) = rest.split_at_checked(4)?;
     let mark = u32::from_str_radix(mark, 16).ok()?;
     (mark == crc32c::crc32c(list.as_bytes())).then_some(())?;
-    u64::from_str_radix(lsn, 16).ok().map(Lsn)
+    let (lsn, line) = (u64::from_str_radix(lsn, 16).ok()?, u16::from_str_radix(line, 16).ok()?);
+    Some(Position { lsn: Lsn(lsn), line })
 }
 
 /// An amount for the wire.
@@ -289,10 +344,11 @@ mod tests {
 
     #[test]
     fn tokens_round_trip_and_others_are_refused() {
-        let given = token(Some(Lsn(77)), "entries a");
-        assert_eq!(read_token(&given, "entries a"), Some(Lsn(77)));
+        let place = Position { lsn: Lsn(77), line: 3 };
+        let given = token(Some(place), "entries a");
+        assert_eq!(read_token(&given, "entries a"), Some(place));
         assert_eq!(read_token(&given, "entries b"), None, "it is of another list");
-        for bad in ["", "p1", "p1zz", "x", &given[1..], &format!("{given}0")] {
+        for bad in ["", "p2", "p2zz", "x", &given[1..], &format!("{given}0")] {
             assert_eq!(read_token(bad, "entries a"), None, "{bad}");
         }
     }

@@ -1,6 +1,6 @@
 //! Payments between the wire and the domain.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::IpAddr, str::FromStr};
 
 use arus_engine::{
     Command, PaymentsOf, Refusal,
@@ -14,6 +14,7 @@ use arus_engine::{
     money::{Money, OpId, TxId},
 };
 use arus_proto::{common::v1::PaymentContext, payments::v1 as wire};
+use iso_country::Country;
 use tonic::Status;
 
 use super::{Fields, PageAsk, TEXT_MAX, failure, failure_code, money, risk::verdict, timestamp};
@@ -45,11 +46,15 @@ pub fn create(request: wire::CreatePaymentRequest) -> Result<Command, Status> {
     }
     let method = wire::CaptureMethod::try_from(request.capture_method);
     if method.is_err() {
-        fields.bad("capture_method", &request.capture_method.to_string(), "is not a known CaptureMethod");
+        fields.bad(
+            "capture_method",
+            &request.capture_method.to_string(),
+            "is not a known CaptureMethod, such as CAPTURE_METHOD_AUTOMATIC",
+        );
     }
     let context = context(&mut fields, request.context);
     let metadata = metadata(&mut fields, request.metadata);
-    let description = fields.text("description", &request.description, TEXT_MAX);
+    let description = fields.text("description", request.description, TEXT_MAX);
     match (tx_id, customer, amount, source, destination) {
         (Some(tx_id), Some(customer), Some(amount), Some(source), Some(destination)) if fields.is_good() => {
             if method == Ok(wire::CaptureMethod::Manual) {
@@ -59,8 +64,8 @@ pub fn create(request: wire::CreatePaymentRequest) -> Result<Command, Status> {
                 return Err(unimplemented("CreatePaymentRequest.quote_id"));
             }
             let request = Request::CreatePayment(CreatePayment { customer, amount, source, destination });
-            let notes = NotesText { context, metadata, description: description.unwrap_or_default() };
-            Ok(super::command(tx_id, request, notes.into()))
+            let notes = NotesText { context, metadata, description };
+            Ok(fields.command(tx_id, request, notes.into()))
         }
         _ => Err(status(&fields.refuse())),
     }
@@ -70,7 +75,10 @@ pub fn create(request: wire::CreatePaymentRequest) -> Result<Command, Status> {
 pub(super) fn context(fields: &mut Fields, context: Option<PaymentContext>) -> RiskContext {
     let Some(context) = context else { return RiskContext::default() };
     let mut text = |name: &str, value: String| {
-        fields.text(format_args!("context.{name}"), &value, CONTEXT_TEXT_MAX).unwrap_or_default()
+        if value.chars().any(char::is_control) {
+            fields.beyond(format_args!("context.{name}"), &value, "must have no control characters");
+        }
+        fields.text(format_args!("context.{name}"), value, CONTEXT_TEXT_MAX)
     };
     let context = RiskContext {
         ip: text("ip", context.ip),
@@ -80,38 +88,44 @@ pub(super) fn context(fields: &mut Fields, context: Option<PaymentContext>) -> R
         channel: text("channel", context.channel),
         mcc: text("mcc", context.mcc),
     };
-    country(fields, "context.country", &context.country);
-    country(fields, "context.billing_country", &context.billing_country);
+    let mut check = |name: &str, value: &str, is_one: bool, rule: &str| {
+        if !value.is_empty() && !is_one {
+            fields.beyond(format_args!("context.{name}"), value, rule);
+        }
+    };
+    check("ip", &context.ip, context.ip.parse::<IpAddr>().is_ok(), "must be an IP address, such as 203.0.113.7");
+    let rule = "must be a country's ISO 3166-1 alpha-2 code, such as ID";
+    check("country", &context.country, is_country(&context.country), rule);
+    check("billing_country", &context.billing_country, is_country(&context.billing_country), rule);
+    let is_mcc = context.mcc.len() == 4 && context.mcc.bytes().all(|b| b.is_ascii_digit());
+    check("mcc", &context.mcc, is_mcc, "must be a merchant category code of four digits (ISO 18245), such as 5411");
     context
 }
 
-/// An optional ISO 3166-1 alpha-2 code.
-fn country(fields: &mut Fields, field: &str, value: &str) {
-    let shaped = value.len() == 2 && value.bytes().all(|b| b.is_ascii_uppercase());
-    if !value.is_empty() && !shaped {
-        fields.bad(field, value, "must be an ISO 3166-1 alpha-2 code of two capital letters, such as ID");
-    }
+fn is_country(code: &str) -> bool {
+    Country::from_str(code).is_ok_and(|country| country != Country::Unspecified)
 }
 
 fn metadata(fields: &mut Fields, metadata: HashMap<String, String>) -> Vec<(String, String)> {
     if metadata.len() > METADATA_MAX {
-        let count = metadata.len().to_string();
-        fields.bad("metadata", &count, format_args!("pairs are too many, at most {METADATA_MAX} are allowed"));
+        fields.too_much("metadata", format_args!("has {} pairs; at most {METADATA_MAX} are allowed", metadata.len()));
     }
     let mut pairs: Vec<_> = metadata.into_iter().collect();
     // A map has no order on the wire; the entry's bytes need one.
     pairs.sort_unstable();
     let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
     if bytes > METADATA_BYTES_MAX {
-        let shown = bytes.to_string();
-        fields.bad("metadata", &shown, format_args!("bytes are too many, at most {METADATA_BYTES_MAX} are allowed"));
+        let rule = format_args!("has {bytes} bytes in all; at most {METADATA_BYTES_MAX} are allowed");
+        fields.too_much("metadata", rule);
     }
     for (key, value) in &pairs {
         if key.is_empty() || key.len() > METADATA_KEY_MAX {
-            fields.bad("metadata", key, format_args!("is not a key of 1 to {METADATA_KEY_MAX} bytes"));
+            let rule = format_args!("is not a key of 1 to {METADATA_KEY_MAX} bytes, such as order_id");
+            fields.beyond("metadata", key, rule);
         }
         if value.len() > METADATA_VALUE_MAX {
-            fields.bad(format_args!("metadata.{key}"), value, format_args!("is over {METADATA_VALUE_MAX} bytes long"));
+            let rule = format_args!("is {} bytes long; at most {METADATA_VALUE_MAX} are allowed", value.len());
+            fields.beyond(format_args!("metadata.{key}"), value, rule);
         }
     }
     pairs
@@ -131,7 +145,7 @@ pub fn get(request: wire::GetPaymentRequest) -> Result<By, Refusal> {
     let mut fields = Fields::default();
     let by = match request.by {
         Some(Wire::PaymentId(id)) => {
-            let rule = "must be a payment id: a UUID";
+            let rule = "must be a payment id: a UUID, such as 019a3b1c-7c52-7e5f-8d2a-1b2c3d4e5f60";
             fields.take("payment_id", &id, OpId::parse(&id).map_err(|_| rule)).map(By::Id)
         }
         Some(Wire::TxId(tx_id)) => fields.tx_id(&tx_id).map(By::TxId),
@@ -206,8 +220,7 @@ pub fn check_batch(items: usize, items_max: usize) -> Result<(), Refusal> {
     if items == 0 {
         fields.missing("payments");
     } else if items > items_max {
-        let rule = format_args!("payments are too many, at most {items_max} are allowed");
-        fields.bad("payments", &items.to_string(), rule);
+        fields.miscounted("payments", format_args!("has {items} payments; send 1 to {items_max} at once"));
     }
     if fields.is_good() { Ok(()) } else { Err(fields.refuse()) }
 }

@@ -23,7 +23,7 @@ pub fn score(request: wire::ScoreRequest) -> Result<Assessment, Refusal> {
     let destination = fields.optional_account("destination_account", &request.destination_account);
     let context = payments::context(&mut fields, request.context);
     match (customer, amount, source, destination) {
-        (Some(customer), Some(amount), Some(source), Some(destination)) if fields.is_good() => {
+        (Some(customer), Some(amount), Some(source), Some(destination)) if fields.is_good() && fields.is_within() => {
             let notes = NotesText { context, ..NotesText::default() }.into();
             Ok(Assessment { customer, amount, accounts: source.into_iter().chain(destination).collect(), notes })
         }

@@ -20,7 +20,7 @@ use arus_engine::{
 };
 use arus_proto::{common::v1 as common, wallet::v1 as wire};
 
-use super::{Fields, PageAsk, TEXT_MAX, command, money, timestamp};
+use super::{Fields, PageAsk, TEXT_MAX, money, timestamp};
 
 /// An account to open.
 pub fn open(request: &wire::OpenAccountRequest) -> Result<Command, Refusal> {
@@ -35,6 +35,10 @@ pub fn open(request: &wire::OpenAccountRequest) -> Result<Command, Refusal> {
         for (field, limit) in [("overdraft_limit", overdraft), ("daily_debit_limit", daily)] {
             check_currency(&mut fields, field, limit.flatten(), currency);
         }
+        if currency.is_withdrawn() {
+            let rule = "is withdrawn (ISO 4217): accounts in it go on, new ones need a currency in use, such as EUR";
+            fields.beyond("currency", currency.code(), rule);
+        }
     }
     match (tx_id, account, owner, currency) {
         (Some(tx_id), Some(account), Some(owner), Some(currency)) if fields.is_good() => {
@@ -45,7 +49,7 @@ pub fn open(request: &wire::OpenAccountRequest) -> Result<Command, Refusal> {
                 overdraft_limit: overdraft.flatten().map_or(0, |limit| limit.minor),
                 daily_debit_limit: daily.flatten().map(|limit| limit.minor),
             };
-            Ok(command(tx_id, Request::OpenAccount(open), Notes::default()))
+            Ok(fields.command(tx_id, Request::OpenAccount(open), Notes::default()))
         }
         _ => Err(fields.refuse()),
     }
@@ -74,7 +78,11 @@ pub fn update(request: &wire::UpdateAccountRequest) -> Result<Command, Refusal> 
         Ok(wire::AccountStatus::Frozen) => Some(AccountStatus::Frozen),
         Ok(wire::AccountStatus::Closed) => Some(AccountStatus::Closed),
         Err(_) => {
-            fields.bad("status", &request.status.to_string(), "is not a known AccountStatus");
+            fields.bad(
+                "status",
+                &request.status.to_string(),
+                "is not a known AccountStatus, such as ACCOUNT_STATUS_FROZEN",
+            );
             None
         }
     };
@@ -88,7 +96,7 @@ pub fn update(request: &wire::UpdateAccountRequest) -> Result<Command, Refusal> 
                 daily_debit_limit: daily.map(DailyLimit::AtMost).or(cleared),
                 make_default: request.make_default,
             };
-            Ok(command(tx_id, Request::UpdateAccount(update), Notes::default()))
+            Ok(fields.command(tx_id, Request::UpdateAccount(update), Notes::default()))
         }
         _ => Err(fields.refuse()),
     }
@@ -106,11 +114,11 @@ pub fn transfer(
     let tx_id = fields.tx_id(tx_id);
     let account = fields.account("account_id", account);
     let amount = fields.amount("amount", amount);
-    let reference = fields.text("reference", reference, TEXT_MAX);
-    match (tx_id, account, amount, reference) {
-        (Some(tx_id), Some(account), Some(amount), Some(description)) => {
+    let description = fields.text("reference", reference.to_owned(), TEXT_MAX);
+    match (tx_id, account, amount) {
+        (Some(tx_id), Some(account), Some(amount)) => {
             let notes = NotesText { description, ..NotesText::default() };
-            Ok(command(tx_id, make(Transfer { account, amount }), notes.into()))
+            Ok(fields.command(tx_id, make(Transfer { account, amount }), notes.into()))
         }
         _ => Err(fields.refuse()),
     }
@@ -132,7 +140,7 @@ pub fn reserve(request: &wire::ReserveRequest, config: &EngineConfig) -> Result<
     match (tx_id, account, amount, destination, expires_in) {
         (Some(tx_id), Some(account), Some(amount), Some(destination), Some(expires_in)) if fields.is_good() => {
             let reserve = Reserve { account, amount, destination, expires_in };
-            Ok(command(tx_id, Request::Reserve(reserve), Notes::default()))
+            Ok(fields.command(tx_id, Request::Reserve(reserve), Notes::default()))
         }
         _ => Err(fields.refuse()),
     }
@@ -144,13 +152,20 @@ fn expires_in(
     seconds_max: u64,
 ) -> Option<Option<Duration>> {
     let Some(duration) = duration else { return Some(None) };
-    let seconds = u64::try_from(duration.seconds).unwrap_or_default();
-    if duration.nanos == 0 && (1..=seconds_max).contains(&seconds) {
-        return Some(Some(Duration::from_secs(seconds)));
+    let rule = format!("must be 1 to {seconds_max} whole seconds, such as 60s");
+    match u64::try_from(duration.seconds) {
+        Ok(seconds @ 1..) if duration.nanos == 0 => {
+            if seconds > seconds_max {
+                fields.beyond("expires_in", &format!("{seconds}s"), rule);
+            }
+            Some(Some(Duration::from_secs(seconds)))
+        }
+        _ => {
+            let value = format!("{}.{:09}s", duration.seconds, duration.nanos);
+            fields.bad("expires_in", &value, rule);
+            None
+        }
     }
-    let value = format!("{}.{:09}s", duration.seconds, duration.nanos);
-    fields.bad("expires_in", &value, format_args!("must be 1 to {seconds_max} whole seconds"));
-    None
 }
 
 /// Money to take.
@@ -167,7 +182,7 @@ pub fn capture(request: &wire::CaptureRequest) -> Result<Command, Refusal> {
         (Some(tx_id), Some(reservation), Some(amount), Some(destination)) => {
             let finality = if request.r#final { Finality::Final } else { Finality::Partial };
             let capture = Capture { reservation, amount, destination, finality };
-            Ok(command(tx_id, Request::Capture(capture), Notes::default()))
+            Ok(fields.command(tx_id, Request::Capture(capture), Notes::default()))
         }
         _ => Err(fields.refuse()),
     }
@@ -180,14 +195,15 @@ pub fn release(request: &wire::ReleaseRequest) -> Result<Command, Refusal> {
     let reservation = reservation_id(&mut fields, &request.reservation_id);
     match (tx_id, reservation) {
         (Some(tx_id), Some(reservation)) => {
-            Ok(command(tx_id, Request::Release(Release { reservation }), Notes::default()))
+            Ok(fields.command(tx_id, Request::Release(Release { reservation }), Notes::default()))
         }
         _ => Err(fields.refuse()),
     }
 }
 
 fn reservation_id(fields: &mut Fields, value: &str) -> Option<OpId> {
-    fields.take("reservation_id", value, OpId::parse(value).map_err(|_| "must be a reservation id: a UUID"))
+    let rule = "must be a reservation id: a UUID, such as 019a3b1c-7c52-7e5f-8d2a-1b2c3d4e5f60";
+    fields.take("reservation_id", value, OpId::parse(value).map_err(|_| rule))
 }
 
 /// Which account to read; the house's own too.

@@ -5,7 +5,7 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use arus_engine::{Command, Engine, Refusal, Reply};
+use arus_engine::{Command, Engine, Refusal, Reply, money::OpId};
 use arus_proto::payments::v1 as wire;
 use futures_util::{Stream, StreamExt, stream};
 use opentelemetry::Context;
@@ -32,7 +32,8 @@ pub async fn batch(
     convert::check_batch(payments.len(), BATCH_ITEMS_MAX)?;
     let mut outcomes = vec![None; payments.len()];
     let items = stream::iter((0..).zip(payments));
-    let decide = |(index, payment)| decide(engine, (timeout, traced.as_ref()), index, payment);
+    let bundle = engine.clock().new_id();
+    let decide = |(index, payment)| decide(engine, (timeout, traced.as_ref()), (bundle, index), payment);
     let mut decided = items.map(decide).buffer_unordered(BATCH_ITEMS_MAX);
     let all = async {
         while let Some(outcome) = decided.next().await {
@@ -54,11 +55,12 @@ pub fn outcomes(
     timeout: Duration,
     traced: Option<Context>,
 ) -> Outcomes {
+    let bundle = engine.clock().new_id();
     let items = stream::iter(0..=u32::MAX).zip(requests).map(move |(index, request)| {
         let (engine, traced) = (engine.clone(), traced.clone());
         async move {
             let payment = request?.payment.unwrap_or_default();
-            let outcome = decide(&engine, (timeout, traced.as_ref()), index, payment).await;
+            let outcome = decide(&engine, (timeout, traced.as_ref()), (bundle, index), payment).await;
             Ok(wire::StreamPaymentsResponse { outcome: Some(outcome) })
         }
     });
@@ -68,11 +70,11 @@ pub fn outcomes(
 async fn decide(
     engine: &Engine,
     (timeout, traced): (Duration, Option<&Context>),
-    index: u32,
+    (bundle, index): (OpId, u32),
     payment: wire::CreatePaymentRequest,
 ) -> wire::BatchOutcome {
     let command = match convert::create(payment) {
-        Ok(command) => Command { timeout: Some(timeout), ..command },
+        Ok(command) => Command { timeout: Some(timeout), bundle: Some(bundle), ..command },
         Err(error) => return refused(index, &error),
     };
     let traced = traced.map(begin_item);

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{bulk, deadline, decide};
 use crate::{
-    convert::{TENANT, payments as convert},
+    convert::{TENANT, listed, payments as convert},
     observe::{Replayed, ServiceCells, rpc},
     status::{status, unimplemented},
     traces,
@@ -96,10 +96,10 @@ impl PaymentsService for Payments {
         let (metadata, _, request) = request.into_parts();
         rpc(&self.engine, &self.cells, "ListPayments", (&metadata, ""), async {
             let (of, ask) = convert::list(request).map_err(|refusal| status(&refusal))?;
+            let show = |committed: &Committed| convert::payment(committed, false).map(listed);
             let page =
-                self.engine.payments(TENANT, of, ask.below, ask.size).await.map_err(|refusal| status(&refusal))?;
-            let payments = page.items.iter().map(|committed| payment(committed, false)).collect::<Result<_, _>>()?;
-            Ok(wire::ListPaymentsResponse { payments, next_page_token: ask.token(page.next_below) })
+                self.engine.payments(TENANT, of, ask.window(), show).await.map_err(|refusal| status(&refusal))?;
+            Ok(wire::ListPaymentsResponse { payments: page.items, next_page_token: ask.token(page.next_below) })
         })
         .await
     }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use arus_engine::{Command, Engine, Refusal, Reply, ledger::request::Request as Asked, money::Lsn};
+use arus_engine::{Command, Engine, Position, Refusal, Reply, ledger::request::Request as Asked, money::Lsn};
 use arus_proto::wallet::v1::{self as wire, wallet_service_server::WalletService};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::decide;
 use crate::{
-    convert::{TENANT, operation, wallet as convert},
+    convert::{PAGE_BYTES_MAX, TENANT, listed, operation, wallet as convert},
     observe::{Replayed, ServiceCells, rpc},
     status::status,
 };
@@ -94,17 +94,21 @@ impl WalletService for Wallets {
             let (id, ask) = convert::list_accounts(&request).map_err(|refusal| status(&refusal))?;
             let owner = self.engine.owner(TENANT, &id).await.map_err(|refusal| status(&refusal))?;
             // In order of opening: a token is the last account's opening.
-            let after = if request.page_token.is_empty() { Lsn(0) } else { ask.below };
+            let after = if request.page_token.is_empty() { Lsn(0) } else { ask.below.lsn };
             let rest: Vec<_> = owner.accounts.iter().filter(|owned| owned.opened_lsn > after).collect();
             let mut accounts = Vec::with_capacity(rest.len().min(ask.size));
+            let mut room = PAGE_BYTES_MAX;
             for owned in rest.iter().take(ask.size) {
                 let view = self.engine.account(TENANT, &owned.account).await.map_err(|refusal| status(&refusal))?;
-                accounts.push(convert::account(&view));
+                let (account, bytes) = listed(convert::account(&view));
+                let Some(left) = room.checked_sub(bytes) else { break };
+                room = left;
+                accounts.push(account);
             }
-            let last = rest.get(ask.size.saturating_sub(1)).filter(|_| rest.len() > ask.size);
+            let last = rest.get(accounts.len().saturating_sub(1)).filter(|_| rest.len() > accounts.len());
             Ok(wire::ListAccountsResponse {
                 accounts,
-                next_page_token: ask.token(last.map(|owned| owned.opened_lsn)),
+                next_page_token: ask.token(last.map(|owned| Position::before(owned.opened_lsn))),
                 default_account_id: owner.default_account().map_or_else(String::new, |o| o.account.to_string()),
             })
         })
@@ -178,13 +182,11 @@ impl WalletService for Wallets {
         rpc(&self.engine, &self.cells, "ListEntries", (&metadata, ""), async {
             let (id, ask) = convert::list_entries(&request).map_err(|refusal| status(&refusal))?;
             let view = self.engine.account(TENANT, &id).await.map_err(|refusal| status(&refusal))?;
+            let currency = view.account.currency;
+            let show = move |row: &_, committed: &_| convert::line(row, committed, currency).map(listed);
             let page =
-                self.engine.entries(TENANT, &id, ask.below, ask.size).await.map_err(|refusal| status(&refusal))?;
-            let line = |(row, committed): &_| convert::line(row, committed, view.account.currency);
-            Ok(wire::ListEntriesResponse {
-                entries: page.items.iter().filter_map(line).collect(),
-                next_page_token: ask.token(page.next_below),
-            })
+                self.engine.entries(TENANT, &id, ask.window(), show).await.map_err(|refusal| status(&refusal))?;
+            Ok(wire::ListEntriesResponse { entries: page.items, next_page_token: ask.token(page.next_below) })
         })
         .await
     }

@@ -15,7 +15,12 @@ use serde_path_to_error::{Path, Segment};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::{Status, metadata::MetadataMap};
 
-use super::{problem::Problem, strict::Object};
+use super::{
+    key,
+    problem::Problem,
+    schema::{Sort, Types},
+    strict::Object,
+};
 use crate::{
     observe::{REQUEST_ID, Replayed},
     traces::{SERVER_TIMING, TRACEPARENT, TRACERESPONSE, TRACESTATE},
@@ -28,16 +33,25 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 static BODIES: Semaphore = Semaphore::const_new(BODY_BYTES_MAX);
 /// What a body takes of them.
 type Room = Option<SemaphorePermit<'static>>;
-/// The key of a request, as Stripe and the IETF draft spell it; it is the tx_id.
-pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Whether an answer was given before under its key, as Stripe spells it.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Headers that the handler reads.
 const TAKEN_OVER: [&str; 3] = [REQUEST_ID, TRACEPARENT, TRACESTATE];
+/// How much of a wrong value is shown, in characters.
+const SHOWN_MAX: usize = 80;
 /// How many fields of wrong names or types are told at once.
 const WRONG_MAX: usize = 16;
 /// Parameters of a path or a query.
 pub(super) type Parameters = Vec<(String, String)>;
+
+/// What bodies are read by.
+#[derive(Clone)]
+pub(super) struct Reader {
+    /// How large one may be.
+    pub(super) bytes_max: usize,
+    /// What the fields of each request are.
+    pub(super) types: Arc<Types>,
+}
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Problem>> + Send>>;
 /// A method of a tonic service, as its trait has it.
@@ -58,7 +72,7 @@ pub(super) struct Route {
     pub(super) request: String,
     /// The full name of its response.
     pub(super) response: String,
-    handler: Arc<dyn Fn(Parts, Body, Parameters, usize) -> Answer + Send + Sync>,
+    handler: Arc<dyn Fn(Parts, Body, Parameters, Reader) -> Answer + Send + Sync>,
 }
 
 impl Route {
@@ -77,10 +91,10 @@ impl Route {
     {
         let service = service.clone();
         let method_verb = verb.clone();
-        let handler = move |parts: Parts, body: Body, parameters: Parameters, bytes_max: usize| {
+        let handler = move |parts: Parts, body: Body, parameters: Parameters, reader: Reader| {
             let (service, verb) = (service.clone(), method_verb.clone());
             let answer = async move {
-                let message = message::<Q>(&verb, &parts, body, parameters, bytes_max).await?;
+                let message = message::<Q>(&verb, &parts, body, parameters, &reader).await?;
                 let mut request = tonic::Request::new(message);
                 for name in TAKEN_OVER {
                     for value in
@@ -107,47 +121,47 @@ impl Route {
     }
 
     /// Serves one request.
-    pub(super) async fn serve(
-        &self,
-        request: Request<Body>,
-        parameters: Parameters,
-        bytes_max: usize,
-    ) -> Response<Body> {
+    pub(super) async fn serve(&self, request: Request<Body>, parameters: Parameters, reader: Reader) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        (self.handler)(parts, body, parameters, bytes_max).await.unwrap_or_else(|problem| problem.response())
+        (self.handler)(parts, body, parameters, reader).await.unwrap_or_else(|problem| problem.response())
     }
 }
 
-/// One message out of body or query, path and `Idempotency-Key`. What is said twice must be the same.
-async fn message<Q: DeserializeOwned>(
+/// One message out of body or query, path and `Idempotency-Key`. What is said twice must be the same; what is null is
+/// absent; a key that nothing is decided under is not looked at.
+async fn message<Q: Name + DeserializeOwned>(
     verb: &Verb,
     parts: &Parts,
     body: Body,
     path: Parameters,
-    bytes_max: usize,
+    reader: &Reader,
 ) -> Result<Q, Problem> {
+    let name = Q::full_name();
     let mut fields = if verb == Verb::GET {
         query(parts.uri.query().unwrap_or_default())?
     } else {
         if let Some(name) = query(parts.uri.query().unwrap_or_default())?.keys().next() {
             return Err(Problem::field(name, "stands in the query, and only GET has one; put it into the body"));
         }
-        check_body(&parts.headers, &body, bytes_max)?;
-        let (body, _room) = read(body, bytes_max).await?;
+        check_body(&parts.headers, &body, reader.bytes_max)?;
+        let (body, _room) = read(body, reader.bytes_max).await?;
         object(&body)?
     };
+    reader.types.drop_nulls(&name, &mut fields);
     for (name, value) in path {
+        let value = if name == key::FIELD { key::value(&value)? } else { value };
         set(&mut fields, &name, value, "the path")?;
     }
-    for key in parts.headers.get_all(IDEMPOTENCY_KEY).iter().filter(|_| verb != Verb::GET) {
-        let key = key.to_str().map_err(|_| Problem::field("Idempotency-Key", "is not visible ASCII"))?;
-        set(&mut fields, "tx_id", key.to_owned(), "the Idempotency-Key header")?;
+    if verb != Verb::GET && reader.types.known(&name, key::FIELD).is_some() {
+        for given in parts.headers.get_all(key::HEADER) {
+            set(&mut fields, key::FIELD, key::of_header(given)?, "the Idempotency-Key header")?;
+        }
     }
-    decode(Value::Object(fields))
+    decode(Value::Object(fields), |path| reader.types.sort_at(&name, path))
 }
 
 /// The message that a JSON object is, or every field of it that has a wrong name or type.
-fn decode<Q: DeserializeOwned>(mut object: Value) -> Result<Q, Problem> {
+fn decode<Q: DeserializeOwned>(mut object: Value, sort: impl Fn(&Path) -> Option<Sort>) -> Result<Q, Problem> {
     let mut wrong = Vec::new();
     loop {
         let error = match serde_path_to_error::deserialize(&object) {
@@ -156,16 +170,27 @@ fn decode<Q: DeserializeOwned>(mut object: Value) -> Result<Q, Problem> {
             Err(error) => error,
         };
         let path = error.path().to_string();
-        wrong.push((if path == "." { "body".to_owned() } else { path }, rule(&error.inner().to_string())));
         // The decoder stops at the first: without that one it finds the next.
-        if wrong.len() == WRONG_MAX || take_out(&mut object, error.path()).is_none() {
+        let value = take_out(&mut object, error.path());
+        let rule = rule(&error.inner().to_string(), value.as_ref(), sort(error.path()));
+        wrong.push((if path == "." { "body".to_owned() } else { path }, rule));
+        if wrong.len() == WRONG_MAX || value.is_none() {
             return Err(Problem::fields(wrong));
         }
     }
 }
 
-/// What the decoder says, for people.
-fn rule(said: &str) -> String {
+/// What the decoder says of a value, for people.
+fn rule(said: &str, value: Option<&Value>, sort: Option<Sort>) -> String {
+    let example = match sort {
+        Some(Sort::Whole) => "a whole number that fits its field, such as 50",
+        Some(Sort::Duration) => "a duration in seconds, such as 60s",
+        Some(Sort::Other) | None => "",
+    };
+    if let Some(value) = value.filter(|_| !example.is_empty() && !said.starts_with("duplicate field")) {
+        let shown: String = value.to_string().chars().take(SHOWN_MAX).collect();
+        return format!("{shown} must be {example}");
+    }
     // So it calls a second member of a oneof, and a field in both of its spellings.
     if said.starts_with("duplicate field") {
         format!("has fields that exclude each other: {said}")
@@ -178,8 +203,8 @@ fn rule(said: &str) -> String {
     }
 }
 
-/// Removes what a path leads to; `None` if that is nothing.
-fn take_out(object: &mut Value, path: &Path) -> Option<()> {
+/// Removes what a path leads to and gives it; `None` if that is nothing.
+fn take_out(object: &mut Value, path: &Path) -> Option<Value> {
     let mut segments = path.iter();
     let last = segments.next_back()?;
     let place = segments.try_fold(object, |at, segment| match segment {
@@ -188,7 +213,7 @@ fn take_out(object: &mut Value, path: &Path) -> Option<()> {
         Segment::Enum { .. } | Segment::Unknown => None,
     })?;
     match last {
-        Segment::Map { key } => place.as_object_mut()?.remove(key).map(drop),
+        Segment::Map { key } => place.as_object_mut()?.remove(key),
         Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown => None,
     }
 }
@@ -294,7 +319,9 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
         return Ok(Map::new());
     }
     serde_json::from_slice(body).map(|Object(fields)| fields).map_err(|error| {
-        let detail = format!("the body is not a JSON object: {error}");
+        let detail = format!(
+            "the body must be one JSON object that names each field once, such as {{\"customer_id\":\"CUST-1\"}}: {error}"
+        );
         Problem::new(StatusCode::BAD_REQUEST, "MALFORMED_JSON", detail)
     })
 }

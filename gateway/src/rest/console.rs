@@ -74,7 +74,7 @@ async fn now(State((engine, payments)): State<(Engine, Arc<ServiceCells>)>) -> i
     let hottest = engine.hottest_accounts(HOTTEST).into_iter();
     Json(Now {
         at_ms: engine.clock().now().0 / 1_000,
-        unavailable: engine.unavailable().map(arus_engine::UnavailableReason::name),
+        unavailable: engine.closed().map(|refusal| refusal.reason()),
         captured: cells.captured.load(Ordering::Relaxed),
         failed: cells.failed.load(Ordering::Relaxed),
         in_flight: engine.in_flight(),

@@ -54,7 +54,7 @@ function operation(path, verb, of) {
     return node('li', {}, node('code', {}, status), ' ', (problem || answer).description, schema ? ' ' : '',
       schema ? typeName(schema) : '');
   });
-  const withKey = parameters.some(([name]) => name === 'idempotency-key');
+  const withKey = parameters.some(([name]) => name === 'Idempotency-Key');
   return node('details', { id: of.operationId },
     node('summary', {}, node('span', { class: 'verb' }, verb.toUpperCase()), node('code', {}, path),
       node('span', { class: 'what' }, of.summary || '')),

@@ -1,4 +1,5 @@
-//! Whether the process lives, and whether it takes commands: for probes and load balancers.
+//! Whether the process lives, and whether it takes commands: for probes and load balancers. Readiness asks what
+//! admission asks (P14).
 
 use arus_engine::Engine;
 use axum::{
@@ -18,11 +19,11 @@ pub(super) fn router(engine: &Engine) -> Router {
 }
 
 async fn ready(State(engine): State<Engine>) -> Response<Body> {
-    match engine.unavailable() {
+    match engine.closed() {
         None => "ready".into_response(),
-        Some(reason) => {
-            let detail = "the engine takes no commands";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason.name(), detail).response()
+        Some(refusal) => {
+            let detail = format!("no command is taken: {refusal}");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, refusal.reason(), detail).response()
         }
     }
 }

@@ -7,6 +7,7 @@ mod console;
 mod events;
 mod guard;
 mod health;
+mod key;
 mod metrics;
 mod openapi;
 mod problem;
@@ -26,10 +27,11 @@ use axum::{
     response::{Html, IntoResponse},
     routing::{MethodFilter, MethodRouter, get},
 };
-use call::{IDEMPOTENCY_KEY, Parameters, REPLAYED, Route};
+use call::{Parameters, REPLAYED, Reader, Route};
 use guard::{Guard, guard};
 use metrics::Counts;
 use problem::Problem;
+use schema::Types;
 use tokio::sync::watch;
 use tower_http::{compression::CompressionLayer, cors::CorsLayer};
 
@@ -59,9 +61,10 @@ pub fn router(
     settings: &Settings,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<Router> {
-    let bytes_max = settings.grpc.message_bytes_max;
+    let types = Arc::new(Types::read()?);
     let routes = routes::routes(services);
-    let document = serde_json::to_vec(&openapi::document(&routes)?)?;
+    let document = serde_json::to_vec(&openapi::document(&routes, &types)?)?;
+    let reader = Reader { bytes_max: settings.grpc.message_bytes_max, types };
     let document = ([(header::CONTENT_TYPE, "application/json")], axum::body::Bytes::from(document));
     let counts = Counts::new();
     let scraped = counts.clone();
@@ -74,7 +77,7 @@ pub fn router(
         .merge(health::router(engine))
         .merge(console::router(engine, &services.payments.cells))
         .merge(events::router(engine, &counts.readers, stop));
-    for (path, methods) in by_path(routes, bytes_max) {
+    for (path, methods) in by_path(routes, &reader) {
         router = router.route(path, methods);
     }
     Ok(router
@@ -88,7 +91,7 @@ pub fn router(
 }
 
 /// The routes of one path, each verb with its own: `/x/{id}:capture` and `/x/{id}:release` are one path to the router.
-fn by_path(routes: Vec<Route>, bytes_max: usize) -> BTreeMap<&'static str, MethodRouter> {
+fn by_path(routes: Vec<Route>, reader: &Reader) -> BTreeMap<&'static str, MethodRouter> {
     let mut groups: BTreeMap<(&'static str, &'static str), Vec<Route>> = BTreeMap::new();
     for route in routes {
         groups.entry((plain(route.path), verb_name(&route.verb))).or_default().push(route);
@@ -97,10 +100,10 @@ fn by_path(routes: Vec<Route>, bytes_max: usize) -> BTreeMap<&'static str, Metho
     for ((path, _), group) in groups {
         let filter = group.first().and_then(|route| MethodFilter::try_from(route.verb.clone()).ok());
         let Some(filter) = filter else { continue };
-        let group = Arc::new(group);
+        let (group, reader) = (Arc::new(group), reader.clone());
         let handler = move |path: Result<Path<Parameters>, PathRejection>, request: Request| {
-            let group = Arc::clone(&group);
-            async move { dispatch(&group, path, request, bytes_max).await }
+            let (group, reader) = (Arc::clone(&group), reader.clone());
+            async move { dispatch(&group, path, request, reader).await }
         };
         let methods = paths.remove(path).unwrap_or_default().on(filter, handler);
         paths.insert(path, methods);
@@ -112,7 +115,7 @@ async fn dispatch(
     group: &[Route],
     path: Result<Path<Parameters>, PathRejection>,
     request: Request,
-    bytes_max: usize,
+    reader: Reader,
 ) -> Response<Body> {
     let mut parameters = match path {
         Ok(Path(parameters)) => parameters,
@@ -120,14 +123,14 @@ async fn dispatch(
     };
     for route in group {
         let Some(custom) = custom_verb(route.path) else {
-            return route.serve(request, parameters, bytes_max).await;
+            return route.serve(request, parameters, reader).await;
         };
         let named = parameters
             .last_mut()
             .and_then(|(_, value)| value.strip_suffix(custom)?.strip_suffix(':').map(str::to_owned));
         if let (Some(named), Some((_, value))) = (named, parameters.last_mut()) {
             *value = named;
-            return route.serve(request, parameters, bytes_max).await;
+            return route.serve(request, parameters, reader).await;
         }
     }
     not_found()
@@ -173,7 +176,7 @@ fn cors(settings: &RestSettings) -> anyhow::Result<CorsLayer> {
         .allow_methods([Verb::GET, Verb::POST, Verb::PATCH])
         .allow_headers([
             header::CONTENT_TYPE,
-            HeaderName::from_static(IDEMPOTENCY_KEY),
+            HeaderName::from_static(key::HEADER),
             HeaderName::from_static(REQUEST_ID),
             HeaderName::from_static(TRACEPARENT),
             HeaderName::from_static(TRACESTATE),

@@ -4,8 +4,8 @@ use axum::http::{Method as Verb, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{
-    call::{IDEMPOTENCY_KEY, Route},
-    events,
+    call::Route,
+    events, key,
     schema::{Message, Types},
 };
 
@@ -18,7 +18,11 @@ const PROBLEMS: &[(u16, &str, &str)] = &[
         "INVALID_REQUEST",
         "invalid request: amount.currency \"US\" is not a currency of ISO 4217; codes are three capital letters, such as USD",
     ),
-    (400, "MALFORMED_JSON", "the body is not a JSON object: EOF while parsing a value at line 1 column 9"),
+    (
+        400,
+        "MALFORMED_JSON",
+        "the body must be one JSON object that names each field once, such as {\"customer_id\":\"CUST-1\"}: EOF while parsing a value at line 1 column 9",
+    ),
     (400, "INVALID_BODY", "the body ended before it was complete"),
     (
         403,
@@ -36,9 +40,13 @@ const PROBLEMS: &[(u16, &str, &str)] = &[
         "HOST_NOT_ALLOWED",
         "this port answers to localhost and to addresses, not to \"evil.example\"; name the site in rest.cors_origins",
     ),
-    (422, "TX_ID_REUSED", "tx_id was used before with another amount; use a new tx_id for a new request"),
+    (
+        422,
+        "TX_ID_REUSED",
+        "Idempotency-Key was used before with another amount; use a new Idempotency-Key for a new request",
+    ),
     (429, "TOO_MANY_IN_FLIGHT", "as many payments as allowed are in flight"),
-    (429, "TOO_MANY_WAITERS", "too many callers wait for the same tx_id or reservation"),
+    (429, "TOO_MANY_WAITERS", "too many callers wait for the same Idempotency-Key, reservation, account or owner"),
     (429, "TOO_MANY_LOADS", "too many accounts are being loaded"),
     (429, "TOO_MANY_READS", "as many reads as allowed are under way"),
     (429, "INDEX_BEHIND", "the index is behind the journal"),
@@ -49,20 +57,19 @@ const PROBLEMS: &[(u16, &str, &str)] = &[
     (500, "INTERNAL", "something went wrong inside the server; its log says what"),
     (501, "UNIMPLEMENTED", "CreatePaymentRequest.quote_id is not implemented by this build"),
     (503, "DRAINING", "the server is shutting down"),
-    (503, "INTERRUPTED", "the request under this tx_id ended without a decision"),
+    (503, "INTERRUPTED", "the request under this Idempotency-Key ended without a decision"),
     (503, "JOURNAL_FAILED", "the journal failed and the server stops; the outcome is unknown until it is back"),
     (503, "INDEX_FAILED", "the index failed and is not catching up"),
     (503, "DATA_DAMAGED", "the server met damaged data, named in its log, and must be restarted to check all of it"),
-    (504, "DEADLINE_EXCEEDED", "the deadline passed; ask again under the same tx_id"),
+    (504, "DEADLINE_EXCEEDED", "the deadline passed before the request was decided; repeat the same Idempotency-Key"),
 ];
 
 /// The document.
-pub(super) fn document(routes: &[Route]) -> anyhow::Result<Value> {
-    let types = Types::read()?;
+pub(super) fn document(routes: &[Route], types: &Types) -> anyhow::Result<Value> {
     let examples: Map<String, Value> = serde_json::from_str(EXAMPLES)?;
     let mut paths = Map::new();
     for route in routes {
-        let operation = operation(route, &types, examples.get(&route.request))?;
+        let operation = operation(route, types, &examples)?;
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
             path.insert(route.verb.as_str().to_lowercase(), operation);
@@ -83,7 +90,7 @@ pub(super) fn document(routes: &[Route]) -> anyhow::Result<Value> {
         "servers": [{ "url": "/" }],
         "tags": [{ "name": "payments" }, { "name": "accounts" }, { "name": "fx" }, { "name": "risk" }],
         "paths": paths,
-        "components": { "schemas": schemas(routes, &types)?, "responses": responses() },
+        "components": { "schemas": schemas(routes, types)?, "responses": responses() },
     }))
 }
 
@@ -104,7 +111,7 @@ fn events() -> Value {
     } })
 }
 
-fn operation(route: &Route, types: &Types, example: Option<&Value>) -> anyhow::Result<Value> {
+fn operation(route: &Route, types: &Types, examples: &Map<String, Value>) -> anyhow::Result<Value> {
     let request = types.message(&route.request)?;
     let in_path = path_parameters(route.path);
     let is_command = route.verb != Verb::GET && request.field("tx_id").is_some();
@@ -125,8 +132,9 @@ fn operation(route: &Route, types: &Types, example: Option<&Value>) -> anyhow::R
     if is_command {
         let key = request.field("tx_id").map(|field| types.field(field));
         parameters.push(json!({
-            "name": IDEMPOTENCY_KEY, "in": "header", "required": true, "schema": key,
-            "description": "The idempotency key, and the tx_id of what is decided under it. The same key with the \
+            "name": key::NAME, "in": "header", "required": true, "schema": key,
+            "description": "The idempotency key, and the tx_id of what is decided under it: 1 to 255 visible ASCII \
+                characters, bare or as a string in quotes (RFC 8941), which is the same key. The same key with the \
                 same body gives the same answer again; tx_id in the body may stand in its place.",
         }));
     }
@@ -135,13 +143,13 @@ fn operation(route: &Route, types: &Types, example: Option<&Value>) -> anyhow::R
         "tags": [route.path.split('/').nth(2).map(tag)],
         "summary": types.method_comment(&route.request),
         "parameters": parameters,
-        "responses": answers(route, is_command),
+        "responses": answers(route, is_command, examples.get(&route.response)),
     });
     if route.verb != Verb::GET
         && let Some(operation) = operation.as_object_mut()
     {
         let schema = body(types, request, &in_path, is_command);
-        let content = json!({ "schema": schema, "example": example });
+        let content = json!({ "schema": schema, "example": examples.get(&route.request) });
         let required = !request.fields.iter().all(|f| in_path.contains(&f.name.as_str()) || f.name == "tx_id");
         operation.insert(
             "requestBody".into(),
@@ -159,17 +167,18 @@ fn body(types: &Types, request: &Message, in_path: &[&str], is_command: bool) ->
     types.object(request, |field| !elsewhere(&field.name))
 }
 
-fn answers(route: &Route, is_command: bool) -> Value {
+fn answers(route: &Route, is_command: bool, example: Option<&Value>) -> Value {
     let schema = json!({ "$ref": format!("#/components/schemas/{}", route.response) });
+    let content = json!({ "application/json": { "schema": schema, "example": example } });
     let ok = json!({
         "description": if is_command { "Decided before under this key: the same answer." } else { "The answer." },
-        "content": { "application/json": { "schema": schema.clone() } },
+        "content": content.clone(),
     });
     let mut answers = Map::from_iter([("200".to_owned(), ok)]);
     if is_command && route.verb == Verb::POST {
         let created = json!({
             "description": "Decided now and durable. What was declined is decided as well: see its status.",
-            "content": { "application/json": { "schema": schema } },
+            "content": content,
         });
         answers.insert("201".into(), created);
     }
@@ -264,5 +273,66 @@ fn tag(part: &str) -> &'static str {
         Some("fx") => "fx",
         Some("risk") => "risk",
         _ => "accounts",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arus_proto::{fx::v1 as fx, payments::v1 as payments, risk::v1 as risk, wallet::v1 as wallet};
+    use prost::Name;
+    use serde::{Serialize, de::DeserializeOwned};
+
+    use super::*;
+
+    /// Takes an example out: it must be a message that is written as it stands there.
+    fn check<T: Name + Serialize + DeserializeOwned>(examples: &mut Map<String, Value>) {
+        let name = T::full_name();
+        let example = examples.remove(&name).unwrap_or_else(|| panic!("{name} has no example"));
+        let message: T = serde_json::from_value(example.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(serde_json::to_value(message).expect("it is written"), example, "{name}");
+    }
+
+    macro_rules! check_all {
+        ($examples:expr, $($message:ty),+ $(,)?) => { $(check::<$message>($examples);)+ };
+    }
+
+    #[test]
+    fn every_example_is_what_it_is_an_example_of() {
+        let mut examples: Map<String, Value> = serde_json::from_str(EXAMPLES).expect("JSON");
+        check_all!(
+            &mut examples,
+            payments::CreatePaymentRequest,
+            payments::CreatePaymentResponse,
+            payments::BatchCreatePaymentsRequest,
+            payments::BatchCreatePaymentsResponse,
+            payments::GetPaymentResponse,
+            payments::ListPaymentsResponse,
+            wallet::OpenAccountRequest,
+            wallet::OpenAccountResponse,
+            wallet::GetAccountResponse,
+            wallet::ListAccountsResponse,
+            wallet::UpdateAccountRequest,
+            wallet::UpdateAccountResponse,
+            wallet::ListEntriesResponse,
+            wallet::DepositRequest,
+            wallet::DepositResponse,
+            wallet::WithdrawRequest,
+            wallet::WithdrawResponse,
+            wallet::ReserveRequest,
+            wallet::ReserveResponse,
+            wallet::CaptureRequest,
+            wallet::CaptureResponse,
+            wallet::ReleaseRequest,
+            wallet::ReleaseResponse,
+            fx::PublishRatesRequest,
+            fx::PublishRatesResponse,
+            fx::ListRatesResponse,
+            fx::GetRateResponse,
+            fx::ConvertRequest,
+            fx::ConvertResponse,
+            risk::ScoreRequest,
+            risk::ScoreResponse,
+        );
+        assert!(examples.is_empty(), "nothing is called {:?}", examples.keys());
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use super::key;
 use crate::observe::code_name;
 
 /// RFC 9457.
@@ -44,7 +45,7 @@ struct Details<'a> {
 }
 
 /// How a missing key is given.
-const KEY_HINT: &str = "; send it as the Idempotency-Key header";
+const KEY_HINT: &str = "is required; send it as the Idempotency-Key header, such as Idempotency-Key: order-1001";
 
 /// A field that is wrong.
 #[derive(Debug, Serialize)]
@@ -77,18 +78,31 @@ impl Problem {
     pub(super) fn of(status: &Status) -> Self {
         let details = status.get_error_details();
         let reason = details.error_info().map_or(code_name(status.code()), |info| &info.reason);
-        let mut problem = Self::new(http_status(status.code()), reason, over_http(status.message()));
+        let mut problem = Self::new(http_status(status.code()), reason, status.message());
         for violation in details.bad_request().into_iter().flat_map(|bad| &bad.field_violations) {
-            let (field, mut rule) = (violation.field.clone(), violation.description.clone());
-            if field == "tx_id" && rule == "is required" {
-                rule.push_str(KEY_HINT);
+            let (mut field, mut rule) = (violation.field.clone(), violation.description.clone());
+            if field == key::FIELD {
+                let told = format!("{field} {rule}");
+                field = key::NAME.to_owned();
+                rule = rule.replace("is required", KEY_HINT);
+                problem.detail = problem.detail.replacen(&told, &format!("{field} {rule}"), 1);
             }
             problem.errors.push(FieldProblem { field, rule });
         }
+        problem.name_the_header(status.code());
         let pause = details.retry_info().and_then(|info| info.retry_delay);
         // Retry-After has whole seconds (RFC 9110): a shorter pause is one.
         problem.retry_after_s = pause.map(|pause| pause.as_secs().max(1));
         problem
+    }
+
+    /// What is a field in gRPC is a header here. Where a client's own words follow, only what stands before them is ours.
+    fn name_the_header(&mut self, code: Code) {
+        self.detail = match code {
+            Code::InvalidArgument => return,
+            Code::NotFound => self.detail.replacen("payment with tx_id", "payment with Idempotency-Key", 1),
+            _ => self.detail.replace(key::FIELD, key::NAME),
+        };
     }
 
     /// With a pause before the next try, in seconds.
@@ -120,11 +134,6 @@ impl Problem {
         }
         response
     }
-}
-
-/// What is a field in gRPC is a header here.
-fn over_http(message: &str) -> String {
-    message.replacen("tx_id is required", &format!("tx_id is required{KEY_HINT}"), 1)
 }
 
 /// A gRPC code as HTTP. The only ALREADY_EXISTS is a key that is bound to another body (P3).

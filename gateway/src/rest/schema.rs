@@ -9,8 +9,10 @@ use prost_types::{
     field_descriptor_proto::{Label, Type},
 };
 use serde_json::{Map, Value, json};
+use serde_path_to_error::{Path, Segment};
 
-/// Visible ASCII: ids and keys.
+/// Visible ASCII: keys, ids.
+const KEY: &str = r"^[\x21-\x7e]{1,255}$";
 const ID: &str = r"^[\x21-\x7e]{1,64}$";
 const ID_OR_NONE: &str = r"^[\x21-\x7e]{0,64}$";
 /// What the comment of a field or value says that is only reserved yet: it is left out.
@@ -25,6 +27,27 @@ pub(super) struct Message {
     name: String,
     comment: String,
     pub(super) fields: Vec<Field>,
+    /// All names that JSON may have, those of later builds too, in both spellings.
+    names: HashMap<String, Known>,
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    sort: Sort,
+    /// The message it holds, if it is one of ours.
+    message: Option<String>,
+}
+
+/// What sort of value a field takes, as far as its errors differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// A whole number.
+    Whole,
+    /// A duration.
+    Duration,
+    /// Anything else.
+    Other,
 }
 
 /// A field of a message.
@@ -32,7 +55,7 @@ pub(super) struct Message {
 pub(super) struct Field {
     pub(super) name: String,
     pub(super) comment: String,
-    /// Its comment says "Required".
+    /// Its comment says "Required", or in an answer "Always set".
     pub(super) is_required: bool,
     /// One of several, of which one is given.
     pub(super) is_one_of: bool,
@@ -103,6 +126,40 @@ impl Types {
         self.messages.get(name).with_context(|| format!("{name} is not in the protos"))
     }
 
+    /// What a name stands for in a message.
+    pub(super) fn known(&self, message: &str, name: &str) -> Option<&Known> {
+        self.messages.get(message)?.names.get(name)
+    }
+
+    /// What sort of value belongs at a path.
+    pub(super) fn sort_at(&self, message: &str, path: &Path) -> Option<Sort> {
+        let names = path.iter().filter_map(|segment| match segment {
+            Segment::Map { key } => Some(key),
+            Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown => None,
+        });
+        let (mut message, mut sort) = (Some(message), None);
+        for name in names {
+            let known = self.known(message?, name)?;
+            (message, sort) = (known.message.as_deref(), Some(known.sort));
+        }
+        sort
+    }
+
+    /// Takes fields out that are null: they are absent (proto3 JSON). What is no field stays, to be refused by name.
+    pub(super) fn drop_nulls(&self, message: &str, fields: &mut Map<String, Value>) {
+        fields.retain(|name, value| {
+            let Some(known) = self.known(message, name) else { return true };
+            if let Some(nested) = &known.message {
+                let objects = match &mut *value {
+                    Value::Array(items) => items.as_mut_slice(),
+                    one => std::slice::from_mut(one),
+                };
+                objects.iter_mut().filter_map(Value::as_object_mut).for_each(|inner| self.drop_nulls(nested, inner));
+            }
+            !value.is_null()
+        });
+    }
+
     /// What the method does that takes this request.
     pub(super) fn method_comment(&self, request: &str) -> &str {
         self.methods.get(request).map_or("", String::as_str)
@@ -123,7 +180,12 @@ impl Types {
         let kept = || message.fields.iter().filter(|field| keep(field));
         let properties: Map<_, _> = kept()
             .map(|field| {
-                let mut schema = self.field(field);
+                let schema = self.field(field);
+                // A field that is null is absent (proto3 JSON).
+                let mut schema = match field.is_required {
+                    true => schema,
+                    false => json!({ "anyOf": [schema, { "type": "null" }] }),
+                };
                 // Beside a reference, 3.1 allows a description.
                 if let Some(schema) = schema.as_object_mut() {
                     schema.insert("description".into(), json!(field.comment));
@@ -148,12 +210,7 @@ impl Types {
         if field.is_map {
             return json!({ "type": "object", "additionalProperties": { "type": "string" } });
         }
-        match (field.is_repeated, field.kind, field.is_required) {
-            (true, ..) => json!({ "type": "array", "items": one }),
-            // A message that is null is absent (proto3 JSON).
-            (false, Type::Message, false) => json!({ "anyOf": [one, { "type": "null" }] }),
-            (false, ..) => one,
-        }
+        if field.is_repeated { json!({ "type": "array", "items": one }) } else { one }
     }
 
     fn one(&self, field: &Field) -> Value {
@@ -179,7 +236,8 @@ fn text(name: &str, is_required: bool) -> Value {
         "currency" | "base" | "quote" | "to_currency" => json!({ "type": "string", "pattern": "^[A-Z]{3}$" }),
         "amount" => json!({ "type": "string", "pattern": r"^-?[0-9]{1,28}(\.[0-9]{1,4})?$" }),
         "payment_id" | "reservation_id" | "operation_id" => json!({ "type": "string", "format": "uuid" }),
-        "tx_id" | "customer_id" | "owner_id" | "account_id" | "source_account" | "destination_account" => {
+        "tx_id" => json!({ "type": "string", "pattern": KEY }),
+        "customer_id" | "owner_id" | "account_id" | "source_account" | "destination_account" => {
             json!({ "type": "string", "pattern": if is_required { ID } else { ID_OR_NONE } })
         }
         "mid" | "rate" | "bid" | "ask" | "rounding" => json!({ "type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$" }),
@@ -189,6 +247,7 @@ fn text(name: &str, is_required: bool) -> Value {
 }
 
 fn read_message(name: String, of: &DescriptorProto, comment: String, comments: Vec<String>) -> Message {
+    let mut names = HashMap::new();
     let fields = of.field.iter().zip(comments).map(|(field, comment)| {
         let type_name = field.type_name().trim_start_matches('.').to_owned();
         let is_map = of.nested_type.iter().any(|nested| {
@@ -196,21 +255,30 @@ fn read_message(name: String, of: &DescriptorProto, comment: String, comments: V
                 && nested.options.as_ref().is_some_and(prost_types::MessageOptions::map_entry)
         });
         let is_ours = field.r#type() == Type::Message && !type_name.starts_with("google.") && !is_map;
+        let message = is_ours.then(|| type_name.clone());
+        let sort = match field.r#type() {
+            Type::Int32 | Type::Uint32 | Type::Int64 | Type::Uint64 => Sort::Whole,
+            Type::Message if type_name == DURATION => Sort::Duration,
+            _ => Sort::Other,
+        };
+        for name in [field.name(), field.json_name()] {
+            names.insert(name.to_owned(), Known { sort, message: message.clone() });
+        }
         Field {
             name: field.name().to_owned(),
-            is_required: comment.contains("Required"),
+            is_required: comment.contains("Required") || comment.contains("Always set"),
             comment,
             // proto3's `optional` is a oneof of its own.
             is_one_of: field.oneof_index.is_some() && !field.proto3_optional(),
             is_repeated: field.label() == Label::Repeated,
             is_map,
             kind: field.r#type(),
-            message: is_ours.then(|| type_name.clone()),
+            message,
             type_name,
         }
     });
     let fields = fields.filter(|field: &Field| !field.comment.contains(LATER)).collect();
-    Message { name, comment, fields }
+    Message { name, comment, fields, names }
 }
 
 fn one_line(comment: &str) -> String {

@@ -78,7 +78,7 @@ impl<'de> Visitor<'de> for AnyValue {
         let mut fields = Map::new();
         while let Some((name, Strict(value))) = entries.next_entry::<String, _>()? {
             if fields.contains_key(&name) {
-                return Err(A::Error::custom(format!("\"{}\" stands twice", name.escape_debug())));
+                return Err(A::Error::custom(format!("\"{}\" is given twice", name.escape_debug())));
             }
             fields.insert(name, value);
         }
