@@ -285,8 +285,7 @@ pub fn timestamp(at: Timestamp) -> arus_proto::Timestamp {
 
 /// A time for people, as in answers (RFC 3339).
 pub fn rfc3339(at: Timestamp) -> String {
-    let text = serde_json::to_value(timestamp(at)).ok();
-    text.as_ref().and_then(serde_json::Value::as_str).map_or_else(|| at.to_string(), str::to_owned)
+    timestamp(at).to_string()
 }
 
 /// The decision of a command, for the wire.

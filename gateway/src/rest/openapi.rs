@@ -326,6 +326,8 @@ mod tests {
             wallet::ReleaseResponse,
             fx::PublishRatesRequest,
             fx::PublishRatesResponse,
+            fx::RemoveRatesRequest,
+            fx::RemoveRatesResponse,
             fx::ListRatesResponse,
             fx::GetRateResponse,
             fx::ConvertRequest,
