@@ -17,6 +17,9 @@ use crate::origin::is_origin;
 /// The keys that stand at the top.
 const TOP_KEYS: [&str; 8] = ["data_dir", "log", "trace", "listen", "grpc", "rest", "drain_max_s", "engine"];
 
+/// Room for answers that wait to be read: a page or two have to fit.
+const ANSWER_BYTES_MIN: u64 = 8 << 20;
+
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -107,10 +110,18 @@ pub struct GrpcLimits {
     pub message_bytes_max: usize,
     /// Connections open on one port.
     pub connections_max: usize,
+    /// Of those, from one address; 0 is all but a sixteenth.
+    pub connections_per_peer_max: usize,
+    /// How long a connection may be without a call, in seconds.
+    pub connection_idle_max_s: u64,
     /// Requests in flight on one connection.
     pub streams_per_connection_max: u32,
     /// All headers of one request, in bytes.
     pub header_bytes_max: u32,
+    /// Answers that wait to be read on one connection, in bytes.
+    pub answer_bytes_per_connection_max: usize,
+    /// The same on all connections together.
+    pub answer_bytes_max: usize,
     /// Threads that serve requests.
     pub threads: usize,
 }
@@ -192,9 +203,23 @@ impl Default for GrpcLimits {
         Self {
             message_bytes_max: 1 << 20,
             connections_max: 1_024,
+            connections_per_peer_max: 0,
+            connection_idle_max_s: 300,
             streams_per_connection_max: 4_096,
             header_bytes_max: 16 << 10,
+            answer_bytes_per_connection_max: 16 << 20,
+            answer_bytes_max: 96 << 20,
             threads: 2,
+        }
+    }
+}
+
+impl GrpcLimits {
+    /// Connections from one address. No address alone takes every place.
+    pub fn connections_per_peer_max(&self) -> usize {
+        match self.connections_per_peer_max {
+            0 => self.connections_max - self.connections_max / 16,
+            some => some,
         }
     }
 }
@@ -237,8 +262,17 @@ impl Settings {
             ("grpc.threads", grpc.threads as u64, 1, 64),
             ("grpc.message_bytes_max", grpc.message_bytes_max as u64, 1 << 10, 64 << 20),
             ("grpc.connections_max", grpc.connections_max as u64, 1, 1 << 20),
+            ("grpc.connections_per_peer_max", grpc.connections_per_peer_max as u64, 0, 1 << 20),
+            ("grpc.connection_idle_max_s", grpc.connection_idle_max_s, 10, 30 * 86_400),
             ("grpc.streams_per_connection_max", u64::from(grpc.streams_per_connection_max), 1, 1 << 20),
             ("grpc.header_bytes_max", u64::from(grpc.header_bytes_max), 1 << 10, 1 << 20),
+            (
+                "grpc.answer_bytes_per_connection_max",
+                grpc.answer_bytes_per_connection_max as u64,
+                ANSWER_BYTES_MIN,
+                1 << 32,
+            ),
+            ("grpc.answer_bytes_max", grpc.answer_bytes_max as u64, ANSWER_BYTES_MIN, 1 << 36),
             ("drain_max_s", self.drain_max_s, 1, 3_600),
         ] {
             anyhow::ensure!((min..=max).contains(&value), "{key} is {value}; allowed: {min} to {max}");

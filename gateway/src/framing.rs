@@ -11,7 +11,6 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tonic::transport::server::Connected;
 
 /// The longest line that is looked at; hyper takes no longer head.
 const LINE_BYTES_MAX: usize = 1 << 19;
@@ -155,14 +154,6 @@ impl<C> Watched<C> {
     pub fn unwatched(connection: C) -> Self {
         let framing = Framing { state: State::Unwatched, line: Vec::new() };
         Self { connection, framing }
-    }
-}
-
-impl<C: Connected> Connected for Watched<C> {
-    type ConnectInfo = C::ConnectInfo;
-
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.connection.connect_info()
     }
 }
 

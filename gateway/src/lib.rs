@@ -5,9 +5,11 @@
 //! [`recover`], [`backup`], [`ready`] and [`inspect`] are the other things the binary does.
 
 pub mod backup;
+mod bodies;
 mod books;
+mod budget;
 pub mod config;
-pub mod connections;
+mod connections;
 pub mod convert;
 pub mod demo;
 pub mod feed;
@@ -20,11 +22,13 @@ pub mod machine;
 pub mod metrics;
 pub mod observe;
 pub mod origin;
+mod outgoing;
 pub mod ready;
 mod rebuilt;
 pub mod recover;
 pub mod rest;
 pub mod server;
+mod serving;
 pub mod status;
 pub mod telemetry;
 pub mod traces;

@@ -10,13 +10,19 @@ use std::{
 
 use arus_engine::{Engine, metrics::Times};
 use pin_project_lite::pin_project;
+use tokio::time::Sleep;
 use tonic::{
     Code, Response, Status,
     metadata::{AsciiMetadataValue, MetadataMap},
 };
 
-use crate::traces::{self, Traced};
+use crate::{
+    status::late,
+    traces::{self, Traced},
+};
 
+/// The header of a caller's deadline.
+pub(crate) const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// The header a request id is taken from and given back in.
 pub const REQUEST_ID: &str = "x-request-id";
 /// The longest request id that is taken over, in bytes.
@@ -80,7 +86,8 @@ impl ServiceCells {
 #[derive(Debug, Clone, Copy)]
 pub struct Replayed(pub bool);
 
-/// Runs one RPC inside a span with its ids, counts it, and gives the request id back.
+/// Runs one RPC inside a span with its ids until its deadline, counts it, and gives the request id back. Whatever was
+/// submitted by then goes on: a deadline that passed means unknown.
 pub fn rpc<'a, F>(
     engine: &Engine,
     cells: &'a ServiceCells,
@@ -92,7 +99,8 @@ pub fn rpc<'a, F>(
     let traced = traces::begin(metadata, cells.service, method);
     let trace_id = traced.as_ref().map(Traced::trace_id);
     let span = tracing::info_span!("rpc", method, request_id, tx_id = shown(tx_id), trace_id);
-    Observed { call, span, traced, cells, method, request_id, started: Instant::now() }
+    let deadline = Some(tokio::time::sleep(deadline(engine, metadata)));
+    Observed { call, deadline, span, traced, cells, method, request_id, started: Instant::now() }
 }
 
 pin_project! {
@@ -100,12 +108,22 @@ pin_project! {
     pub struct Observed<'a, F> {
         #[pin]
         call: F,
+        #[pin]
+        deadline: Option<Sleep>,
         span: tracing::Span,
         traced: Option<Traced>,
         cells: &'a ServiceCells,
         method: &'static str,
         request_id: String,
         started: Instant,
+    }
+}
+
+impl<F> Observed<'_, F> {
+    /// For a call that has something to say when its deadline passes, and keeps it by itself.
+    pub(crate) fn keeps_its_deadline(mut self) -> Self {
+        self.deadline = None;
+        self
     }
 }
 
@@ -116,7 +134,14 @@ impl<T, F: Future<Output = Result<T, Status>>> Future for Observed<'_, F> {
         let this = self.project();
         let _in_span = this.span.enter();
         let _in_trace = this.traced.as_ref().map(Traced::enter);
-        let result = ready!(this.call.poll(context));
+        let result = match this.call.poll(context) {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                let Some(deadline) = this.deadline.as_pin_mut() else { return Poll::Pending };
+                ready!(deadline.poll(context));
+                Err(late())
+            }
+        };
         let (code, took) = (result.as_ref().err().map_or(Code::Ok, Status::code), this.started.elapsed());
         if matches!(code, Code::Internal | Code::Unknown | Code::DataLoss) {
             tracing::error!(code = code_name(code), "an rpc failed inside the server");
@@ -186,9 +211,19 @@ pub fn is_request_id(id: &[u8]) -> bool {
     !id.is_empty() && id.len() <= REQUEST_ID_MAX && id.iter().all(u8::is_ascii_graphic)
 }
 
-/// The caller's deadline: `grpc-timeout`, up to eight digits and a unit (gRPC over HTTP/2).
-pub fn timeout(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+/// How long a caller waits: what it says, within what the server allows.
+pub(crate) fn deadline(engine: &Engine, metadata: &MetadataMap) -> Duration {
+    let default = Duration::from_millis(engine.config().deadline_default_ms);
+    timeout(metadata).unwrap_or(default).min(default)
+}
+
+/// How long a caller says that it waits.
+pub(crate) fn timeout(metadata: &MetadataMap) -> Option<Duration> {
+    parse_timeout(metadata.get(GRPC_TIMEOUT)?.to_str().ok()?)
+}
+
+/// A deadline as gRPC over HTTP/2 writes it: up to eight digits and a unit.
+pub(crate) fn parse_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
     match unit {
@@ -208,15 +243,10 @@ mod tests {
 
     #[test]
     fn reads_deadlines_as_grpc_writes_them() {
-        let read = |text: &str| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("grpc-timeout", text.parse().expect("ascii"));
-            timeout(&metadata)
-        };
-        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(read("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(parse_timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_timeout("2S"), Some(Duration::from_secs(2)));
         for bad in ["", "S", "123456789S", "-1S", "1s", "1.5S"] {
-            assert_eq!(read(bad), None, "{bad}");
+            assert_eq!(parse_timeout(bad), None, "{bad}");
         }
     }
 }

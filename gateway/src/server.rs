@@ -14,36 +14,31 @@ use arus_proto::{
 };
 use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::Instant};
-use tokio_stream::StreamExt;
-use tonic::{
-    server::NamedService,
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{server::NamedService, service::Routes};
 use tonic_health::server::HealthReporter;
-use tower::util::MapResponseLayer;
 
 use crate::{
+    budget::Budget,
     config::{GrpcLimits, Settings},
-    connections::limited,
     files,
-    framing::Watched,
-    grpc::Services,
+    grpc::{
+        Services,
+        fx::Fx,
+        gate::{Gate, Own},
+        methods::{Directory, Methods},
+        payments::Payments,
+        risk::Risk,
+        wallet::Wallets,
+    },
     metrics::{self, Part},
     observe::ServiceCells,
-    rest,
-    status::explain_too_large,
+    rest::{self, Web},
+    serving::{self, Limits, Pace, Serve, Wire},
 };
 
-/// How long an HTTP connection may be idle.
-const HTTP_IDLE_MAX: Duration = Duration::from_secs(60);
-/// What one call may send ahead of what is read. HTTP/2 sees an attack in many unread small frames (by the size of the
-/// connection's window), and ends the connection: this is so small that a stream of payments is held back before.
-const STREAM_WINDOW_BYTES: u32 = 64 << 10;
-/// The same for all calls of a connection together.
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-/// Connections of one metrics port at once.
+/// Connections of one metrics port at once, and calls on each.
 const SCRAPERS_MAX: usize = 64;
+const SCRAPES_MAX: u32 = 4;
 /// How often health follows the engine.
 const HEALTH_TICK: Duration = Duration::from_millis(500);
 
@@ -75,43 +70,49 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Binds all ports and serves.
+    /// Binds all ports, and serves once it has them.
     pub async fn start(engine: Engine, settings: &Settings) -> anyhow::Result<Self> {
-        let (stop, _) = watch::channel(false);
         let (listen, limits) = (&settings.listen, &settings.grpc);
         files::make_room_for((5 * limits.connections_max + 4 * SCRAPERS_MAX) as u64)?;
-        let bytes_max = limits.message_bytes_max;
-        let services = Services::new(&engine);
-        let registry =
-            |part, of: &Arc<ServiceCells>| metrics::registry(part, engine.clone(), Arc::clone(of), &settings.data_dir);
-        let mut tasks = JoinSet::new();
-        let mut reporters = Vec::new();
-
-        let Services { payments: p, fx: f, wallet: w, risk: r } = services.clone();
-        let scraped = GrpcLimits { connections_max: SCRAPERS_MAX, ..limits.clone() };
-        let m1 =
-            scrape(&mut tasks, &stop, listen.payments_metrics, &scraped, registry(Part::Payments, &p.cells)).await?;
-        let m2 = scrape(&mut tasks, &stop, listen.fx_metrics, &scraped, registry(Part::Fx, &f.cells)).await?;
-        let m3 = scrape(&mut tasks, &stop, listen.wallet_metrics, &scraped, registry(Part::Wallet, &w.cells)).await?;
-        let m4 = scrape(&mut tasks, &stop, listen.risk_metrics, &scraped, registry(Part::Risk, &r.cells)).await?;
-
-        let service = PaymentsServiceServer::new(p).max_decoding_message_size(bytes_max);
-        let payments = serve(&mut tasks, &mut reporters, &stop, listen.payments, limits, service).await?;
-        let service = FxServiceServer::new(f).max_decoding_message_size(bytes_max);
-        let fx = serve(&mut tasks, &mut reporters, &stop, listen.fx, limits, service).await?;
-        let service = WalletServiceServer::new(w).max_decoding_message_size(bytes_max);
-        let wallet = serve(&mut tasks, &mut reporters, &stop, listen.wallet, limits, service).await?;
-        let service = RiskServiceServer::new(r).max_decoding_message_size(bytes_max);
-        let risk = serve(&mut tasks, &mut reporters, &stop, listen.risk, limits, service).await?;
-
-        let router = rest::router(&engine, &services, settings, stop.subscribe())?;
-        let rest = match settings.rest.enabled {
-            true => Some(serve_routes(&mut tasks, &stop, listen.rest, limits, Routes::from(router), Wire::Http).await?),
-            false => None,
+        let (payments, fx, wallet, risk) = (
+            bind(listen.payments).await?,
+            bind(listen.fx).await?,
+            bind(listen.wallet).await?,
+            bind(listen.risk).await?,
+        );
+        let (m1, m2) = (bind(listen.payments_metrics).await?, bind(listen.fx_metrics).await?);
+        let (m3, m4) = (bind(listen.wallet_metrics).await?, bind(listen.risk_metrics).await?);
+        let rest = if settings.rest.enabled { Some(bind(listen.rest).await?) } else { None };
+        let addresses = Addresses {
+            payments: payments.1,
+            fx: fx.1,
+            wallet: wallet.1,
+            risk: risk.1,
+            rest: rest.as_ref().map(|(_, bound)| *bound),
+            metrics: [m1.1, m2.1, m3.1, m4.1],
         };
 
+        let services = Services::new(&engine);
+        let mut ports = Ports::new(limits, directory(&addresses));
+        let registry =
+            |part, of: &Arc<ServiceCells>| metrics::registry(part, engine.clone(), Arc::clone(of), &settings.data_dir);
+        let Services { payments: p, fx: f, wallet: w, risk: r } = services.clone();
+        ports.scrape(m1.0, registry(Part::Payments, &p.cells));
+        ports.scrape(m2.0, registry(Part::Fx, &f.cells));
+        ports.scrape(m3.0, registry(Part::Wallet, &w.cells));
+        ports.scrape(m4.0, registry(Part::Risk, &r.cells));
+        let bytes_max = limits.message_bytes_max;
+        ports.grpc(payments.0, PaymentsServiceServer::new(p).max_decoding_message_size(bytes_max))?;
+        ports.grpc(fx.0, FxServiceServer::new(f).max_decoding_message_size(bytes_max))?;
+        ports.grpc(wallet.0, WalletServiceServer::new(w).max_decoding_message_size(bytes_max))?;
+        ports.grpc(risk.0, RiskServiceServer::new(r).max_decoding_message_size(bytes_max))?;
+        if let Some((listener, _)) = rest {
+            let router = rest::router(&engine, &services, settings, ports.stop.subscribe())?;
+            let limits = ports.limits(Wire::Http);
+            ports.serve(listener, Web::new(router), limits);
+        }
+        let Ports { mut tasks, reporters, stop, .. } = ports;
         tasks.spawn(follow_health(engine.clone(), reporters.clone(), stop.subscribe()));
-        let addresses = Addresses { payments, fx, wallet, risk, rest, metrics: [m1, m2, m3, m4] };
         Ok(Self { addresses, engine, reporters, stop, tasks })
     }
 
@@ -148,97 +149,81 @@ async fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> 
     Ok((listener, bound))
 }
 
-async fn serve<S>(
-    tasks: &mut JoinSet<anyhow::Result<()>>,
-    reporters: &mut Vec<(HealthReporter, &'static str)>,
-    stop: &watch::Sender<bool>,
-    address: SocketAddr,
-    limits: &GrpcLimits,
-    service: S,
-) -> anyhow::Result<SocketAddr>
-where
-    S: tower::Service<
-            axum::http::Request<tonic::body::Body>,
-            Response = axum::http::Response<tonic::body::Body>,
-            Error = std::convert::Infallible,
-        > + NamedService
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send + 'static,
-{
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporters.push((reporter, S::NAME));
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // For clients that show an error's details.
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-            .with_service_name(S::NAME)
-            .with_service_name("grpc.health.v1.Health")
-    };
-    let routes = Routes::new(service)
-        .add_service(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
-    serve_routes(tasks, stop, address, limits, routes, Wire::Grpc).await
+/// Where every service is, for callers at the wrong port.
+fn directory(addresses: &Addresses) -> Directory {
+    Directory::from([
+        (PaymentsServiceServer::<Payments>::NAME, addresses.payments),
+        (FxServiceServer::<Fx>::NAME, addresses.fx),
+        (WalletServiceServer::<Wallets>::NAME, addresses.wallet),
+        (RiskServiceServer::<Risk>::NAME, addresses.risk),
+    ])
 }
 
-/// What a port speaks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wire {
-    /// HTTP/2 only.
-    Grpc,
-    /// HTTP/1.1 as well.
-    Http,
+/// What the ports share, and the tasks that serve them.
+struct Ports {
+    tasks: JoinSet<anyhow::Result<()>>,
+    reporters: Vec<(HealthReporter, &'static str)>,
+    stop: watch::Sender<bool>,
+    budget: Arc<Budget>,
+    directory: Directory,
+    grpc: GrpcLimits,
 }
 
-async fn serve_routes(
-    tasks: &mut JoinSet<anyhow::Result<()>>,
-    stop: &watch::Sender<bool>,
-    address: SocketAddr,
-    limits: &GrpcLimits,
-    routes: Routes,
-    wire: Wire,
-) -> anyhow::Result<SocketAddr> {
-    let (listener, bound) = bind(address).await?;
-    let mut stopped = stop.subscribe();
-    let (connections_max, message_bytes_max) = (limits.connections_max, limits.message_bytes_max);
-    let idle_max = (wire == Wire::Http).then_some(HTTP_IDLE_MAX);
-    let mut server = Server::builder()
-        .accept_http1(wire == Wire::Http)
-        .max_concurrent_streams(limits.streams_per_connection_max)
-        .http2_max_header_list_size(limits.header_bytes_max)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_keepalive_interval(Some(Duration::from_secs(60)))
-        .http2_max_pending_accept_reset_streams(Some(1_024))
-        .layer(MapResponseLayer::new(move |response| explain_too_large(response, message_bytes_max)));
-    tasks.spawn(async move {
-        // Not the builder's: that sets only sockets of listeners it made itself, and Nagle costs 40 ms.
-        let incoming = limited(TcpIncoming::from(listener).with_nodelay(Some(true)), connections_max, idle_max);
-        let watched = if wire == Wire::Http { Watched::new } else { Watched::unwatched };
-        let incoming = incoming.map(move |connection| connection.map(watched));
-        let signal = async move {
-            // The sender going away is a stop as well.
-            let _ = stopped.wait_for(|stop| *stop).await;
+impl Ports {
+    fn new(limits: &GrpcLimits, directory: Directory) -> Self {
+        let (stop, _) = watch::channel(false);
+        let budget = Budget::new(limits);
+        Self { tasks: JoinSet::new(), reporters: Vec::new(), stop, budget, directory, grpc: limits.clone() }
+    }
+
+    /// A service with health and reflection.
+    fn grpc<S: Own>(&mut self, listener: TcpListener, service: S) -> anyhow::Result<()> {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        self.reporters.push((reporter, S::NAME));
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                // For clients that show an error's details.
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+                .with_service_name(S::NAME)
+                .with_service_name("grpc.health.v1.Health")
         };
-        server.add_routes(routes).serve_with_incoming_shutdown(incoming, signal).await?;
+        let others =
+            Routes::new(health).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+        let methods = Methods::new(S::NAME, &self.directory)?;
+        let gate = Gate::new(methods, service, others, self.grpc.message_bytes_max);
+        let limits = self.limits(Wire::Grpc);
+        self.serve(listener, gate, limits);
         Ok(())
-    });
-    Ok(bound)
-}
+    }
 
-async fn scrape(
-    tasks: &mut JoinSet<anyhow::Result<()>>,
-    stop: &watch::Sender<bool>,
-    address: SocketAddr,
-    limits: &GrpcLimits,
-    registry: Registry,
-) -> anyhow::Result<SocketAddr> {
-    serve_routes(tasks, stop, address, limits, Routes::from(metrics::router(registry)), Wire::Http).await
+    fn scrape(&mut self, listener: TcpListener, registry: Registry) {
+        let limits = Limits {
+            connections_max: SCRAPERS_MAX,
+            connections_per_peer_max: SCRAPERS_MAX,
+            streams_per_connection_max: SCRAPES_MAX,
+            ..self.limits(Wire::Http)
+        };
+        self.serve(listener, Web::new(metrics::router(registry)), limits);
+    }
+
+    fn serve(&mut self, listener: TcpListener, server: impl Serve, limits: Limits) {
+        let (budget, stop) = (Arc::clone(&self.budget), self.stop.subscribe());
+        self.tasks.spawn(serving::serve(listener, server, limits, budget, stop));
+    }
+
+    fn limits(&self, wire: Wire) -> Limits {
+        Limits {
+            wire,
+            connections_max: self.grpc.connections_max,
+            connections_per_peer_max: self.grpc.connections_per_peer_max(),
+            streams_per_connection_max: self.grpc.streams_per_connection_max,
+            header_bytes_max: self.grpc.header_bytes_max,
+            idle_max: Duration::from_secs(self.grpc.connection_idle_max_s),
+            pace: Pace::default(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

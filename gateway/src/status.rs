@@ -1,17 +1,25 @@
 //! Refusals as gRPC statuses with `google.rpc` details: the one mapping (P3).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use arus_engine::Refusal;
 use arus_proto::codec::ERROR_DOMAIN;
-use axum::http::Response;
-use tonic::{Code, Status, body::Body};
+use axum::http::HeaderMap;
+use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::observe::code_name;
 
 /// How many bad fields a status lists: all of it travels in headers, which clients bound at 8 to 16 KiB.
 const VIOLATIONS_MAX: usize = 20;
 /// How many of them the message names with their rules.
 const MESSAGE_FIELDS_MAX: usize = 5;
+/// How much of an unknown path is told back, in characters.
+const PATH_MAX: usize = 100;
+/// When to try again what there was no room for.
+const CROWDED_PAUSE: Duration = Duration::from_secs(1);
+/// Where a status keeps its details.
+const DETAILS: &str = "grpc-status-details-bin";
 
 /// Code, `ErrorInfo` and what else helps: field violations, a pause, the thing that is missing.
 pub fn status(refusal: &Refusal) -> Status {
@@ -37,7 +45,7 @@ pub fn status(refusal: &Refusal) -> Status {
             Code::ResourceExhausted
         }
         Refusal::Unavailable { .. } => {
-            details.set_retry_info(Some(std::time::Duration::from_secs(1)));
+            details.set_retry_info(Some(Duration::from_secs(1)));
             Code::Unavailable
         }
         Refusal::DeadlineExceeded => Code::DeadlineExceeded,
@@ -67,18 +75,58 @@ fn message(refusal: &Refusal) -> String {
     }
 }
 
-/// tonic refuses a message above the limit before any of our code sees it, with a bare OUT_OF_RANGE that nothing else
-/// here answers with. It is malformed input, and says so (P3).
-pub fn explain_too_large(response: Response<Body>, bytes_max: usize) -> Response<Body> {
-    let code = response.headers().get(Status::GRPC_STATUS);
-    if code.is_none_or(|code| Code::from_bytes(code.as_bytes()) != Code::OutOfRange) {
-        return response;
-    }
-    let mut details = ErrorDetails::new();
+/// A message beyond the limit.
+pub(crate) fn too_large(bytes_max: usize) -> Status {
     let limit = HashMap::from([("bytes_max".to_owned(), bytes_max.to_string())]);
-    details.set_error_info("MESSAGE_TOO_LARGE", ERROR_DOMAIN, limit);
     let message = format!("the message is larger than {bytes_max} bytes; send a smaller one");
-    Status::with_error_details(Code::InvalidArgument, message, details).into_http()
+    told(Code::InvalidArgument, "MESSAGE_TOO_LARGE", limit, message)
+}
+
+/// A message that ends before it is complete.
+pub(crate) fn torn() -> Status {
+    let message = "malformed message: it ends before the length that it says it has";
+    told(Code::InvalidArgument, "MALFORMED_MESSAGE", HashMap::new(), message.to_owned())
+}
+
+/// A unary call with another number of messages; gRPC's status codes call it a request cardinality violation.
+pub(crate) fn not_one_message(came: &str) -> Status {
+    let message = format!("the method takes exactly one message, and {came}; nothing was done");
+    told(Code::Unimplemented, "NOT_ONE_MESSAGE", HashMap::new(), message)
+}
+
+/// A path at which nothing is, and what to do about it.
+pub(crate) fn no_such_method(path: &str, hint: &str) -> Status {
+    let path = path.chars().take(PATH_MAX).collect::<String>();
+    told(Code::Unimplemented, "NO_SUCH_METHOD", HashMap::from([("path".to_owned(), path)]), hint.to_owned())
+}
+
+/// A deadline that passed.
+pub(crate) fn late() -> Status {
+    status(&Refusal::DeadlineExceeded)
+}
+
+/// Too much of something is open already.
+pub(crate) fn crowded(reason: &str, message: String) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
+    details.set_retry_info(Some(CROWDED_PAUSE));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+fn told(code: Code, reason: &str, metadata: HashMap<String, String>, message: String) -> Status {
+    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata))
+}
+
+/// What a library says for us (health, reflection, encodings) gets the details that every error here has.
+pub(crate) fn in_our_form(headers: &mut HeaderMap) {
+    let Some(code) = headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes())) else { return };
+    if code == Code::Ok || headers.contains_key(DETAILS) {
+        return;
+    }
+    if let Some(bare) = Status::from_header_map(headers) {
+        let ours = told(code, code_name(code), HashMap::new(), bare.message().to_owned());
+        // Only a message that no header can hold fails, and this one came out of a header.
+        let _ = ours.add_header(headers);
+    }
 }
 
 /// What a later build fills in: UNIMPLEMENTED naming the method or field, never a made-up result (P9).
@@ -86,4 +134,25 @@ pub fn unimplemented(what: &str) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info("UNIMPLEMENTED", ERROR_DOMAIN, HashMap::from([("name".to_owned(), what.to_owned())]));
     Status::with_error_details(Code::Unimplemented, format!("{what} is not available in this build"), details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_library_says_gets_details_and_what_we_say_keeps_its_own() {
+        let said = |status: Status| {
+            let mut headers = HeaderMap::new();
+            status.add_header(&mut headers).expect("it fits");
+            in_our_form(&mut headers);
+            let told = Status::from_header_map(&headers).expect("a status");
+            let reason = told.get_details_error_info().map(|info| info.reason);
+            (told.code(), told.message().to_owned(), reason)
+        };
+        let bare = said(Status::not_found("service unknown, 100%"));
+        assert_eq!(bare, (Code::NotFound, "service unknown, 100%".into(), Some("NOT_FOUND".into())));
+        assert_eq!(said(torn()).2.as_deref(), Some("MALFORMED_MESSAGE"));
+        assert_eq!(said(Status::ok("")), (Code::Ok, String::new(), None));
+    }
 }

@@ -4,7 +4,11 @@ mod support;
 
 use std::time::Duration;
 
-use support::{LIMIT, Server, http};
+use support::{
+    LIMIT, Server,
+    h2::{Line, told},
+    http,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -29,8 +33,8 @@ async fn bodies_that_do_not_end_are_bounded_in_all() {
     }
     let done = callers.join_all().await;
     let refused = done.iter().filter(|(_, refused)| *refused).count();
-    // 64 MiB hold 74 of them.
-    assert!((20..=35).contains(&refused), "{refused} of 100 were refused");
+    // 32 MiB hold 37 of them.
+    assert!((55..=70).contains(&refused), "{refused} of 100 were refused");
     c.account_with("ann", "ann-usd", "USD", "10.00").await;
     assert_eq!(c.balance("ann-usd").await, "10.00", "the gRPC ports are unharmed");
     drop(done);
@@ -41,5 +45,30 @@ async fn bodies_that_do_not_end_are_bounded_in_all() {
         }
     };
     tokio::time::timeout(LIMIT, answered).await.expect("room again");
+    grpc_messages_that_do_not_end(&server).await;
+    c.balance("ann-usd").await;
     server.stop().await;
+}
+
+/// Messages of unary calls and of streams take of the same room.
+async fn grpc_messages_that_do_not_end(server: &Server) {
+    let mut kept = Vec::new();
+    let mut refused = 0;
+    // A connection's window holds some of them.
+    for _ in 0..20 {
+        let line = Line::open(server.addresses.payments).await;
+        for path in ["CreatePayment", "StreamPayments"].repeat(2) {
+            let path = format!("/payments.v1.PaymentsService/{path}");
+            let (answer, mut body) = line.open_stream(&path, &[("content-type", "application/grpc")]).await;
+            let mut message = vec![0, 0, 0x0f, 0x42, 0x40];
+            message.resize(900_000, b' ');
+            body.send_data(message.into(), false).expect("it is sent");
+            kept.push((answer, body));
+        }
+    }
+    for (answer, _body) in kept {
+        let answer = tokio::time::timeout(Duration::from_millis(300), told(answer)).await;
+        refused += usize::from(answer.is_ok_and(|told| told.reason() == "BODIES"));
+    }
+    assert!((35..=60).contains(&refused), "{refused} of 80 were refused");
 }

@@ -3,21 +3,35 @@
 //! Every item is admitted, decided and answered by itself, on the path of a single payment. A stream reads on only
 //! while few enough of its items are in flight and its answers are taken, so a slow reader slows itself alone.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arus_engine::{Command, Engine, Refusal, Reply, money::OpId};
 use arus_proto::payments::v1 as wire;
 use futures_util::{Stream, StreamExt, stream};
 use opentelemetry::Context;
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
-use crate::{convert::payments as convert, status::status, traces::begin_item};
+use crate::{
+    budget::Caller,
+    convert::payments as convert,
+    status::{late, status},
+    traces::begin_item,
+};
 
 /// How many payments a batch may have.
 const BATCH_ITEMS_MAX: usize = 1_024;
 /// How many items of one stream are in flight at once.
 const STREAM_IN_FLIGHT_MAX: usize = 1_024;
+/// What an item of a stream takes until its outcome is sent.
+const ITEM_BYTES: usize = 2 << 10;
+/// How long before its caller stops waiting a batch answers, at most.
+const WAY_BACK_MAX: Duration = Duration::from_millis(50);
 
 /// The answers of a stream.
 pub type Outcomes = Pin<Box<dyn Stream<Item = Result<wire::StreamPaymentsResponse, Status>> + Send>>;
@@ -30,6 +44,8 @@ pub async fn batch(
     traced: Option<Context>,
 ) -> Result<Vec<wire::BatchOutcome>, Refusal> {
     convert::check_batch(payments.len(), BATCH_ITEMS_MAX)?;
+    // The outcomes still have to reach a caller that stops waiting then.
+    let timeout = timeout.saturating_sub((timeout / 10).min(WAY_BACK_MAX));
     let mut outcomes = vec![None; payments.len()];
     let items = stream::iter((0..).zip(payments));
     let bundle = engine.clock().new_id();
@@ -44,27 +60,61 @@ pub async fn batch(
     };
     // Whatever has no outcome afterwards is late.
     let _ = tokio::time::timeout(timeout, all).await;
-    let late = |index| refused(index, &status(&Refusal::DeadlineExceeded));
-    Ok((0..).zip(outcomes).map(|(index, outcome)| outcome.unwrap_or_else(|| late(index))).collect())
+    Ok((0..).zip(outcomes).map(|(index, outcome)| outcome.unwrap_or_else(|| refused(index, &late()))).collect())
 }
 
-/// Decides payments as they come; each may take `timeout`.
-pub fn outcomes(
-    engine: Engine,
-    requests: Streaming<wire::StreamPaymentsRequest>,
-    timeout: Duration,
-    traced: Option<Context>,
-) -> Outcomes {
-    let bundle = engine.clock().new_id();
-    let items = stream::iter(0..=u32::MAX).zip(requests).map(move |(index, request)| {
-        let (engine, traced) = (engine.clone(), traced.clone());
-        async move {
-            let payment = request?.payment.unwrap_or_default();
-            let outcome = decide(&engine, (timeout, traced.as_ref()), (bundle, index), payment).await;
-            Ok(wire::StreamPaymentsResponse { outcome: Some(outcome) })
-        }
-    });
-    Box::pin(items.buffer_unordered(STREAM_IN_FLIGHT_MAX))
+/// How the payments of a stream are decided.
+pub(crate) struct Items {
+    /// What decides them.
+    pub(crate) engine: Engine,
+    /// How long each may take.
+    pub(crate) timeout: Duration,
+    /// When the call ends, if its caller says so.
+    pub(crate) ends: Option<Instant>,
+    /// The trace of the call.
+    pub(crate) traced: Option<Context>,
+}
+
+impl Items {
+    /// Decides payments as they come. What ends the stream early, an item that cannot be read or the caller's deadline,
+    /// is told behind the outcomes of all items before it.
+    pub(crate) fn outcomes(self, requests: Streaming<wire::StreamPaymentsRequest>, caller: Arc<Caller>) -> Outcomes {
+        let failed = Arc::new(OnceLock::new());
+        let (broken, passed) = (Arc::clone(&failed), Arc::clone(&failed));
+        let ends = self.ends;
+        let end = async move {
+            match ends {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+            let _ = passed.set(late());
+        };
+        let read = stream::unfold((requests, caller), |(mut requests, caller)| async move {
+            let room = caller.room(ITEM_BYTES).await;
+            requests.next().await.map(|request| ((request, room), (requests, caller)))
+        });
+        let items = read.take_until(end).scan(broken, |broken, (request, room)| {
+            let readable = request.map_err(|status| broken.set(status)).ok().map(|request| (request, room));
+            std::future::ready(readable)
+        });
+        let bundle = self.engine.clock().new_id();
+        let decided = stream::iter(0..=u32::MAX).zip(items).map(move |(index, (request, room))| {
+            let (engine, traced, timeout) = (self.engine.clone(), self.traced.clone(), self.time_left());
+            async move {
+                let payment = request.payment.unwrap_or_default();
+                let outcome = decide(&engine, (timeout, traced.as_ref()), (bundle, index), payment).await;
+                drop(room);
+                Ok(wire::StreamPaymentsResponse { outcome: Some(outcome) })
+            }
+        });
+        let last = stream::once(async move { failed.get().cloned().map(Err) }).filter_map(std::future::ready);
+        Box::pin(decided.buffer_unordered(STREAM_IN_FLIGHT_MAX).chain(last))
+    }
+
+    fn time_left(&self) -> Duration {
+        let left = self.ends.map(|ends| ends.saturating_duration_since(Instant::now()));
+        left.map_or(self.timeout, |left| left.min(self.timeout))
+    }
 }
 
 async fn decide(

@@ -2,18 +2,21 @@
 
 pub mod bulk;
 pub mod fx;
+pub(crate) mod gate;
+mod incoming;
+pub(crate) mod methods;
 pub mod payments;
 pub mod risk;
 pub mod wallet;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use arus_engine::{Command, Engine, Refusal, Reply, trace::Trace};
+use arus_engine::{Command, Engine, Reply, trace::Trace};
 use tonic::{Status, metadata::MetadataMap};
 
 use self::{fx::Fx, payments::Payments, risk::Risk, wallet::Wallets};
 use crate::{
-    observe::{self, ServiceCells},
+    observe::{ServiceCells, deadline},
     status::status,
 };
 
@@ -46,17 +49,9 @@ impl Services {
     }
 }
 
-/// Submits a command with the caller's deadline. Dropping this future gives up waiting, not the command.
+/// Submits a command with the caller's deadline, at which [`rpc`](crate::observe::rpc) gives up waiting for it.
 pub(crate) async fn decide(engine: &Engine, mut command: Command, metadata: &MetadataMap) -> Result<Reply, Status> {
-    let timeout = deadline(engine, metadata);
-    command.timeout = Some(timeout);
+    command.timeout = Some(deadline(engine, metadata));
     command.trace = Trace::current();
-    let decided = tokio::time::timeout(timeout, engine.submit(command)).await;
-    decided.unwrap_or(Err(Refusal::DeadlineExceeded)).map_err(|refusal| status(&refusal))
-}
-
-/// How long a caller waits: what it says, within what the server allows.
-pub(crate) fn deadline(engine: &Engine, metadata: &MetadataMap) -> Duration {
-    let default = Duration::from_millis(engine.config().deadline_default_ms);
-    observe::timeout(metadata).unwrap_or(default).min(default)
+    engine.submit(command).await.map_err(|refusal| status(&refusal))
 }

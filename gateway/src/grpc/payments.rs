@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use arus_engine::{Engine, ledger::entry::Committed};
 use arus_proto::payments::v1::{self as wire, payments_service_server::PaymentsService};
+use tokio::time::Instant;
 use tokio_stream::Empty;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{bulk, deadline, decide};
+use super::{bulk, decide};
 use crate::{
+    budget::Caller,
     convert::{TENANT, listed, payments as convert},
-    observe::{Replayed, ServiceCells, rpc},
+    observe::{Replayed, ServiceCells, deadline, rpc, timeout},
     status::{status, unimplemented},
     traces,
 };
@@ -114,6 +116,7 @@ impl PaymentsService for Payments {
             let outcomes = bulk::batch(&self.engine, request.payments, timeout, traces::current()).await;
             Ok(wire::BatchCreatePaymentsResponse { outcomes: outcomes.map_err(|refusal| status(&refusal))? })
         })
+        .keeps_its_deadline()
         .await
     }
 
@@ -121,10 +124,16 @@ impl PaymentsService for Payments {
         &self,
         request: Request<Streaming<wire::StreamPaymentsRequest>>,
     ) -> Result<Response<Self::StreamPaymentsStream>, Status> {
-        let (metadata, _, requests) = request.into_parts();
-        let engine = self.engine.clone();
+        let (metadata, extensions, requests) = request.into_parts();
         rpc(&self.engine, &self.cells, "StreamPayments", (&metadata, ""), async {
-            Ok(bulk::outcomes(engine, requests, deadline(&self.engine, &metadata), traces::current()))
+            let caller = extensions.get::<Arc<Caller>>().cloned();
+            let items = bulk::Items {
+                engine: self.engine.clone(),
+                ends: timeout(&metadata).and_then(|timeout| Instant::now().checked_add(timeout)),
+                timeout: deadline(&self.engine, &metadata),
+                traced: traces::current(),
+            };
+            Ok(items.outcomes(requests, caller.ok_or_else(|| Status::internal("a stream without a connection"))?))
         })
         .await
     }

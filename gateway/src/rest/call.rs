@@ -1,7 +1,7 @@
 //! From an HTTP request to the tonic handler and back: the body, the query and the path make one message, the handler
 //! is the one that gRPC calls.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc};
 
 use axum::{
     body::{Body, HttpBody},
@@ -12,7 +12,6 @@ use prost::Name;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use serde_path_to_error::{Path, Segment};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::{Status, metadata::MetadataMap};
 
 use super::{
@@ -20,19 +19,16 @@ use super::{
     problem::Problem,
     schema::{Sort, Types},
     strict::Object,
+    web::Held,
 };
 use crate::{
+    bodies::{BODY_MAX, Room},
+    budget::Caller,
+    grpc::methods::is_page,
     observe::{REQUEST_ID, Replayed},
     traces::{SERVER_TIMING, TRACEPARENT, TRACERESPONSE, TRACESTATE},
 };
 
-/// How long a body may take to arrive.
-const BODY_MAX: Duration = Duration::from_secs(10);
-/// How many bytes of bodies are held at once, by all connections together.
-const BODY_BYTES_MAX: usize = 64 << 20;
-static BODIES: Semaphore = Semaphore::const_new(BODY_BYTES_MAX);
-/// What a body takes of them.
-type Room = Option<SemaphorePermit<'static>>;
 /// Whether an answer was given before under its key, as Stripe spells it.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Headers that the handler reads.
@@ -123,7 +119,15 @@ impl Route {
     /// Serves one request.
     pub(super) async fn serve(&self, request: Request<Body>, parameters: Parameters, reader: Reader) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        (self.handler)(parts, body, parameters, reader).await.unwrap_or_else(|problem| problem.response())
+        let page = match parts.extensions.get::<Arc<Caller>>().filter(|_| is_page(self.rpc)) {
+            Some(caller) => caller.page().await.map(Some),
+            None => Ok(None),
+        };
+        let answer = match &page {
+            Ok(_) => (self.handler)(parts, body, parameters, reader).await,
+            Err(status) => Err(Problem::of(status)),
+        };
+        answer.unwrap_or_else(|problem| problem.response())
     }
 }
 
@@ -257,22 +261,14 @@ async fn read(body: Body, bytes_max: usize) -> Result<(Vec<u8>, Room), Problem> 
 }
 
 async fn collect(mut body: Body, bytes_max: usize) -> Result<(Vec<u8>, Room), Problem> {
-    let (mut bytes, mut room): (_, Room) = (Vec::new(), None);
+    let (mut bytes, mut room) = (Vec::new(), Room::default());
     while let Some(frame) = body.frame().await {
         let cut = |_| Problem::new(StatusCode::BAD_REQUEST, "INVALID_BODY", "the body ended before it was complete");
         let Ok(data) = frame.map_err(cut)?.into_data() else { continue };
         if bytes.len() + data.len() > bytes_max {
             return Err(too_large(bytes_max));
         }
-        let more = u32::try_from(data.len()).ok().and_then(|bytes| BODIES.try_acquire_many(bytes).ok());
-        let more = more.ok_or_else(|| {
-            let detail = format!("bodies of {BODY_BYTES_MAX} bytes are on their way already; try again");
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "BODIES", detail).retry_after(BODY_MAX.as_secs())
-        })?;
-        match &mut room {
-            Some(room) => room.merge(more),
-            None => room = Some(more),
-        }
+        room.add(data.len()).map_err(|status| Problem::of(&status).retry_after(BODY_MAX.as_secs()))?;
         bytes.extend_from_slice(&data);
     }
     Ok((bytes, room))
@@ -341,7 +337,9 @@ fn respond<A: Serialize>(verb: &Verb, answer: &tonic::Response<A>) -> Result<Res
     let mut body = serde_json::to_vec(answer.get_ref())
         .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the answer cannot be written"))?;
     body.push(b'\n');
+    let held = Held(body.len());
     let mut response = Response::new(Body::from(body));
+    response.extensions_mut().insert(held);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(Replayed(replayed)) = answer.extensions().get() {
         if !replayed && verb == Verb::POST {

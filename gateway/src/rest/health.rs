@@ -13,6 +13,9 @@ use axum::{
 
 use super::problem::Problem;
 
+/// What probes ask.
+pub(super) const PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
 /// `/healthz` and `/readyz`.
 pub(super) fn router(engine: &Engine) -> Router {
     Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(ready)).with_state(engine.clone())

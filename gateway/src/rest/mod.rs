@@ -14,6 +14,7 @@ mod problem;
 mod routes;
 mod schema;
 mod strict;
+mod web;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -34,6 +35,7 @@ use problem::Problem;
 use schema::Types;
 use tokio::sync::watch;
 use tower_http::{compression::CompressionLayer, cors::CorsLayer};
+pub(crate) use web::Web;
 
 use crate::{
     config::{RestSettings, Settings},

@@ -1,6 +1,7 @@
 //! A real server on free ports with real gRPC clients, in the test's own process.
 #![allow(dead_code, unreachable_pub, clippy::panic, reason = "each test file uses its part, and fails by panicking")]
 
+pub mod h2;
 pub mod http;
 
 use std::{path::Path, sync::Arc, time::Duration};

@@ -1,0 +1,339 @@
+//! What callers may keep us holding: calls that are open, and bytes of answers that they do not take.
+//!
+//! Every connection has a [`Caller`]. A call is admitted before any work, and refused while too many bytes wait for its
+//! connection or for all together; bytes count from the moment they are made until the socket has them ([`outgoing`]).
+//!
+//! [`outgoing`]: crate::outgoing
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+
+use crate::{config::GrpcLimits, status::crowded};
+
+/// Calls open at once on all ports together.
+const CALLS_MAX: usize = 16_384;
+/// Of those, calls that stream: they may stay for hours.
+const STREAMS_MAX: usize = 512;
+/// The same on one connection.
+const STREAMS_PER_CONNECTION_MAX: usize = 128;
+/// Pages of lists that are put together at once: each is some megabytes, as rows, as a message and as bytes.
+const PAGES_MAX: usize = 8;
+/// How often somebody who waits for room looks again.
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
+/// Bytes that wait are counted by the period in which they last moved. A connection whose bytes did not move for all
+/// of these but the current one takes nothing.
+const PERIODS: usize = 4;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    bytes: AtomicUsize,
+    calls: AtomicUsize,
+    streams: AtomicUsize,
+    pages: Arc<Semaphore>,
+    bytes_max: usize,
+    connection_bytes_max: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: &GrpcLimits) -> Arc<Self> {
+        Arc::new(Self {
+            bytes: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            pages: Arc::new(Semaphore::new(PAGES_MAX)),
+            bytes_max: limits.answer_bytes_max,
+            connection_bytes_max: limits.answer_bytes_per_connection_max,
+        })
+    }
+}
+
+/// What a call is to the budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One question, one answer.
+    Unary,
+    /// Any number of answers.
+    Stream,
+    /// Asked by whoever watches the process: let in while others hold everything.
+    Probe,
+}
+
+/// One connection, as the budget sees it.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    budget: Arc<Budget>,
+    bytes: AtomicUsize,
+    /// Bytes given to the connection, by the period in which they last moved.
+    waiting: [AtomicUsize; PERIODS],
+    period: AtomicUsize,
+    calls: AtomicUsize,
+    calls_begun: AtomicUsize,
+    streams: AtomicUsize,
+}
+
+impl Caller {
+    pub(crate) fn new(budget: &Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self {
+            budget: Arc::clone(budget),
+            bytes: AtomicUsize::new(0),
+            waiting: [const { AtomicUsize::new(0) }; PERIODS],
+            period: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+            calls_begun: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+        })
+    }
+
+    /// A call begins.
+    pub(crate) fn begin(self: &Arc<Self>) -> Call {
+        self.calls.fetch_add(1, Relaxed);
+        self.calls_begun.fetch_add(1, Relaxed);
+        self.budget.calls.fetch_add(1, Relaxed);
+        Call { caller: Arc::clone(self), is_stream: false }
+    }
+
+    /// How many calls began so far, and how many of them are open.
+    pub(crate) fn calls(&self) -> (usize, usize) {
+        (self.calls_begun.load(Relaxed), self.calls.load(Relaxed))
+    }
+
+    /// The next period begins. True if something waits that did not move for all the others.
+    pub(crate) fn next_period(&self) -> bool {
+        let next = (self.period.load(Relaxed) + 1) % PERIODS;
+        self.period.store(next, Relaxed);
+        self.waiting(next).load(Relaxed) > 0
+    }
+
+    pub(crate) fn period(&self) -> usize {
+        self.period.load(Relaxed)
+    }
+
+    /// So many bytes wait for the connection to take them.
+    pub(crate) fn give(&self, bytes: usize, period: usize) {
+        self.hold(bytes);
+        self.waiting(period).fetch_add(bytes, Relaxed);
+    }
+
+    /// Of bytes that wait since a period so many were taken. The rest moved; gives the period it waits since now.
+    pub(crate) fn take(&self, bytes: usize, rest: usize, since: usize) -> usize {
+        self.release(bytes);
+        let now = self.period();
+        self.waiting(since).fetch_sub(bytes + rest, Relaxed);
+        self.waiting(now).fetch_add(rest, Relaxed);
+        now
+    }
+
+    /// Waits until bytes of an answer that is yet to be made have room.
+    pub(crate) async fn room(self: &Arc<Self>, bytes: usize) -> Room {
+        while self.check(bytes, Share::Most).is_err() {
+            tokio::time::sleep(ROOM_PAUSE).await;
+        }
+        self.reserve(bytes)
+    }
+
+    /// Counts bytes of an answer as long as they are held.
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Room {
+        self.hold(bytes);
+        Room { caller: Arc::clone(self), bytes }
+    }
+
+    /// Waits for a turn to put a page together.
+    pub(crate) async fn page(&self) -> Result<Page, Status> {
+        self.check(0, Share::Most)?;
+        let turn = Arc::clone(&self.budget.pages).acquire_owned().await;
+        // Those before may have filled it.
+        self.check(0, Share::Most)?;
+        Ok(Page { _turn: turn.ok() })
+    }
+
+    fn check(&self, more: usize, share: Share) -> Result<(), Status> {
+        let Budget { bytes_max, connection_bytes_max, bytes: all, .. } = &*self.budget;
+        let all_max = match share {
+            Share::All => *bytes_max,
+            Share::Most => bytes_max / 4 * 3,
+        };
+        let (mine, all) = (self.bytes.load(Relaxed) + more, all.load(Relaxed) + more);
+        if mine > *connection_bytes_max {
+            let message = format!(
+                "answers of {mine} bytes wait on this connection to be read; allowed: {connection_bytes_max}; read them first"
+            );
+            return Err(crowded("ANSWERS_NOT_READ", message));
+        }
+        if all > all_max {
+            let message =
+                format!("answers of {all} bytes wait on all connections to be read; allowed: {all_max}; try again");
+            return Err(crowded("TOO_MANY_ANSWERS", message));
+        }
+        Ok(())
+    }
+
+    fn hold(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.budget.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    fn release(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Relaxed);
+        self.budget.bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    fn waiting(&self, period: usize) -> &AtomicUsize {
+        let [first, ..] = &self.waiting;
+        self.waiting.get(period).unwrap_or(first)
+    }
+}
+
+/// How much of the budget of all may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Share {
+    /// By calls whose answers are small.
+    All,
+    /// By what may be large, so that commands go on when large answers are not read.
+    Most,
+}
+
+/// An open call. Dropped when its answer is complete, or given up.
+#[derive(Debug)]
+pub(crate) struct Call {
+    caller: Arc<Caller>,
+    is_stream: bool,
+}
+
+impl Call {
+    /// Lets the call in, or says what there is too much of.
+    pub(crate) fn admit(&mut self, kind: Kind) -> Result<(), Status> {
+        if kind == Kind::Probe {
+            return Ok(());
+        }
+        let Caller { budget, streams, .. } = &*self.caller;
+        if budget.calls.load(Relaxed) > CALLS_MAX {
+            return Err(crowded("TOO_MANY_CALLS", format!("{CALLS_MAX} calls are open; try again")));
+        }
+        self.caller.check(0, Share::All)?;
+        if kind == Kind::Stream {
+            self.is_stream = true;
+            let (mine, all) = (streams.fetch_add(1, Relaxed), budget.streams.fetch_add(1, Relaxed));
+            if mine >= STREAMS_PER_CONNECTION_MAX || all >= STREAMS_MAX {
+                let message = format!(
+                    "{mine} streams are open on this connection, {all} on all; allowed: {STREAMS_PER_CONNECTION_MAX} \
+                     and {STREAMS_MAX}; end one first"
+                );
+                return Err(crowded("TOO_MANY_STREAMS", message));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Caller { budget, calls, streams, .. } = &*self.caller;
+        calls.fetch_sub(1, Relaxed);
+        budget.calls.fetch_sub(1, Relaxed);
+        if self.is_stream {
+            streams.fetch_sub(1, Relaxed);
+            budget.streams.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// Bytes of an answer that are counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Room {
+    caller: Arc<Caller>,
+    bytes: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.caller.release(self.bytes);
+    }
+}
+
+/// A turn to put a page together, until its bytes are counted.
+#[derive(Debug)]
+pub(crate) struct Page {
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(bytes_max: usize, connection_bytes_max: usize) -> (Arc<Budget>, Arc<Caller>) {
+        let limits = GrpcLimits {
+            answer_bytes_max: bytes_max,
+            answer_bytes_per_connection_max: connection_bytes_max,
+            ..GrpcLimits::default()
+        };
+        let budget = Budget::new(&limits);
+        (Arc::clone(&budget), Caller::new(&budget))
+    }
+
+    #[test]
+    fn what_is_not_read_is_bounded_for_one_and_for_all() {
+        let (budget, first) = caller(400, 200);
+        let second = Caller::new(&budget);
+        let admitted = |caller: &Arc<Caller>| caller.begin().admit(Kind::Unary).is_ok();
+        let held = first.reserve(201);
+        assert_eq!((admitted(&first), admitted(&second)), (false, true), "one holds too much");
+        let more = second.reserve(200);
+        assert_eq!((admitted(&first), admitted(&second)), (false, false), "all hold too much");
+        assert!(second.begin().admit(Kind::Probe).is_ok(), "whoever watches is told all the same");
+        drop(held);
+        assert_eq!((admitted(&first), admitted(&second)), (true, true));
+        drop(more);
+        assert_eq!(budget.bytes.load(Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn pages_leave_a_quarter_to_commands() {
+        let (_, caller) = caller(400, 400);
+        let held = caller.reserve(301);
+        assert!(caller.begin().admit(Kind::Unary).is_ok());
+        caller.page().await.expect_err("too much waits");
+        drop(held);
+        caller.page().await.expect("there is room");
+    }
+
+    #[test]
+    fn streams_are_bounded_on_a_connection_and_in_all_and_end() {
+        let (budget, caller) = caller(400, 400);
+        let open = |caller: &Arc<Caller>, count: usize| {
+            let calls = (0..count).map(|_| caller.begin());
+            calls.filter_map(|mut call| call.admit(Kind::Stream).is_ok().then_some(call)).collect::<Vec<_>>()
+        };
+        let mine = open(&caller, 200);
+        assert_eq!(mine.len(), STREAMS_PER_CONNECTION_MAX);
+        let others: Vec<_> = (0..10).map(|_| open(&Caller::new(&budget), 100)).collect();
+        assert_eq!(mine.len() + others.iter().map(Vec::len).sum::<usize>(), STREAMS_MAX);
+        drop((mine, others));
+        assert_eq!((open(&caller, 1).len(), caller.calls().1), (1, 0));
+    }
+
+    #[test]
+    fn what_moves_is_never_called_stalled_and_what_does_not_is() {
+        let (_, caller) = caller(400, 400);
+        let mut since = caller.period();
+        caller.give(100, since);
+        for rest in (50..100).rev() {
+            assert!(!caller.next_period());
+            since = caller.take(1, rest, since);
+        }
+        let stalled: Vec<_> = (0..PERIODS).map(|_| caller.next_period()).collect();
+        assert_eq!(stalled, [false, false, false, true]);
+    }
+}

@@ -1,0 +1,151 @@
+//! Messages on their way in, in gRPC's framing: one whole message for a unary call, any number for a stream.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http_body_util::BodyExt;
+use hyper::body::{Body, Bytes, Frame, Incoming};
+use tonic::Status;
+
+use crate::{
+    bodies::Room,
+    status::{not_one_message, too_large, torn},
+};
+
+/// A flag and the length of the message (gRPC over HTTP/2).
+const PREFIX_BYTES: usize = 5;
+/// A message up to here comes in one piece as a rule, and is not counted among bodies that are on their way.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// The body of a call that was let in.
+pub(crate) enum Asked {
+    /// The only message of a unary call.
+    Whole(Option<Bytes>),
+    /// Messages as they come.
+    Stream(Messages),
+}
+
+impl Body for Asked {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Whole(message) => Poll::Ready(message.take().map(|message| Ok(Frame::data(message)))),
+            Self::Stream(messages) => messages.poll_frame(context),
+        }
+    }
+}
+
+/// Reads the one message of a unary call, and gives the room it takes besides. Two are refused, as none is: the caller
+/// would never hear of the other.
+pub(super) async fn one(mut body: Incoming, bytes_max: usize) -> Result<(Bytes, Room), Status> {
+    let (mut whole, mut pieces, mut room) = (Bytes::new(), Vec::new(), Room::default());
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|error| Status::from_error(error.into()))?.into_data() else { continue };
+        if whole.is_empty() && pieces.is_empty() {
+            whole = data;
+        } else {
+            room.add(whole.len() + data.len())?;
+            pieces.extend_from_slice(&std::mem::take(&mut whole));
+            pieces.extend_from_slice(&data);
+        }
+        let read = if pieces.is_empty() { &whole } else { pieces.as_slice() };
+        if let Some(length) = length(read) {
+            if length > bytes_max {
+                return Err(too_large(bytes_max));
+            }
+            if read.len() > PREFIX_BYTES + length {
+                return Err(not_one_message("more than one came"));
+            }
+        }
+        if body.is_end_stream() {
+            break;
+        }
+    }
+    let whole = if pieces.is_empty() { whole } else { pieces.into() };
+    match length(&whole) {
+        Some(length) if whole.len() == PREFIX_BYTES + length => Ok((whole, room)),
+        None if whole.is_empty() => Err(not_one_message("none came")),
+        _ => Err(torn()),
+    }
+}
+
+/// The length a message says it has, once that is read.
+fn length(read: &[u8]) -> Option<usize> {
+    let [_, a, b, c, d] = read.first_chunk::<PREFIX_BYTES>()?;
+    usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).ok()
+}
+
+/// The messages of a stream. Whatever came before a message that is too large is passed on before that is told.
+pub(crate) struct Messages {
+    body: Incoming,
+    bytes_max: usize,
+    /// The prefix under way.
+    prefix: Vec<u8>,
+    /// What is missing of the message under way, and the room it takes.
+    missing_bytes: usize,
+    room: Room,
+    failed: Option<Status>,
+}
+
+impl Messages {
+    pub(super) fn new(body: Incoming, bytes_max: usize) -> Self {
+        let prefix = Vec::with_capacity(PREFIX_BYTES);
+        Self { body, bytes_max, prefix, missing_bytes: 0, room: Room::default(), failed: None }
+    }
+
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(status) = self.failed.take() {
+            return Poll::Ready(Some(Err(status)));
+        }
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else { return Poll::Ready(None) };
+        let frame = frame.map_err(|error| Status::from_error(error.into()))?;
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(other) => return Poll::Ready(Some(Ok(other))),
+        };
+        let (good, read) = self.read(&data);
+        match read {
+            Ok(()) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            Err(status) => {
+                self.failed = Some(status);
+                Poll::Ready(Some(Ok(Frame::data(data.slice(..good)))))
+            }
+        }
+    }
+
+    /// Follows the framing; gives how much of it belongs to messages that may be passed on.
+    fn read(&mut self, data: &[u8]) -> (usize, Result<(), Status>) {
+        let mut rest = data;
+        let mut good = 0;
+        while !rest.is_empty() {
+            if self.missing_bytes == 0 {
+                let (prefix, after) = rest.split_at((PREFIX_BYTES - self.prefix.len()).min(rest.len()));
+                self.prefix.extend_from_slice(prefix);
+                rest = after;
+                let Some(length) = length(&self.prefix) else { break };
+                self.prefix.clear();
+                let fits = if length > self.bytes_max { Err(too_large(self.bytes_max)) } else { Ok(()) };
+                let counted = if length > PIECE_BYTES { self.room.add(length) } else { Ok(()) };
+                if let Err(status) = fits.and(counted) {
+                    return (good, Err(status));
+                }
+                self.missing_bytes = length;
+            }
+            let taken = self.missing_bytes.min(rest.len());
+            rest = rest.split_at(taken).1;
+            self.missing_bytes -= taken;
+            if self.missing_bytes == 0 {
+                self.room = Room::default();
+                good = data.len() - rest.len();
+            }
+        }
+        (data.len(), Ok(()))
+    }
+}

@@ -1,0 +1,142 @@
+//! Callers who take places and answers and give nothing back: they are bounded, and nobody else is.
+
+mod support;
+
+use std::{net::SocketAddr, time::Duration};
+
+use arus_proto::payments::v1::{
+    BatchCreatePaymentsRequest, CreatePaymentRequest, ListPaymentsRequest, list_payments_request::Of,
+};
+use prost::bytes::Bytes;
+use support::{
+    LIMIT, Server,
+    h2::{Line, framed, message, told},
+    http, payment, settings,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+const LIST: &str = "/payments.v1.PaymentsService/ListPayments";
+
+/// Whether the other end closes within some time.
+async fn is_closed(socket: &mut TcpStream, within: Duration) -> bool {
+    let mut some = [0; 64];
+    let closed = async { while matches!(socket.read(&mut some).await, Ok(1..)) {} };
+    tokio::time::timeout(within, closed).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_nothing_gives_the_place_back_on_every_port() {
+    let mut settings = settings();
+    settings.grpc.connections_max = 8;
+    let (server, _c) = Server::with(settings).await;
+    let ports = [server.addresses.payments, server.addresses.risk, server.rest(), server.addresses.metrics[0]];
+    let mut held = Vec::new();
+    for port in ports {
+        for text in [&b""[..], b"PRI * HTTP/2.0\r\n"].repeat(5) {
+            let mut socket = TcpStream::connect(port).await.expect("it listens");
+            let _ = socket.write_all(text).await;
+            held.push(socket);
+        }
+    }
+    for port in [server.addresses.payments, server.rest()] {
+        let mut one_more = TcpStream::connect(port).await.expect("it listens");
+        assert!(is_closed(&mut one_more, Duration::from_secs(2)).await, "all places are taken");
+    }
+    for mut socket in held {
+        assert!(is_closed(&mut socket, LIMIT).await, "a silent connection holds its place");
+    }
+    let line = Line::open(server.addresses.risk).await;
+    let health = line.call("/grpc.health.v1.Health/Check", &[], framed(&[Bytes::new()])).await;
+    assert_eq!(health.code(), Some(Code::Ok));
+    assert_eq!(http::get(server.rest(), "/healthz").await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_does_not_take_every_place() {
+    let mut settings = settings();
+    settings.grpc.connections_per_peer_max = 2;
+    let (server, _c) = Server::with(settings).await;
+    let from = async |address: &str, to: SocketAddr| {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::new(address.parse().expect("an address"), 0)).expect("the loopback has it");
+        socket.connect(to).await.expect("it listens")
+    };
+    let payments = server.addresses.payments;
+    let mut second = from("127.0.0.1", payments).await;
+    let mut third = from("127.0.0.1", payments).await;
+    assert!(is_closed(&mut third, Duration::from_secs(2)).await, "the address has two");
+    assert!(!is_closed(&mut second, Duration::from_millis(300)).await);
+    let mut other = from("127.0.0.2", payments).await;
+    assert!(!is_closed(&mut other, Duration::from_millis(300)).await, "another address has its own");
+    server.stop().await;
+}
+
+fn list() -> Bytes {
+    let of = Some(Of::CustomerId("ann".into()));
+    message(&ListPaymentsRequest { of, page_size: 40, ..Default::default() })
+}
+
+/// The status an answer begins with, if it is nothing but one.
+async fn refused(answer: h2::client::ResponseFuture) -> Option<Status> {
+    let head = tokio::time::timeout(LIMIT, answer).await.expect("in time").expect("an answer");
+    let status = Status::from_header_map(head.headers())?;
+    // The body of the others stays open, unread.
+    std::mem::forget(head);
+    Some(status)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_reads_are_bounded_and_payments_go_on() {
+    let mut settings = settings();
+    (settings.grpc.answer_bytes_per_connection_max, settings.grpc.answer_bytes_max) = (300_000, 1_200_000);
+    let (server, mut c) = Server::with(settings).await;
+    c.account_with("ann", "ann-usd", "USD", "1000.00").await;
+    c.open("shop", "shop-usd", "USD").await;
+    // About 9 KB each: a page of 40 is more than a connection's share.
+    let metadata: std::collections::HashMap<_, _> = (0..20).map(|n| (format!("key-{n}"), "v".repeat(450))).collect();
+    let long = |n| CreatePaymentRequest {
+        metadata: metadata.clone(),
+        ..payment(&format!("l{n}"), "ann", "USD", "1.00", "shop-usd")
+    };
+    let batch = BatchCreatePaymentsRequest { payments: (0..40).map(long).collect() };
+    c.payments.batch_create_payments(batch).await.expect("decided");
+
+    let mut lines = Vec::new();
+    let mut reasons = Vec::new();
+    for _ in 0..5 {
+        let line = Line::with_windows(server.addresses.payments, 0, 0xffff).await;
+        for _ in 0..10 {
+            let status = refused(line.ask(LIST, &[], list()).await).await;
+            reasons.push(status.map(|status| {
+                assert_eq!(status.code(), Code::ResourceExhausted);
+                assert!(status.get_details_retry_info().is_some());
+                status.get_details_error_info().expect("an ErrorInfo").reason
+            }));
+        }
+        lines.push(line);
+    }
+    let count = |of: Option<&str>| reasons.iter().filter(|reason| reason.as_deref() == of).count();
+    // Three quarters of the whole are three pages; the fourth and fifth connection get none.
+    assert_eq!((count(None), count(Some("ANSWERS_NOT_READ"))), (3, 27), "{reasons:?}");
+    assert_eq!(count(Some("TOO_MANY_ANSWERS")), 20, "{reasons:?}");
+    c.pay(payment("on", "ann", "USD", "1.00", "shop-usd")).await.expect("commands have a quarter to themselves");
+    assert_eq!(http::get(server.rest(), "/healthz").await.status, 200);
+    let rest = http::get(server.rest(), "/v1/payments?customer_id=ann&page_size=1").await;
+    rest.problem(429, "TOO_MANY_ANSWERS");
+    assert_eq!(rest.header("retry-after"), "1");
+    drop(lines);
+    let again = async {
+        let line = Line::open(server.addresses.payments).await;
+        while told(line.ask(LIST, &[], list()).await).await.code() != Some(Code::Ok) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, again).await.expect("who leaves gives the room back");
+    server.stop().await;
+}
