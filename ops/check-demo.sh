@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Follows the README by hand on a fresh directory: the demo, its client commands, kill -9 under load, verify, inspect.
-# Needs BUF, PYTHON (with grpcio-tools), K6 and a release build.
+# Needs BUF, PYTHON (with grpcio-tools), node with the packages that ops/client.mjs names, K6 and a release build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -47,6 +47,8 @@ curl_payment >"$work/first.json" && grep -q PAYMENT_STATUS_CAPTURED "$work/first
 curl_payment >"$work/again.json" && grep -q '"replayed": *true' "$work/again.json" || fail "the same tx_id was not replayed"
 "$PYTHON" ops/client.py | tee "$work/client.log"
 grep -q PAYMENT_STATUS_CAPTURED "$work/client.log" || fail "the Python client did not capture"
+node ops/client.mjs | tee "$work/client.log"
+grep -q PAYMENT_STATUS_CAPTURED "$work/client.log" || fail "the Node client did not capture"
 # Most of what is asked for is paid, again and again, over both doors.
 export VUS=4 DURATION=3s P95_MS=1000
 for with in reflection file reflection; do
