@@ -92,7 +92,12 @@ wait "$pid" || fail "the drain was not clean"
 pid=
 target/release/arus verify --data-dir "$work/data" || fail "verify after the restart"
 id=$(sed -n 's/.*"paymentId": *"\([^"]*\)".*/\1/p' "$work/first.json")
-target/release/arus inspect --data-dir "$work/data" "$id" >"$work/inspect.log" || fail "inspect"
-grep -q '^posting 3' "$work/inspect.log" || fail "inspect does not show four postings"
-grep -q 'history' "$work/inspect.log" || fail "inspect does not show index rows"
+target/release/arus inspect --data-dir "$work/data" "$id" | head -1 | grep -q '^lsn ' || fail "inspect"
+target/release/arus inspect --json --data-dir "$work/data" "$id" >"$work/inspect.json" || fail "inspect --json"
+"$PYTHON" - "$work/inspect.json" <<'EOF' || fail "inspect: $(cat "$work/inspect.json")"
+import json, sys
+entry = json.load(open(sys.argv[1]))["entry"]
+assert entry["method"] == "CreatePayment" and len(entry["postings"]) == 4, "four postings"
+assert entry["index"]["history"], "index rows"
+EOF
 echo "check-demo: all went as the README says"

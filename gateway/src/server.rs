@@ -1,11 +1,10 @@
-//! The gRPC servers and their metrics: bind, serve, drain.
+//! The gRPC servers and their metrics: take the ports, open them, drain.
 //!
 //! Every port has standard health and reflection, so grpcurl, buf curl, k6 and Postman need no files. The drain order
 //! is health, admission, in-flight, journal, arbiters.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context;
 use arus_engine::Engine;
 use arus_proto::{
     DESCRIPTORS, fx::v1::fx_service_server::FxServiceServer,
@@ -13,7 +12,7 @@ use arus_proto::{
     wallet::v1::wallet_service_server::WalletServiceServer,
 };
 use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::Instant};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_stream::StreamExt;
 use tonic::{
     server::NamedService,
@@ -31,6 +30,7 @@ use crate::{
     grpc::Services,
     metrics::{self, Part},
     observe::ServiceCells,
+    ports::{Port, Ports},
     rest,
     status::explain_too_large,
 };
@@ -75,10 +75,10 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Binds all ports and serves.
-    pub async fn start(engine: Engine, settings: &Settings) -> anyhow::Result<Self> {
+    /// Opens all ports and serves.
+    pub async fn start(engine: Engine, settings: &Settings, ports: Ports) -> anyhow::Result<Self> {
         let (stop, _) = watch::channel(false);
-        let (listen, limits) = (&settings.listen, &settings.grpc);
+        let limits = &settings.grpc;
         files::make_room_for((5 * limits.connections_max + 4 * SCRAPERS_MAX) as u64)?;
         let bytes_max = limits.message_bytes_max;
         let services = Services::new(&engine);
@@ -89,26 +89,25 @@ impl Servers {
 
         let Services { payments: p, fx: f, wallet: w, risk: r } = services.clone();
         let scraped = GrpcLimits { connections_max: SCRAPERS_MAX, ..limits.clone() };
-        let m1 =
-            scrape(&mut tasks, &stop, listen.payments_metrics, &scraped, registry(Part::Payments, &p.cells)).await?;
-        let m2 = scrape(&mut tasks, &stop, listen.fx_metrics, &scraped, registry(Part::Fx, &f.cells)).await?;
-        let m3 = scrape(&mut tasks, &stop, listen.wallet_metrics, &scraped, registry(Part::Wallet, &w.cells)).await?;
-        let m4 = scrape(&mut tasks, &stop, listen.risk_metrics, &scraped, registry(Part::Risk, &r.cells)).await?;
+        let [m1, m2, m3, m4] = ports.metrics;
+        let m1 = scrape(&mut tasks, &stop, m1, &scraped, registry(Part::Payments, &p.cells))?;
+        let m2 = scrape(&mut tasks, &stop, m2, &scraped, registry(Part::Fx, &f.cells))?;
+        let m3 = scrape(&mut tasks, &stop, m3, &scraped, registry(Part::Wallet, &w.cells))?;
+        let m4 = scrape(&mut tasks, &stop, m4, &scraped, registry(Part::Risk, &r.cells))?;
 
         let service = PaymentsServiceServer::new(p).max_decoding_message_size(bytes_max);
-        let payments = serve(&mut tasks, &mut reporters, &stop, listen.payments, limits, service).await?;
+        let payments = serve(&mut tasks, &mut reporters, &stop, ports.payments, limits, service)?;
         let service = FxServiceServer::new(f).max_decoding_message_size(bytes_max);
-        let fx = serve(&mut tasks, &mut reporters, &stop, listen.fx, limits, service).await?;
+        let fx = serve(&mut tasks, &mut reporters, &stop, ports.fx, limits, service)?;
         let service = WalletServiceServer::new(w).max_decoding_message_size(bytes_max);
-        let wallet = serve(&mut tasks, &mut reporters, &stop, listen.wallet, limits, service).await?;
+        let wallet = serve(&mut tasks, &mut reporters, &stop, ports.wallet, limits, service)?;
         let service = RiskServiceServer::new(r).max_decoding_message_size(bytes_max);
-        let risk = serve(&mut tasks, &mut reporters, &stop, listen.risk, limits, service).await?;
+        let risk = serve(&mut tasks, &mut reporters, &stop, ports.risk, limits, service)?;
 
         let router = rest::router(&engine, &services, settings, stop.subscribe())?;
-        let rest = match settings.rest.enabled {
-            true => Some(serve_routes(&mut tasks, &stop, listen.rest, limits, Routes::from(router), Wire::Http).await?),
-            false => None,
-        };
+        let rest =
+            ports.rest.map(|port| serve_routes(&mut tasks, &stop, port, limits, Routes::from(router), Wire::Http));
+        let rest = rest.transpose()?;
 
         tasks.spawn(follow_health(engine.clone(), reporters.clone(), stop.subscribe()));
         let addresses = Addresses { payments, fx, wallet, risk, rest, metrics: [m1, m2, m3, m4] };
@@ -140,19 +139,11 @@ impl Servers {
     }
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}; stop what uses the port or set another (listen.*)"))?;
-    let bound = listener.local_addr()?;
-    Ok((listener, bound))
-}
-
-async fn serve<S>(
+fn serve<S>(
     tasks: &mut JoinSet<anyhow::Result<()>>,
     reporters: &mut Vec<(HealthReporter, &'static str)>,
     stop: &watch::Sender<bool>,
-    address: SocketAddr,
+    port: Port,
     limits: &GrpcLimits,
     service: S,
 ) -> anyhow::Result<SocketAddr>
@@ -183,7 +174,7 @@ where
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
-    serve_routes(tasks, stop, address, limits, routes, Wire::Grpc).await
+    serve_routes(tasks, stop, port, limits, routes, Wire::Grpc)
 }
 
 /// What a port speaks.
@@ -195,15 +186,15 @@ enum Wire {
     Http,
 }
 
-async fn serve_routes(
+fn serve_routes(
     tasks: &mut JoinSet<anyhow::Result<()>>,
     stop: &watch::Sender<bool>,
-    address: SocketAddr,
+    port: Port,
     limits: &GrpcLimits,
     routes: Routes,
     wire: Wire,
 ) -> anyhow::Result<SocketAddr> {
-    let (listener, bound) = bind(address).await?;
+    let (listener, bound) = port.open()?;
     let mut stopped = stop.subscribe();
     let (connections_max, message_bytes_max) = (limits.connections_max, limits.message_bytes_max);
     let idle_max = (wire == Wire::Http).then_some(HTTP_IDLE_MAX);
@@ -231,14 +222,14 @@ async fn serve_routes(
     Ok(bound)
 }
 
-async fn scrape(
+fn scrape(
     tasks: &mut JoinSet<anyhow::Result<()>>,
     stop: &watch::Sender<bool>,
-    address: SocketAddr,
+    port: Port,
     limits: &GrpcLimits,
     registry: Registry,
 ) -> anyhow::Result<SocketAddr> {
-    serve_routes(tasks, stop, address, limits, Routes::from(metrics::router(registry)), Wire::Http).await
+    serve_routes(tasks, stop, port, limits, Routes::from(metrics::router(registry)), Wire::Http)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
