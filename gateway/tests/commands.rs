@@ -245,9 +245,15 @@ async fn every_kind_of_entry_is_shown_to_people_and_to_programs() {
     // The same by the program.
     let shown = run(arus(&["inspect", "p1", "--data-dir", data]));
     let text = String::from_utf8_lossy(&shown.stdout);
-    for part in
-        ["customer_id  ann", "10.00 USD", "CAPTURED", "line  account ", "sys/fx/USD", "key_lsn", "balance_after"]
-    {
+    for part in [
+        "customer_id          ann",
+        "10.00 USD",
+        "CAPTURED",
+        "line  account ",
+        "sys/fx/USD",
+        "key_lsn",
+        "balance_after",
+    ] {
         assert!(text.contains(part), "{part} is missing in {text}");
     }
     let object = json(&run(arus(&["inspect", "p1", "--json", "--data-dir", data])));

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
-use arus::{address::HostPort, backup, inspect, ready, recover, verify};
+use arus::{address::HostPort, backup, inspect, inspect::Record, ready, recover, verify};
 use serde_json::json;
 
 use super::output::{Form, say};
@@ -51,6 +51,6 @@ pub(super) fn ready(rest: &HostPort, form: Form) -> anyhow::Result<ExitCode> {
 
 pub(super) fn inspect(data_dir: &Path, what: &str, form: Form) -> anyhow::Result<ExitCode> {
     let found = inspect::run(data_dir, what)?;
-    form.print(&json!({ "ok": true, "entry": &found }), || found.text())?;
+    form.print(&Record::default().with("ok", true).with("entry", found.clone()), || found.text())?;
     Ok(ExitCode::SUCCESS)
 }

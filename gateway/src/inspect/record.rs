@@ -105,7 +105,7 @@ impl Value {
         }
     }
 
-    fn is_amount(&self) -> bool {
+    fn is_figure(&self) -> bool {
         matches!(self, Self::Amount { .. } | Self::Number(_))
     }
 }
@@ -127,7 +127,7 @@ fn table(text: &mut String, rows: &[Record], indent: usize) {
         .map(|key| {
             let values = || rows.iter().map(|row| row.get(key));
             let cells = values().map(|value| value.map_or_else(String::new, Value::cell));
-            let is_figures = values().flatten().all(Value::is_amount);
+            let is_figures = values().flatten().all(Value::is_figure);
             (std::iter::once((*key).to_owned()).chain(cells).collect(), is_figures)
         })
         .collect();
