@@ -13,7 +13,7 @@ use std::{
 };
 
 use arus_proto::{
-    fx::v1::RateSource,
+    fx::v1::{CurrencyPair, RateSource, RemoveRatesRequest},
     payments::v1::PaymentStatus,
     wallet::v1::{
         AccountStatus, CaptureRequest, ReleaseRequest, ReserveRequest, UpdateAccountRequest, WithdrawRequest,
@@ -207,6 +207,11 @@ async fn every_kind_of_entry() -> TempDir {
         ..Default::default()
     };
     c.wallet.withdraw(withdraw).await.expect("decided");
+    let remove = RemoveRatesRequest {
+        tx_id: "n1".into(),
+        pairs: vec![CurrencyPair { base: "EUR".into(), quote: "USD".into() }],
+    };
+    c.fx.remove_rates(remove).await.expect("decided");
     let freeze = UpdateAccountRequest {
         tx_id: "u1".into(),
         account_id: "shop-usd".into(),
@@ -240,7 +245,17 @@ async fn every_kind_of_entry_is_shown_to_people_and_to_programs() {
         assert!(at.ends_with('Z') && at.as_bytes()[10] == b'T', "{at}");
         assert!(object["request"].is_object() && object["outcome"].is_object(), "{object}");
     }
-    let all = ["Capture", "CreatePayment", "Deposit", "Expire", "OpenAccount", "PublishRates", "Release", "Reserve"];
+    let all = [
+        "Capture",
+        "CreatePayment",
+        "Deposit",
+        "Expire",
+        "OpenAccount",
+        "PublishRates",
+        "Release",
+        "RemoveRates",
+        "Reserve",
+    ];
     assert_eq!(methods, all.into_iter().chain(["UpdateAccount", "Withdraw"]).map(Into::into).collect());
     // The same by the program.
     let shown = run(arus(&["inspect", "p1", "--data-dir", data]));

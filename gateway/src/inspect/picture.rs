@@ -8,11 +8,11 @@ use arus_engine::{
         account::{Account, AccountStatus},
         entry::{DefaultMark, Outcome},
         failure::Failure,
-        fx::{FxLeg, LegSide},
+        fx::{FxLeg, LegSide, Pair},
         payment::{Payment, PaymentStatus},
         request::{
-            Capture, CreatePayment, DailyLimit, Finality, Notes, OpenAccount, PublishRates, Request, Reserve, Transfer,
-            UpdateAccount,
+            Capture, CreatePayment, DailyLimit, Finality, Notes, OpenAccount, PublishRates, RemoveRates, Request,
+            Reserve, Transfer, UpdateAccount,
         },
         reservation::{Reservation, ReservationStatus},
         risk::Decision,
@@ -61,6 +61,12 @@ pub(super) fn request(request: &Request) -> Record {
             .with("final", *finality == Finality::Final),
         Request::Release(release) | Request::Expire(release) => {
             record.with("reservation_id", release.reservation.to_string())
+        }
+        Request::RemoveRates(RemoveRates { pairs }) => {
+            let rows = pairs
+                .iter()
+                .map(|Pair { base, quote }| Record::default().with("base", base.code()).with("quote", quote.code()));
+            record.with("pairs", rows.collect::<Vec<_>>())
         }
         Request::PublishRates(PublishRates { source, as_of, rates }) => {
             let rows = rates.iter().map(|rate| {
