@@ -22,6 +22,10 @@ verify DATA="data":
 inspect WHAT DATA="data":
     cargo run --release -- inspect {{quote(WHAT)}} --data-dir {{quote(DATA)}}
 
+# The settings of a file that would be in effect, each with where it comes from.
+config CONFIG="ops/arus.toml":
+    cargo run --release -- config show --config {{quote(CONFIG)}}
+
 # How fast the engine is alone.
 bench:
     cargo bench -p arus-engine
@@ -62,7 +66,7 @@ k6-csv FILE="loadtest/samples/payments-full.csv" *SETTINGS="":
 compare *SETTINGS:
     env {{SETTINGS}} bash loadtest/compare.sh
 
-# Ten million payments, and whether the last cost what the first did.
+# Ten million payments, and whether the last are as fast as the first.
 soak COUNT="10000000":
     bash loadtest/on-fresh-server.sh soak --mode stream --concurrency 2000 --count {{quote(COUNT)}} --html target/soak.html
 

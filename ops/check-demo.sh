@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Follows the README by hand on a fresh directory: the demo, its client commands, kill -9 under load, verify, inspect.
-# Needs BUF, PYTHON (with grpcio-tools), K6 and a release build.
+# Needs BUF, PYTHON (with grpcio-tools), node with the packages that ops/client.mjs names, K6 and a release build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -47,6 +47,8 @@ curl_payment >"$work/first.json" && grep -q PAYMENT_STATUS_CAPTURED "$work/first
 curl_payment >"$work/again.json" && grep -q '"replayed": *true' "$work/again.json" || fail "the same tx_id was not replayed"
 "$PYTHON" ops/client.py | tee "$work/client.log"
 grep -q PAYMENT_STATUS_CAPTURED "$work/client.log" || fail "the Python client did not capture"
+node ops/client.mjs | tee "$work/client.log"
+grep -q PAYMENT_STATUS_CAPTURED "$work/client.log" || fail "the Node client did not capture"
 # Most of what is asked for is paid, again and again, over both doors.
 export VUS=4 DURATION=3s P95_MS=1000
 for with in reflection file reflection; do
@@ -90,7 +92,12 @@ wait "$pid" || fail "the drain was not clean"
 pid=
 target/release/arus verify --data-dir "$work/data" || fail "verify after the restart"
 id=$(sed -n 's/.*"paymentId": *"\([^"]*\)".*/\1/p' "$work/first.json")
-target/release/arus inspect --data-dir "$work/data" "$id" >"$work/inspect.log" || fail "inspect"
-grep -q '^posting 3' "$work/inspect.log" || fail "inspect does not show four postings"
-grep -q 'history' "$work/inspect.log" || fail "inspect does not show index rows"
+target/release/arus inspect --data-dir "$work/data" "$id" | head -1 | grep -q '^lsn ' || fail "inspect"
+target/release/arus inspect --json --data-dir "$work/data" "$id" >"$work/inspect.json" || fail "inspect --json"
+"$PYTHON" - "$work/inspect.json" <<'EOF' || fail "inspect: $(cat "$work/inspect.json")"
+import json, sys
+entry = json.load(open(sys.argv[1]))["entry"]
+assert entry["method"] == "CreatePayment" and len(entry["postings"]) == 4, "four postings"
+assert entry["index"]["history"], "index rows"
+EOF
 echo "check-demo: all went as the README says"

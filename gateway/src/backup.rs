@@ -5,8 +5,9 @@
 //! the next start builds it.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -71,7 +72,8 @@ fn walk(journal: &Path, fingerprint: Fingerprint) -> anyhow::Result<Walked> {
 /// Copies the secret that keys are hashed with, and the segments up to where the walk ended.
 fn copy_files(from: &Path, to: &Path, source: &DataDir, found: &Walked) -> anyhow::Result<PathBuf> {
     let journal = to.join("journal");
-    fs::create_dir_all(&journal)?;
+    // Payments are nobody else's business on this machine.
+    DirBuilder::new().recursive(true).mode(0o700).create(&journal)?;
     let mut names: Vec<_> =
         fs::read_dir(source.journal())?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
     names.retain(|name| Path::new(name).extension().is_some_and(|kind| kind == "seg"));
@@ -82,19 +84,26 @@ fn copy_files(from: &Path, to: &Path, source: &DataDir, found: &Walked) -> anyho
         let original = File::open(source.journal().join(name))?;
         let length = original.metadata()?.len();
         let bytes = if n == found.segments { found.end } else { length };
-        let mut copy = File::create_new(journal.join(name))?;
+        let mut copy = private().create_new(true).open(journal.join(name))?;
         io::copy(&mut original.take(bytes), &mut copy)?;
         // Room for blocks, as in the original; it reads as zeros.
         copy.set_len(length)?;
         copy.sync_all()?;
     }
-    // Last: without it this is no data directory. `fs::copy` keeps the mode, which is for the owner's eyes only.
-    fs::copy(from.join("FORMAT"), to.join("FORMAT"))?;
-    for file in ["FORMAT", "LOCK"] {
-        fs::OpenOptions::new().create(true).truncate(false).write(true).open(to.join(file))?.sync_all()?;
-    }
+    // Last: without it this is no data directory.
+    let mut format = private().create(true).truncate(true).open(to.join("FORMAT"))?;
+    io::copy(&mut File::open(from.join("FORMAT"))?, &mut format)?;
+    format.sync_all()?;
+    private().create(true).truncate(false).open(to.join("LOCK"))?.sync_all()?;
     for folder in [&journal, to] {
         File::open(folder)?.sync_all()?;
     }
     Ok(journal)
+}
+
+/// For the owner's eyes only.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
 }

@@ -2,17 +2,18 @@
 //!
 //! Every key with its default and meaning stands in `ops/arus.toml`; a test holds that file against these types.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use arus_engine::config::EngineConfig;
 use figment::{
     Figment,
     error::Kind,
     providers::{Env, Format, Serialized, Toml},
+    value::Value,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::origin::is_origin;
+use crate::{address::HostPort, origin::is_origin};
 
 /// The keys that stand at the top.
 const TOP_KEYS: [&str; 8] = ["data_dir", "log", "trace", "listen", "grpc", "rest", "drain_max_s", "engine"];
@@ -78,28 +79,28 @@ impl Default for TraceSettings {
     }
 }
 
-/// Addresses of the services and of their metrics. Port 0 takes any free one.
+/// Addresses of the services and of their metrics. A host may be a name; port 0 takes any free one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
     /// PaymentsService.
-    pub payments: SocketAddr,
+    pub payments: HostPort,
     /// FxService.
-    pub fx: SocketAddr,
+    pub fx: HostPort,
     /// WalletService.
-    pub wallet: SocketAddr,
+    pub wallet: HostPort,
     /// RiskService.
-    pub risk: SocketAddr,
+    pub risk: HostPort,
     /// REST, its documentation and the console.
-    pub rest: SocketAddr,
+    pub rest: HostPort,
     /// Metrics of payments, journal, index.
-    pub payments_metrics: SocketAddr,
+    pub payments_metrics: HostPort,
     /// Metrics of FX.
-    pub fx_metrics: SocketAddr,
+    pub fx_metrics: HostPort,
     /// Metrics of accounts.
-    pub wallet_metrics: SocketAddr,
+    pub wallet_metrics: HostPort,
     /// Metrics of risk.
-    pub risk_metrics: SocketAddr,
+    pub risk_metrics: HostPort,
 }
 
 /// Limits of the gRPC servers.
@@ -165,7 +166,7 @@ impl Default for LogSettings {
 
 impl Default for Listen {
     fn default() -> Self {
-        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let local = |port| HostPort::from(SocketAddr::from(([127, 0, 0, 1], port)));
         Self {
             payments: local(9091),
             fx: local(9092),
@@ -183,17 +184,17 @@ impl Default for Listen {
 impl Listen {
     /// Any free port of the loopback for everything: for tests.
     pub fn any_port() -> Self {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let any = || HostPort::from(SocketAddr::from(([127, 0, 0, 1], 0)));
         Self {
-            payments: any,
-            fx: any,
-            wallet: any,
-            risk: any,
-            rest: any,
-            payments_metrics: any,
-            fx_metrics: any,
-            wallet_metrics: any,
-            risk_metrics: any,
+            payments: any(),
+            fx: any(),
+            wallet: any(),
+            risk: any(),
+            rest: any(),
+            payments_metrics: any(),
+            fx_metrics: any(),
+            wallet_metrics: any(),
+            risk_metrics: any(),
         }
     }
 }
@@ -224,40 +225,93 @@ impl GrpcLimits {
     }
 }
 
+/// One place that settings come from; a later one wins.
+struct Layer {
+    figment: Figment,
+    /// What this place is called for a key: `--set engine.arbiters`.
+    name: Box<dyn Fn(&str) -> String>,
+}
+
+impl Layer {
+    fn new(figment: Figment, name: impl Fn(&str) -> String + 'static) -> Self {
+        Self { figment, name: Box::new(name) }
+    }
+}
+
+/// Defaults, the file, variables, flags.
+fn layers(file: Option<&PathBuf>, flags: &[String]) -> anyhow::Result<Vec<Layer>> {
+    let defaults = Figment::from(Serialized::defaults(Settings::default()));
+    let mut layers = vec![Layer::new(defaults, |_| "default".to_owned())];
+    if let Some(file) = file {
+        anyhow::ensure!(file.is_file(), "config file {} does not exist", file.display());
+        let name = file.display().to_string();
+        layers.push(Layer::new(Figment::from(Toml::file_exact(file)), move |_| name.clone()));
+    }
+    // Other variables may begin so too (a Kubernetes service sets ARUS_PORT): only our own keys count.
+    let env = Env::prefixed("ARUS_").filter(|key| {
+        let key = key.as_str().to_ascii_lowercase();
+        TOP_KEYS.iter().any(|top| key == *top || key.starts_with(&format!("{top}__")))
+    });
+    let variable = |key: &str| format!("ARUS_{}", key.to_ascii_uppercase().replace('.', "__"));
+    layers.push(Layer::new(Figment::from(env.split("__")), variable));
+    let mut given = Figment::new();
+    for flag in flags {
+        let (key, value) = flag
+            .split_once('=')
+            .ok_or_else(|| anyhow::anyhow!("--set {flag} must be KEY=VALUE, such as engine.arbiters=4"))?;
+        if key == "data_dir" {
+            given = given.merge((key, value));
+            continue;
+        }
+        // A value is TOML where it reads as TOML (numbers, booleans, arrays), else plain text.
+        let value = value.parse::<Value>().unwrap_or_else(|_| value.to_owned().into());
+        given = given.merge((key, value));
+    }
+    layers.push(Layer::new(given, |key| format!("--set {key}")));
+    Ok(layers)
+}
+
 impl Settings {
     /// Merges all sources. `flags` are `key=value` pairs with dotted keys; a mistake names key, value and rule.
     pub fn load(file: Option<&PathBuf>, flags: &[String]) -> anyhow::Result<Self> {
-        let mut figment = Figment::from(Serialized::defaults(Self::default()));
-        if let Some(file) = file {
-            anyhow::ensure!(file.is_file(), "config file {} does not exist", file.display());
-            figment = figment.merge(Toml::file_exact(file));
-        }
-        // Other variables may begin so too (a Kubernetes service sets ARUS_PORT): only our own keys count.
-        let env = Env::prefixed("ARUS_").filter(|key| {
-            let key = key.as_str().to_ascii_lowercase();
-            TOP_KEYS.iter().any(|top| key == *top || key.starts_with(&format!("{top}__")))
-        });
-        figment = figment.merge(env.split("__"));
-        for flag in flags {
-            let (key, value) = flag
-                .split_once('=')
-                .ok_or_else(|| anyhow::anyhow!("--set {flag} must be KEY=VALUE, such as engine.arbiters=4"))?;
-            if key == "data_dir" {
-                figment = figment.merge((key, value));
-                continue;
-            }
-            // A value is TOML where it reads as TOML (numbers, booleans, arrays), else plain text.
-            let value = value.parse::<figment::value::Value>().unwrap_or_else(|_| value.to_owned().into());
-            figment = figment.merge((key, value));
-        }
+        Self::merged(&layers(file, flags)?)
+    }
+
+    fn merged(layers: &[Layer]) -> anyhow::Result<Self> {
+        let figment = layers.iter().fold(Figment::new(), |merged, layer| merged.merge(&layer.figment));
         let settings: Self = figment.extract().map_err(|error| mistakes(&error))?;
         settings.engine.check()?;
         settings.check()?;
         Ok(settings)
     }
 
+    /// The settings in effect as a TOML file, each with where it comes from. No setting is a secret but what an address
+    /// of a collector may hold, which is left out.
+    pub fn show(file: Option<&PathBuf>, flags: &[String]) -> anyhow::Result<String> {
+        let layers = layers(file, flags)?;
+        let mut settings = Self::merged(&layers)?;
+        settings.trace.endpoint = without_user(&settings.trace.endpoint);
+        // By table: TOML wants the keys of the top before the first table.
+        let mut tables = BTreeMap::<String, String>::new();
+        let value = Value::serialize(settings)?;
+        for (key, value) in leaves(&value, "") {
+            let (table, name) = key.rsplit_once('.').unwrap_or(("", &key));
+            let set = layers.iter().rev().find(|layer| layer.figment.contains(&key));
+            let source = set.map_or_else(String::new, |layer| (layer.name)(&key));
+            // Our leaves are texts, numbers, booleans and lists of texts, which TOML writes as JSON does.
+            let line = format!("{name} = {}  # {source}\n", serde_json::to_string(value)?);
+            tables.entry(table.to_owned()).or_default().push_str(&line);
+        }
+        let head = |table: &str| if table.is_empty() { String::new() } else { format!("\n[{table}]\n") };
+        Ok(tables.iter().map(|(table, lines)| head(table) + lines).collect())
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         let grpc = &self.grpc;
+        anyhow::ensure!(
+            !self.data_dir.as_os_str().is_empty(),
+            "data_dir is empty; allowed: a directory, such as data or /var/lib/arus"
+        );
         for (key, value, min, max) in [
             ("grpc.threads", grpc.threads as u64, 1, 64),
             ("grpc.message_bytes_max", grpc.message_bytes_max as u64, 1 << 10, 64 << 20),
@@ -299,6 +353,23 @@ impl Settings {
     }
 }
 
+/// Every setting with its dotted key.
+fn leaves<'a>(value: &'a Value, path: &str) -> Vec<(String, &'a Value)> {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match value.as_dict() {
+        Some(dict) => dict.iter().flat_map(|(key, value)| leaves(value, &below(key))).collect(),
+        None => vec![(path.to_owned(), value)],
+    }
+}
+
+/// An address without the user and password it may hold.
+fn without_user(endpoint: &str) -> String {
+    match endpoint.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?.1))) {
+        Some((scheme, host)) => format!("{scheme}://{host}"),
+        None => endpoint.to_owned(),
+    }
+}
+
 /// Every mistake in words of ours: key, value, what is allowed, and where it stands.
 fn mistakes(error: &figment::Error) -> anyhow::Error {
     let said = error.clone().into_iter().map(|mistake| {
@@ -333,17 +404,10 @@ mod tests {
         let text = include_str!("../../ops/arus.toml");
         let from_file: Settings = Figment::from(Toml::string(text)).extract().expect("it is valid");
         assert_eq!(from_file, Settings::default());
-        let value = figment::value::Value::serialize(Settings::default()).expect("it serialises");
-        for key in leaves(&value, "") {
+        let value = Value::serialize(Settings::default()).expect("it serialises");
+        for (key, _) in leaves(&value, "") {
             let name = key.rsplit('.').next().unwrap_or(&key);
             assert!(text.contains(&format!("{name} =")), "ops/arus.toml does not name {key}");
-        }
-    }
-
-    fn leaves(value: &figment::value::Value, path: &str) -> Vec<String> {
-        match value.as_dict() {
-            Some(dict) => dict.iter().flat_map(|(key, value)| leaves(value, &format!("{path}.{key}"))).collect(),
-            None => vec![path.to_owned()],
         }
     }
 
@@ -356,7 +420,8 @@ mod tests {
         assert!(said("engine.arbiters=many").contains("engine.arbiters is string \"many\"; allowed: a whole number"));
         assert!(said("engine.arbitres=2").contains("there is no setting engine.arbitres; here are: arbiters, "));
         assert!(said("log.format=xml").contains("log.format is xml; allowed: human, json"));
-        assert!(said("listen.rest=here").contains("listen.rest: invalid socket address"));
+        assert!(said("listen.rest=here").contains("listen.rest: \"here\" is no HOST:PORT; allowed: such as"));
+        assert!(said("data_dir=").contains("data_dir is empty; allowed: a directory, such as data"));
         assert!(
             said("trace.endpoint=collector:4317")
                 .contains("trace.endpoint is collector:4317; allowed: nothing, or http://")
@@ -366,5 +431,35 @@ mod tests {
         assert!(said("nonsense").contains("KEY=VALUE"));
         assert!(said("log.level=loud").contains("log.level is loud"));
         assert!(said("engine.house_owner=a b").contains("engine.house_owner is a b"));
+    }
+    #[test]
+    fn what_is_shown_is_a_file_with_the_same_effect_that_says_where_each_setting_comes_from() {
+        let dir = tempfile::TempDir::new().expect("a temp dir");
+        let file = dir.path().join("my.toml");
+        std::fs::write(&file, "[log]\nlevel = \"debug\"\n[listen]\nfx = \"[::1]:7000\"\n").expect("it is ours");
+        let flags: Vec<String> = [
+            "listen.rest=localhost:8081",
+            "listen.wallet=[::1]:9",
+            "rest.cors_origins=[\"https://a.example\"]",
+            "trace.endpoint=http://me:secret@collector:4317",
+        ]
+        .map(Into::into)
+        .into();
+        let shown = Settings::show(Some(&file), &flags).expect("valid");
+        for line in [
+            "data_dir = \"data\"  # default",
+            &format!("level = \"debug\"  # {}", file.display()),
+            "rest = \"localhost:8081\"  # --set listen.rest",
+            "wallet = \"[::1]:9\"  # --set listen.wallet",
+            "cors_origins = [\"https://a.example\"]  # --set rest.cors_origins",
+            "endpoint = \"http://collector:4317\"  # --set trace.endpoint",
+        ] {
+            assert!(shown.lines().any(|is| is == line), "{line} is missing in {shown}");
+        }
+        assert!(!shown.contains("secret"), "{shown}");
+        let again: Settings = Figment::from(Toml::string(&shown)).extract().expect("it is valid TOML");
+        let mut effective = Settings::load(Some(&file), &flags).expect("valid");
+        effective.trace.endpoint = again.trace.endpoint.clone();
+        assert_eq!(again, effective);
     }
 }

@@ -1,6 +1,9 @@
 //! `arus demo`: a small world, a few payments that show what a payment can become, and a running server.
 
-use std::time::Duration;
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use anyhow::Context;
 use arus_engine::{
@@ -17,7 +20,7 @@ use clap::Args;
 use crate::{
     convert::{TENANT, command},
     feed,
-    server::Addresses,
+    ports::Addresses,
     world,
 };
 
@@ -48,8 +51,8 @@ fn period(text: &str) -> anyhow::Result<Duration> {
     period.filter(|period| feed::PERIODS.contains(period)).context("allowed: 100ms to 30s, such as 500ms or 5s")
 }
 
-/// Seeds, starts the feed, makes the sample payments, and says how to go on.
-pub async fn run(engine: &Engine, addresses: &Addresses, choices: &Choices) -> anyhow::Result<()> {
+/// Seeds, starts the feed and makes the sample payments: all that must be there before anybody is let in.
+pub async fn prepare(engine: &Engine, choices: &Choices) -> anyhow::Result<()> {
     let made = world::seed(engine).await?;
     world::seed_random(engine, choices.random_accounts, choices.seed).await?;
     let base = world::sample_rates()?;
@@ -65,7 +68,11 @@ pub async fn run(engine: &Engine, addresses: &Addresses, choices: &Choices) -> a
     }
     say(&format!("rates    ECB sample as source demo, moving every {every:?}"));
     say("");
-    samples(engine).await?;
+    samples(engine).await
+}
+
+/// Says where everything is and how to go on.
+pub fn welcome(addresses: &Addresses) {
     say("");
     say(&format!(
         "payments.v1.PaymentsService  {}   metrics http://{}/metrics",
@@ -100,7 +107,6 @@ pub async fn run(engine: &Engine, addresses: &Addresses, choices: &Choices) -> a
         say("");
     }
     say("Serving. Ctrl-C drains and stops; the data stays.");
-    Ok(())
 }
 
 async fn samples(engine: &Engine) -> anyhow::Result<()> {
@@ -155,9 +161,9 @@ async fn print_payment(engine: &Engine, title: &str, amount: Money, reply: &Repl
     Ok(())
 }
 
-#[allow(clippy::print_stdout, reason = "the demo talks to a person")]
+/// Talks to a person, if one still listens.
 fn say(line: &str) {
-    println!("{line}");
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 #[cfg(test)]

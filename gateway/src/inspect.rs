@@ -1,6 +1,9 @@
 //! `arus inspect LSN|PAYMENT_ID|TX_ID`: one entry whole: its block, itself, its postings, its index rows. Read-only.
 
-use std::{fmt::Write, path::Path, sync::Arc};
+mod picture;
+mod record;
+
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
 use arus_engine::{
@@ -12,33 +15,31 @@ use arus_engine::{
         disk::{Access, RealDisk},
         recovery,
     },
-    ledger::{
-        entry::{Committed, Entry},
-        request::Notes,
-    },
+    ledger::entry::{Committed, Entry},
     money::{Lsn, OpId},
     runtime::data_dir::{Beside, DataDir},
 };
 
+pub use self::record::{Record, Value};
 use crate::index_copy::IndexCopy;
 
-/// The text about one entry.
-pub fn run(data_dir: &Path, what: &str) -> anyhow::Result<String> {
+/// All about one entry.
+pub fn run(data_dir: &Path, what: &str) -> anyhow::Result<Record> {
     let (dir, beside) = DataDir::open_read_only(data_dir)?;
     let disk = RealDisk::open(&dir.journal(), Access::ReadOnly)?;
     let fingerprint = dir.hasher().fingerprint();
     let (head, block, lsn) = find(&disk, fingerprint, what)?;
     let committed = block.get(lsn).context("the block does not hold the entry")?;
-    let mut text = String::new();
-    describe(&mut text, &head, &committed)?;
-    match beside {
-        Beside::Server => writeln!(text, "index     not read: a running server holds it (stop it to see the rows)")?,
-        Beside::NoServer if !dir.index().exists() => writeln!(text, "index     is missing; the next start builds it")?,
-        Beside::NoServer => {
-            index_rows(&mut text, &IndexCopy::open(&dir)?.index, &dir, &committed)?;
-        }
-    }
-    Ok(text)
+    let index = match beside {
+        Beside::Server => unread("a running server holds it (stop it to see the rows)"),
+        Beside::NoServer if !dir.index().exists() => unread("there is none; the next start builds it"),
+        Beside::NoServer => index_rows(&IndexCopy::open(&dir)?.index, &dir, &committed)?,
+    };
+    Ok(describe(&head, &committed).with("index", index))
+}
+
+fn unread(why: &str) -> Record {
+    Record::default().with("not_read", why)
 }
 
 type Found = (BlockHead, Arc<Block>, Lsn);
@@ -79,58 +80,56 @@ fn search(disk: &RealDisk, fingerprint: Fingerprint, is_it: impl Fn(&Entry) -> b
     Ok(found)
 }
 
-fn describe(text: &mut String, head: &BlockHead, committed: &Committed) -> anyhow::Result<()> {
+fn describe(head: &BlockHead, committed: &Committed) -> Record {
     let hex = |hash: &[u8; 32]| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let entry = &committed.entry;
-    writeln!(
-        text,
-        "entry     lsn {} at {} us ({} of tenant {})",
-        committed.lsn,
-        committed.at,
-        entry.request.method(),
-        entry.tenant.0
-    )?;
-    writeln!(text, "block     first lsn {}, {} entries, {} bytes", head.first_lsn, head.count, head.records_bytes)?;
-    writeln!(text, "          hash     {}", hex(&head.hash))?;
-    writeln!(text, "          previous {}", hex(&head.prev_hash))?;
-    writeln!(text, "          merkle   {}", hex(&head.merkle_root))?;
-    writeln!(text, "key       tx_id {}", entry.tx_id)?;
-    writeln!(text, "id        {}", entry.op)?;
-    writeln!(text, "request   {:#?}", entry.request)?;
-    if entry.notes != Notes::default() {
-        writeln!(text, "notes     {:#?}", *entry.notes)?;
-    }
-    writeln!(text, "outcome   {:#?}", entry.outcome)?;
-    if entry.postings.is_empty() {
-        writeln!(text, "postings  none: nothing moved")?;
-    }
-    for (n, posting) in entry.postings.iter().enumerate() {
-        writeln!(text, "posting {n} {:<32} {:<10} {}", posting.account, format!("{:?}", posting.kind), posting.amount)?;
-    }
-    Ok(())
+    let block = Record::default()
+        .with("first_lsn", head.first_lsn.0)
+        .with("entries", u64::from(head.count))
+        .with("bytes", head.records_bytes as u64)
+        .with("hash", hex(&head.hash))
+        .with("previous_hash", hex(&head.prev_hash))
+        .with("merkle_root", hex(&head.merkle_root));
+    let postings = (0..).zip(&entry.postings).map(|(n, posting)| picture::posting(n, posting));
+    Record::default()
+        .with("lsn", committed.lsn.0)
+        .with("at", committed.at)
+        .with("method", entry.request.method())
+        .with("tenant", u64::from(entry.tenant.0))
+        .with("tx_id", entry.tx_id.to_string())
+        .with("id", entry.op.to_string())
+        .with("request", picture::request(&entry.request))
+        .with_some("notes", picture::notes(&entry.notes))
+        .with("outcome", picture::outcome(&entry.outcome))
+        .with("postings", postings.collect::<Vec<_>>())
+        .with("block", block)
 }
 
-fn index_rows(text: &mut String, index: &dyn Index, dir: &DataDir, committed: &Committed) -> anyhow::Result<()> {
+/// What the index says of the entry: where its key and its object lead, and the rows of its accounts.
+fn index_rows(index: &dyn Index, dir: &DataDir, committed: &Committed) -> anyhow::Result<Record> {
     let entry = &committed.entry;
-    let at = |lsn: Option<Lsn>| lsn.map_or("no row".to_owned(), |lsn| format!("lsn {lsn}"));
-    let watermark = index.watermark().map_or(Lsn(0), |watermark| watermark.lsn);
-    writeln!(text, "index     up to lsn {watermark}")?;
+    let at = |lsn: Option<Lsn>| lsn.map_or(Value::from("no row"), |lsn| lsn.0.into());
     let key = dir.hasher().key(entry.tenant, &entry.tx_id);
-    writeln!(text, "  keys     {key:032x} -> {}", at(index.key(entry.tenant, key)?))?;
+    let mut found = Record::default()
+        .with("upto_lsn", index.watermark().map_or(0, |watermark| watermark.lsn.0))
+        .with("key", format!("{key:032x}"))
+        .with("key_lsn", at(index.key(entry.tenant, key)?));
     if let Some(object) = entry.object() {
-        writeln!(text, "  objects  {object} -> {}", at(index.object(entry.tenant, object)?))?;
+        found = found.with("object_lsn", at(index.object(entry.tenant, object)?));
     }
-    let mut accounts = Vec::new();
-    for_each_account(entry, |account| accounts.push((entry.tenant, account.clone())));
-    accounts.sort();
-    accounts.dedup();
-    for key in &accounts {
+    let mut keys = Vec::new();
+    for_each_account(entry, |account| keys.push((entry.tenant, account.clone())));
+    keys.sort();
+    keys.dedup();
+    let (mut history, mut accounts) = (Vec::new(), Vec::new());
+    for key in &keys {
+        let Some(account) = index.account(key)? else { continue };
         for row in index.history(key, Lsn(committed.lsn.0 + 1), 8)?.iter().filter(|row| row.lsn == committed.lsn) {
-            writeln!(text, "  history  {} line {} -> {:?}", key.1, row.line, row.moved)?;
+            let line = Record::default().with("account", key.1.to_string()).with("line", u64::from(row.line));
+            history.push(picture::moved(line, row.moved, account.currency));
         }
-        if let Some(account) = index.account(key)? {
-            writeln!(text, "  accounts {} -> balance {} at lsn {}", key.1, account.balance(), account.applied_lsn)?;
-        }
+        let row = Record::default().with("account", key.1.to_string()).with("balance", account.balance());
+        accounts.push(row.with("lsn", account.applied_lsn.0));
     }
-    Ok(())
+    Ok(found.with("history", history).with("accounts", accounts))
 }

@@ -4,6 +4,7 @@
 //! ([`status`]), and holds no rule about money. [`server`] binds the ports and drains; [`demo`], [`verify`],
 //! [`recover`], [`backup`], [`ready`] and [`inspect`] are the other things the binary does.
 
+pub mod address;
 pub mod backup;
 mod bodies;
 mod books;
@@ -18,11 +19,13 @@ pub mod framing;
 pub mod grpc;
 pub mod index_copy;
 pub mod inspect;
+pub mod lines;
 pub mod machine;
 pub mod metrics;
 pub mod observe;
 pub mod origin;
 mod outgoing;
+pub mod ports;
 pub mod ready;
 mod rebuilt;
 pub mod recover;

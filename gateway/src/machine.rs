@@ -1,5 +1,5 @@
-//! What the machine gives: the process's memory and processor time under the names every Prometheus client uses, and
-//! the bytes of the data directory.
+//! What the machine gives: the process's memory and processor time under the names every Prometheus client uses, the
+//! lines its log did not take, and the bytes of the data directory.
 
 use std::{fmt, fs, path::PathBuf};
 
@@ -8,6 +8,8 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
+
+use crate::telemetry;
 
 /// The folders of the data directory that are counted apart.
 const PARTS: [&str; 2] = ["journal", "index"];
@@ -23,6 +25,9 @@ impl Collector for Machine {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let e = &mut encoder;
         process(e)?;
+        let help = "Lines of the log that could not be written";
+        let lost = ConstCounter::new(telemetry::lost());
+        lost.encode(e.encode_descriptor("arus_log_lines_lost", help, None, MetricType::Counter)?)?;
         let help = "Bytes of files in the data directory, by part";
         let mut family = e.encode_descriptor("arus_data_bytes", help, None, MetricType::Gauge)?;
         for part in PARTS {

@@ -1,11 +1,10 @@
-//! The gRPC servers and their metrics: bind, serve, drain.
+//! The gRPC servers and their metrics: take the ports, open them, drain.
 //!
 //! Every port has standard health and reflection, so grpcurl, buf curl, k6 and Postman need no files. The drain order
 //! is health, admission, in-flight, journal, arbiters.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
 use arus_engine::Engine;
 use arus_proto::{
     DESCRIPTORS, fx::v1::fx_service_server::FxServiceServer,
@@ -32,6 +31,7 @@ use crate::{
     },
     metrics::{self, Part},
     observe::ServiceCells,
+    ports::{Addresses, Ports},
     rest::{self, Web},
     serving::{self, Limits, Pace, Serve, Wire},
 };
@@ -41,23 +41,6 @@ const SCRAPERS_MAX: usize = 64;
 const SCRAPES_MAX: u32 = 4;
 /// How often health follows the engine.
 const HEALTH_TICK: Duration = Duration::from_millis(500);
-
-/// Where everything listens, with the ports that were really taken.
-#[derive(Debug, Clone)]
-pub struct Addresses {
-    /// PaymentsService.
-    pub payments: SocketAddr,
-    /// FxService.
-    pub fx: SocketAddr,
-    /// WalletService.
-    pub wallet: SocketAddr,
-    /// RiskService.
-    pub risk: SocketAddr,
-    /// REST, if it is served.
-    pub rest: Option<SocketAddr>,
-    /// Metrics in the same order.
-    pub metrics: [SocketAddr; 4],
-}
 
 /// Running servers.
 pub struct Servers {
@@ -70,48 +53,32 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Binds all ports, and serves once it has them.
-    pub async fn start(engine: Engine, settings: &Settings) -> anyhow::Result<Self> {
-        let (listen, limits) = (&settings.listen, &settings.grpc);
+    /// Opens all ports and serves.
+    pub async fn start(engine: Engine, settings: &Settings, ports: Ports) -> anyhow::Result<Self> {
+        let limits = &settings.grpc;
         files::make_room_for((5 * limits.connections_max + 4 * SCRAPERS_MAX) as u64)?;
-        let (payments, fx, wallet, risk) = (
-            bind(listen.payments).await?,
-            bind(listen.fx).await?,
-            bind(listen.wallet).await?,
-            bind(listen.risk).await?,
-        );
-        let (m1, m2) = (bind(listen.payments_metrics).await?, bind(listen.fx_metrics).await?);
-        let (m3, m4) = (bind(listen.wallet_metrics).await?, bind(listen.risk_metrics).await?);
-        let rest = if settings.rest.enabled { Some(bind(listen.rest).await?) } else { None };
-        let addresses = Addresses {
-            payments: payments.1,
-            fx: fx.1,
-            wallet: wallet.1,
-            risk: risk.1,
-            rest: rest.as_ref().map(|(_, bound)| *bound),
-            metrics: [m1.1, m2.1, m3.1, m4.1],
-        };
-
+        let addresses = ports.addresses();
         let services = Services::new(&engine);
-        let mut ports = Ports::new(limits, directory(&addresses));
+        let mut serving = Serving::new(limits, directory(&addresses));
         let registry =
             |part, of: &Arc<ServiceCells>| metrics::registry(part, engine.clone(), Arc::clone(of), &settings.data_dir);
         let Services { payments: p, fx: f, wallet: w, risk: r } = services.clone();
-        ports.scrape(m1.0, registry(Part::Payments, &p.cells));
-        ports.scrape(m2.0, registry(Part::Fx, &f.cells));
-        ports.scrape(m3.0, registry(Part::Wallet, &w.cells));
-        ports.scrape(m4.0, registry(Part::Risk, &r.cells));
+        let [m1, m2, m3, m4] = ports.metrics;
+        serving.scrape(m1.open()?, registry(Part::Payments, &p.cells));
+        serving.scrape(m2.open()?, registry(Part::Fx, &f.cells));
+        serving.scrape(m3.open()?, registry(Part::Wallet, &w.cells));
+        serving.scrape(m4.open()?, registry(Part::Risk, &r.cells));
         let bytes_max = limits.message_bytes_max;
-        ports.grpc(payments.0, PaymentsServiceServer::new(p).max_decoding_message_size(bytes_max))?;
-        ports.grpc(fx.0, FxServiceServer::new(f).max_decoding_message_size(bytes_max))?;
-        ports.grpc(wallet.0, WalletServiceServer::new(w).max_decoding_message_size(bytes_max))?;
-        ports.grpc(risk.0, RiskServiceServer::new(r).max_decoding_message_size(bytes_max))?;
-        if let Some((listener, _)) = rest {
-            let router = rest::router(&engine, &services, settings, ports.stop.subscribe())?;
-            let limits = ports.limits(Wire::Http);
-            ports.serve(listener, Web::new(router), limits);
+        serving.grpc(ports.payments.open()?, PaymentsServiceServer::new(p).max_decoding_message_size(bytes_max))?;
+        serving.grpc(ports.fx.open()?, FxServiceServer::new(f).max_decoding_message_size(bytes_max))?;
+        serving.grpc(ports.wallet.open()?, WalletServiceServer::new(w).max_decoding_message_size(bytes_max))?;
+        serving.grpc(ports.risk.open()?, RiskServiceServer::new(r).max_decoding_message_size(bytes_max))?;
+        if let Some(port) = ports.rest {
+            let router = rest::router(&engine, &services, settings, serving.stop.subscribe())?;
+            let limits = serving.limits(Wire::Http);
+            serving.serve(port.open()?, Web::new(router), limits);
         }
-        let Ports { mut tasks, reporters, stop, .. } = ports;
+        let Serving { mut tasks, reporters, stop, .. } = serving;
         tasks.spawn(follow_health(engine.clone(), reporters.clone(), stop.subscribe()));
         Ok(Self { addresses, engine, reporters, stop, tasks })
     }
@@ -141,14 +108,6 @@ impl Servers {
     }
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}; stop what uses the port or set another (listen.*)"))?;
-    let bound = listener.local_addr()?;
-    Ok((listener, bound))
-}
-
 /// Where every service is, for callers at the wrong port.
 fn directory(addresses: &Addresses) -> Directory {
     Directory::from([
@@ -160,7 +119,7 @@ fn directory(addresses: &Addresses) -> Directory {
 }
 
 /// What the ports share, and the tasks that serve them.
-struct Ports {
+struct Serving {
     tasks: JoinSet<anyhow::Result<()>>,
     reporters: Vec<(HealthReporter, &'static str)>,
     stop: watch::Sender<bool>,
@@ -169,7 +128,7 @@ struct Ports {
     grpc: GrpcLimits,
 }
 
-impl Ports {
+impl Serving {
     fn new(limits: &GrpcLimits, directory: Directory) -> Self {
         let (stop, _) = watch::channel(false);
         let budget = Budget::new(limits);

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use arus::{backup, ready, verify};
+use arus::{address::HostPort, backup, ready, verify};
 use arus_proto::payments::v1::{GetPaymentRequest, get_payment_request::By};
 use support::{LIMIT, Server, payment, settings};
 
@@ -105,8 +105,11 @@ async fn a_damaged_original_is_not_copied() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ready_says_what_readyz_says() {
     let (server, _) = Server::start().await;
-    let rest = server.rest();
-    let ask = move || tokio::task::spawn_blocking(move || ready::ask(rest));
+    let rest = server.rest().into();
+    let ask = move || {
+        let rest = HostPort::clone(&rest);
+        tokio::task::spawn_blocking(move || ready::ask(&rest))
+    };
     ask().await.expect("no panic").expect("ready");
     server.running.as_ref().expect("it runs").engine().close();
     let refused = ask().await.expect("no panic").expect_err("draining");

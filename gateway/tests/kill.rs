@@ -68,7 +68,7 @@ impl Process {
 
     async fn clients(&self) -> Clients {
         // Only payments and wallet are used here.
-        let addresses = arus::server::Addresses {
+        let addresses = arus::ports::Addresses {
             payments: self.payments,
             fx: self.payments,
             wallet: self.wallet,

@@ -1,6 +1,7 @@
 //! Threads that must not end by themselves, and panics that must not pass unseen (P11).
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,12 +11,14 @@ use std::{
 
 use crate::fatal::OnFatal;
 
-/// Installs the one panic hook: log, then abort, so that no engine goes on without one of its actors.
-pub fn abort_on_panic() {
-    let default = std::panic::take_hook();
+/// Installs the one panic hook: log, then abort, so that no engine goes on without one of its actors. The log alone is
+/// told, and `flush` waits for it within bounds: nothing that fails to write may keep the process from its end.
+pub fn abort_on_panic(flush: fn()) {
     std::panic::set_hook(Box::new(move |info| {
-        default(info);
-        tracing::error!(panic = %info, "a thread panicked; the process stops and will recover from its journal");
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(backtrace));
+        tracing::error!(panic = %info, backtrace, "a thread panicked; the process stops and will recover from its journal");
+        flush();
         std::process::abort();
     }));
 }

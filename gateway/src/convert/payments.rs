@@ -288,7 +288,7 @@ fn leg(leg: &FxLeg) -> wire::FxLeg {
 }
 
 /// Millionths as a decimal.
-fn millionths(micro: i64) -> String {
+pub(crate) fn millionths(micro: i64) -> String {
     let sign = if micro < 0 { "-" } else { "" };
     format!("{sign}{}.{:06}", micro.unsigned_abs() / 1_000_000, micro.unsigned_abs() % 1_000_000)
 }

@@ -27,6 +27,8 @@ const HEADER_OVERHEAD_BYTES: usize = 32;
 pub(super) struct Guard {
     /// Sites whose pages may call, as browsers name them.
     sites: Arc<[String]>,
+    /// The name the port was told to listen by.
+    named: Option<Arc<str>>,
     /// Whether only this machine reaches the port.
     is_local: bool,
     header_bytes_max: usize,
@@ -36,7 +38,8 @@ impl Guard {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             sites: settings.rest.cors_origins.as_slice().into(),
-            is_local: settings.listen.rest.ip().is_loopback(),
+            named: settings.listen.rest.name().map(Into::into),
+            is_local: settings.listen.rest.is_local(),
             header_bytes_max: settings.grpc.header_bytes_max as usize,
         }
     }
@@ -68,13 +71,19 @@ impl Guard {
 
     /// Whether a `Host` is one that this server is known by.
     fn is_ours(&self, host: &str) -> bool {
-        is_address(host) || self.sites.iter().any(|site| authority(site) == Some(host))
+        self.is_own_name(host) || self.sites.iter().any(|site| authority(site) == Some(host))
+    }
+
+    /// Whether `host:port` is an address, or the name the port was told to listen by.
+    fn is_own_name(&self, host: &str) -> bool {
+        let is_named = self.named.as_deref().is_some_and(|name| host.split(':').next() == Some(name));
+        is_named || is_address(host)
     }
 
     /// Whether pages of an origin may change anything: it is named, or it is where the request goes itself.
     fn may_change(&self, origin: &str, host: Option<&str>) -> bool {
         let is_named = self.sites.iter().any(|site| site == origin);
-        is_named || authority(origin).is_some_and(|from| Some(from) == host && is_address(from))
+        is_named || authority(origin).is_some_and(|from| Some(from) == host && self.is_own_name(from))
     }
 }
 

@@ -8,7 +8,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use arus::{
     config::{Listen, Settings},
-    server::{Addresses, Servers},
+    ports::Addresses,
+    ports::Ports,
+    server::Servers,
 };
 use arus_engine::{answer::Answering, runtime::threads::Running};
 use arus_proto::{
@@ -62,8 +64,9 @@ impl Server {
     }
 
     pub async fn on(dir: TempDir, settings: Settings) -> (Self, Clients) {
+        let ports = Ports::take(&settings).expect("ports are free");
         let running = start_engine(dir.path(), &settings);
-        let servers = Servers::start(running.engine().clone(), &settings).await.expect("ports are free");
+        let servers = Servers::start(running.engine().clone(), &settings, ports).await.expect("they open");
         let addresses = servers.addresses.clone();
         let clients = Clients::connect(&addresses).await;
         (Self { running: Some(running), servers: Some(servers), addresses, dir }, clients)

@@ -1,0 +1,56 @@
+//! The commands that look at data or ask a server: what they found, for people or programs.
+
+use std::{path::Path, process::ExitCode};
+
+use arus::{address::HostPort, backup, inspect, inspect::Record, ready, recover, verify};
+use serde_json::json;
+
+use super::output::{Form, say};
+
+pub(super) fn verify(data_dir: &Path, form: Form) -> anyhow::Result<ExitCode> {
+    let checks = verify::run(data_dir)?;
+    let is_ok = checks.iter().all(|check| check.outcome.is_ok());
+    let rows = checks.iter().map(|check| match &check.outcome {
+        Ok(found) => json!({ "name": check.name, "ok": true, "found": found }),
+        Err(wrong) => json!({ "name": check.name, "ok": false, "found": wrong }),
+    });
+    let object = json!({ "ok": is_ok, "checks": rows.collect::<Vec<_>>() });
+    form.print(&object, || {
+        let lines = checks.iter().map(|check| match &check.outcome {
+            Ok(found) => format!("ok      {:<28} {found}", check.name),
+            Err(wrong) => format!("FAILED  {:<28} {wrong}", check.name),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    })?;
+    Ok(if is_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub(super) fn recover(data_dir: &Path, accept_loss_after: Option<u64>) -> anyhow::Result<ExitCode> {
+    say(recover::run(data_dir, accept_loss_after)?.trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn copy(done: &str, from: &Path, to: &Path, form: Form) -> anyhow::Result<ExitCode> {
+    let held = backup::copy(from, to)?;
+    let (segments, entries, head) = (held.segments, held.entries, held.head.lsn);
+    let (from, to) = (from.display().to_string(), to.display().to_string());
+    let object = json!({
+        "ok": true, "from": &from, "to": &to, "segments": segments, "entries": entries, "head_lsn": head.0,
+    });
+    form.print(&object, || {
+        format!("{done} {from} to {to}: {segments} segments, {entries} entries, head lsn {head}; verified")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn ready(rest: &HostPort, form: Form) -> anyhow::Result<ExitCode> {
+    ready::ask(rest)?;
+    form.print(&json!({ "ok": true, "rest": rest.to_string() }), || "ready".to_owned())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn inspect(data_dir: &Path, what: &str, form: Form) -> anyhow::Result<ExitCode> {
+    let found = inspect::run(data_dir, what)?;
+    form.print(&Record::default().with("ok", true).with("entry", found.clone()), || found.text())?;
+    Ok(ExitCode::SUCCESS)
+}

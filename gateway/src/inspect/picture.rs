@@ -1,0 +1,250 @@
+//! Every kind of entry as a [`Record`], spelled as on the wire.
+
+use std::time::Duration;
+
+use arus_engine::{
+    index::rows::Moved,
+    ledger::{
+        account::{Account, AccountStatus},
+        entry::{DefaultMark, Outcome},
+        failure::Failure,
+        fx::{FxLeg, LegSide, Pair},
+        payment::{Payment, PaymentStatus},
+        request::{
+            Capture, CreatePayment, DailyLimit, Finality, Notes, OpenAccount, PublishRates, RemoveRates, Request,
+            Reserve, Transfer, UpdateAccount,
+        },
+        reservation::{Reservation, ReservationStatus},
+        risk::Decision,
+    },
+    money::{Currency, Money, Posting, PostingKind},
+};
+
+use super::record::{Record, Value};
+use crate::convert::payments::millionths;
+
+/// What was asked, by the names of the wire.
+pub(super) fn request(request: &Request) -> Record {
+    let record = Record::default();
+    match request {
+        Request::CreatePayment(CreatePayment { customer, amount, source, destination }) => record
+            .with("customer_id", customer.to_string())
+            .with("amount", *amount)
+            .with_some("source_account", source.as_ref().map(ToString::to_string))
+            .with_some("destination_account", destination.as_ref().map(ToString::to_string)),
+        Request::OpenAccount(OpenAccount { account, owner, currency, overdraft_limit, daily_debit_limit }) => record
+            .with_some("account_id", account.as_ref().map(ToString::to_string))
+            .with("owner_id", owner.to_string())
+            .with("currency", currency.code())
+            .with("overdraft_limit", Money::new(*overdraft_limit, *currency))
+            .with_some("daily_debit_limit", daily_debit_limit.map(|limit| Money::new(limit, *currency))),
+        Request::UpdateAccount(UpdateAccount { account, status, overdraft_limit, daily_debit_limit, make_default }) => {
+            record
+                .with("account_id", account.to_string())
+                .with_some("status", status.map(account_status))
+                .with_some("overdraft_limit", *overdraft_limit)
+                .with_some("daily_debit_limit", daily_debit_limit.map(daily_limit))
+                .with("make_default", *make_default)
+        }
+        Request::Deposit(Transfer { account, amount }) | Request::Withdraw(Transfer { account, amount }) => {
+            record.with("account_id", account.to_string()).with("amount", *amount)
+        }
+        Request::Reserve(Reserve { account, amount, destination, expires_in }) => record
+            .with("account_id", account.to_string())
+            .with("amount", *amount)
+            .with_some("destination_account", destination.as_ref().map(ToString::to_string))
+            .with_some("expires_in", expires_in.map(seconds)),
+        Request::Capture(Capture { reservation, amount, destination, finality }) => record
+            .with("reservation_id", reservation.to_string())
+            .with_some("amount", *amount)
+            .with_some("destination_account", destination.as_ref().map(ToString::to_string))
+            .with("final", *finality == Finality::Final),
+        Request::Release(release) | Request::Expire(release) => {
+            record.with("reservation_id", release.reservation.to_string())
+        }
+        Request::RemoveRates(RemoveRates { pairs }) => {
+            let rows = pairs
+                .iter()
+                .map(|Pair { base, quote }| Record::default().with("base", base.code()).with("quote", quote.code()));
+            record.with("pairs", rows.collect::<Vec<_>>())
+        }
+        Request::PublishRates(PublishRates { source, as_of, rates }) => {
+            let rows = rates.iter().map(|rate| {
+                let spread = rate.spread_bps.map(u64::from);
+                let row = Record::default().with("base", rate.base.code()).with("quote", rate.quote.code());
+                row.with("mid", rate.mid.to_string()).with_some("spread_bps", spread)
+            });
+            let record = record.with("source", source.name()).with_some("as_of", *as_of);
+            record.with("rates", rows.collect::<Vec<_>>())
+        }
+    }
+}
+
+/// What came with it; nothing if nothing did.
+pub(super) fn notes(notes: &Notes) -> Option<Record> {
+    let context = &notes.context;
+    let said = [
+        ("ip", &context.ip),
+        ("device_id", &context.device_id),
+        ("country", &context.country),
+        ("billing_country", &context.billing_country),
+        ("channel", &context.channel),
+        ("mcc", &context.mcc),
+        ("description", &notes.description),
+    ];
+    let mut record = Record::default();
+    for (key, text) in said.into_iter().filter(|(_, text)| !text.is_empty()) {
+        record = record.with(key, text.as_str());
+    }
+    if !notes.metadata.is_empty() {
+        let metadata = notes.metadata.iter().fold(Record::default(), |all, (key, value)| all.with(key, value.as_str()));
+        record = record.with("metadata", metadata);
+    }
+    (record != Record::default()).then_some(record)
+}
+
+/// What was decided.
+pub(super) fn outcome(outcome: &Outcome) -> Record {
+    match outcome {
+        Outcome::Payment(of) => payment(of),
+        Outcome::Transfer { failure } | Outcome::Rates { failure } => decided(Record::default(), failure.as_ref()),
+        Outcome::Reservation { reservation: of, failure } => decided(reservation(of), failure.as_ref()),
+        Outcome::Account { account: of, default, failure } => {
+            let is_default = *default == DefaultMark::Default;
+            decided(account(of).with("made_default", is_default), failure.as_ref())
+        }
+    }
+}
+
+/// An outcome with whether it was declined.
+fn decided(record: Record, failure: Option<&Failure>) -> Record {
+    let decision = if failure.is_some() { "DECLINED" } else { "DONE" };
+    with_failure(record.with("decision", decision), failure)
+}
+
+fn with_failure(record: Record, failure: Option<&Failure>) -> Record {
+    let failure = failure.map(|of| Record::default().with("code", of.code.name()).with("message", of.message.as_str()));
+    record.with_some("failure", failure)
+}
+
+fn payment(payment: &Payment) -> Record {
+    let Payment { id, status, payer, payee, debited, credited, fx, risk, failure, tried } = payment;
+    let status = match status {
+        PaymentStatus::Captured => "CAPTURED",
+        PaymentStatus::Failed => "FAILED",
+    };
+    let decision = match risk.decision {
+        Decision::Accept => "ACCEPT",
+        Decision::Review => "REVIEW",
+        Decision::Reject => "REJECT",
+    };
+    let reasons: Vec<String> = risk.reasons.iter().map(|reason| reason.name().to_owned()).collect();
+    let verdict = Record::default().with("decision", decision).with("score", u64::from(risk.score));
+    let tried = tried
+        .iter()
+        .map(|tried| Record::default().with("account", tried.account.to_string()).with("code", tried.code.name()));
+    let (legs, tried): (Vec<_>, Vec<_>) = (fx.iter().map(leg).collect(), tried.collect());
+    let record = Record::default()
+        .with("payment_id", id.to_string())
+        .with("status", status)
+        .with("source_account", payer.to_string())
+        .with("destination_account", payee.to_string())
+        .with_some("debited", *debited)
+        .with_some("credited", *credited)
+        .with_some("fx", (!legs.is_empty()).then_some(legs))
+        .with("risk", verdict.with("reasons", reasons));
+    with_failure(record, failure.as_ref()).with_some("tried", (!tried.is_empty()).then_some(tried))
+}
+
+fn leg(leg: &FxLeg) -> Record {
+    let side = match leg.side {
+        LegSide::Payer => "PAYER",
+        LegSide::Payee => "PAYEE",
+        LegSide::Both => "BOTH",
+    };
+    Record::default()
+        .with("side", side)
+        .with("from", leg.from)
+        .with("to", leg.to)
+        .with("mid", leg.mid.to_string())
+        .with("rate", leg.rate.to_string())
+        .with("spread_bps", u64::from(leg.spread_bps))
+        .with_some("via", leg.via.map(Currency::code))
+        .with("rate_id", leg.rate_id.to_string())
+        .with("source", leg.source.name())
+        .with("rounding", millionths(leg.rounding_micro))
+}
+
+fn reservation(of: &Reservation) -> Record {
+    let status = match of.status {
+        ReservationStatus::Active => "ACTIVE",
+        ReservationStatus::Captured => "CAPTURED",
+        ReservationStatus::Released => "RELEASED",
+        ReservationStatus::Expired => "EXPIRED",
+        ReservationStatus::Failed => "FAILED",
+    };
+    Record::default()
+        .with("reservation_id", of.id.to_string())
+        .with("status", status)
+        .with("account_id", of.account.to_string())
+        .with_some("destination_account", of.destination.as_ref().map(ToString::to_string))
+        .with("amount", of.amount)
+        .with("captured", of.captured)
+        .with("remaining", of.remaining)
+        .with("expires_at", of.expires_at)
+}
+
+/// The settings of an account. Its counters in an entry are those its actor knew then, which say nothing here.
+fn account(of: &Account) -> Record {
+    let limit = of.daily_debit_limit.map(|limit| Money::new(limit, of.currency));
+    Record::default()
+        .with("account_id", of.id.to_string())
+        .with("owner_id", of.owner.to_string())
+        .with("currency", of.currency.code())
+        .with("status", account_status(of.status))
+        .with("overdraft_limit", Money::new(of.overdraft_limit, of.currency))
+        .with_some("daily_debit_limit", limit)
+}
+
+/// One line of an entry.
+pub(super) fn posting(n: u64, posting: &Posting) -> Record {
+    let record = Record::default().with("line", n).with("account", posting.account.to_string());
+    record.with("kind", posting_kind(posting.kind)).with("amount", posting.amount)
+}
+
+/// A row of the history with what the entry did to the account; a declined payment did nothing.
+pub(super) fn moved(row: Record, moved: Option<Moved>, currency: Currency) -> Record {
+    let Some(Moved { kind, amount_minor, balance_minor }) = moved else { return row.with("kind", "NOTHING") };
+    row.with("kind", posting_kind(kind))
+        .with("amount", Money::new(amount_minor, currency))
+        .with("balance_after", Money::new(balance_minor, currency))
+}
+
+fn posting_kind(kind: PostingKind) -> &'static str {
+    match kind {
+        PostingKind::Debit { .. } => "DEBIT",
+        PostingKind::Credit => "CREDIT",
+        PostingKind::Authorize { .. } => "AUTHORIZE",
+        PostingKind::Settle => "SETTLE",
+        PostingKind::Void { .. } => "VOID",
+    }
+}
+
+fn account_status(status: AccountStatus) -> &'static str {
+    match status {
+        AccountStatus::Active => "ACTIVE",
+        AccountStatus::Frozen => "FROZEN",
+        AccountStatus::Closed => "CLOSED",
+    }
+}
+
+fn daily_limit(limit: DailyLimit) -> Value {
+    match limit {
+        DailyLimit::AtMost(amount) => amount.into(),
+        DailyLimit::Unlimited => "unlimited".into(),
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs())
+}
