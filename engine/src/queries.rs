@@ -40,6 +40,8 @@ const ENTRY_LINES_MAX: usize = 8;
 /// Whose payments a list is of.
 #[derive(Debug, Clone)]
 pub enum PaymentsOf {
+    /// Everybody's.
+    All,
     /// All payments made by a customer.
     Customer(OwnerId),
     /// All payments that an account paid, was to pay, or received.
@@ -115,6 +117,7 @@ impl Engine {
     ) -> Result<Page<Committed>, Refusal> {
         let limit = limit.clamp(1, PAGE_MAX);
         let accounts: Vec<AccountKey> = match &of {
+            PaymentsOf::All => return self.all_payments(tenant, below, limit).await,
             PaymentsOf::Customer(id) => {
                 let owner = self.known_owner("customer", tenant, id).await?;
                 owner.accounts.iter().map(|owned| (tenant, owned.account.clone())).collect()
@@ -201,7 +204,7 @@ impl Core {
                 request.customer == *id
             }
             (PaymentsOf::Customer(_), _) => false,
-            (PaymentsOf::Account(_), _) => true,
+            (PaymentsOf::All | PaymentsOf::Account(_), _) => true,
         };
         // What commits meanwhile is for the next reader: every account is read up to the same entry.
         let mut below = below.min(Lsn(self.tail.committed().0 + 1));
