@@ -17,6 +17,7 @@ use crate::{
     },
     admission::{Admission, InFlight},
     answer::Answer,
+    at_work::Occupancy,
     clock::Clock,
     config::EngineConfig,
     idempotency::{Claim, Claimed, Claims, KeyHash, KeyHasher},
@@ -33,7 +34,7 @@ use crate::{
         time::Timestamp,
     },
     messages::{Handed, PartitionMessage, RiskMessage},
-    metrics::EngineCells,
+    metrics::{EngineCells, Reader, hot::HotAccount, payments::Ended},
     money::{Lsn, TenantId, TxId},
     pool::Pool,
     prepare::Prepared,
@@ -122,7 +123,7 @@ impl Engine {
 
     async fn decide(&self, command: Command) -> Result<Reply, Refusal> {
         let core = &self.0;
-        let in_flight = core.admission.enter()?;
+        let mut in_flight = core.admission.enter(&command.request)?;
         let timeout = command.timeout.unwrap_or(Duration::from_millis(core.config.deadline_default_ms));
         let deadline = core.clock.now().plus(timeout);
         let (key, trace) = (core.hasher.key(command.tenant, &command.tx_id), command.trace.clone());
@@ -131,7 +132,7 @@ impl Engine {
                 Claimed::Mine(claim) => break claim,
                 Claimed::Crowded => return Err(Refusal::overloaded(OverloadReason::Waiters)),
                 Claimed::Theirs(end) => match end.await.unwrap_or_else(|_| Err(interrupted())) {
-                    Ok(committed) => return self.replay(committed, &command.request),
+                    Ok(committed) => return self.replay(committed, &command.request, &mut in_flight),
                     // That was about the other caller's body, and bound nothing.
                     Err(Refusal::Invalid(_) | Refusal::NotFound { .. }) => {}
                     // So was its deadline; but who joined it is told to ask again rather than to wait once more (P2).
@@ -145,7 +146,7 @@ impl Engine {
             Ok(None) => {}
             Ok(Some(committed)) => {
                 claim.end(&Ok(committed.clone()));
-                return self.replay(committed, &command.request);
+                return self.replay(committed, &command.request, &mut in_flight);
             }
             Err(refusal) => {
                 claim.end(&Err(refusal.clone()));
@@ -280,10 +281,11 @@ impl Engine {
         receiver.await.unwrap_or_else(|_| Err(interrupted()))
     }
 
-    fn replay(&self, committed: Committed, request: &Request) -> Result<Reply, Refusal> {
+    fn replay(&self, committed: Committed, request: &Request, in_flight: &mut InFlight) -> Result<Reply, Refusal> {
         if let Some(field) = committed.entry.request.first_difference(request) {
             return Err(Refusal::KeyReused { field });
         }
+        in_flight.note(Ended::Replayed);
         if !request.is_house() {
             self.0.cells.replayed.fetch_add(1, Ordering::Relaxed);
         }
@@ -335,9 +337,14 @@ impl Engine {
         self.0.directory.resident()
     }
 
-    /// The accounts with the deepest mailboxes.
-    pub fn hottest_accounts(&self, limit: usize) -> Vec<(crate::money::AccountId, u32)> {
-        self.0.directory.hottest(limit)
+    /// The accounts with the most messages a second, if they have many; the hottest first.
+    pub fn hot_accounts(&self) -> Vec<HotAccount> {
+        self.0.cells.hot.hottest()
+    }
+
+    /// Commands at work and those that wait for a place there.
+    pub fn at_work(&self, reader: Reader) -> Occupancy {
+        self.0.admission.at_work().occupancy(reader)
     }
 
     /// Memory of what is committed and not yet indexed, in bytes.

@@ -93,7 +93,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         Arc::clone(&index),
         loads.clone(),
         places.clone(),
-        (clock.clone(), Arc::clone(&on_fatal)),
+        (clock.clone(), Arc::clone(&on_fatal), Arc::clone(&cells)),
         config.resident_accounts_max,
     ));
     let placed = |entry: &crate::ledger::entry::Entry, customer: &_| directory.partition(entry.tenant, customer, None);

@@ -56,6 +56,14 @@ const PROBLEMS: &[(u16, &str, &str)] = &[
     (504, "DEADLINE_EXCEEDED", "the deadline passed; ask again under the same tx_id"),
 ];
 
+/// Every status that an answer may have, sorted.
+pub(super) fn statuses() -> Vec<u16> {
+    let mut statuses: Vec<_> = PROBLEMS.iter().map(|(status, ..)| *status).chain([200, 201]).collect();
+    statuses.sort_unstable();
+    statuses.dedup();
+    statuses
+}
+
 /// The document.
 pub(super) fn document(routes: &[Route]) -> anyhow::Result<Value> {
     let types = Types::read()?;
