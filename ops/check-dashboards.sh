@@ -62,6 +62,7 @@ for n in $(seq 20); do
   say -H "Idempotency-Key: rates-$n" -d '{"source":"RATE_SOURCE_LIVE","rates":[{"base":"USD","quote":"IDR","mid":"16250.5"}]}' "$rest/fx/rates"
   say -d "{$(money USD 1.00),\"to_currency\":\"IDR\"}" "$rest/fx/convert"
   say -d "{\"customer_id\":\"CUST-1\",$(money USD 1.00)}" "$rest/risk/score"
+  curl -sf "$rest/accounts/dash-usd" >/dev/null || fail "the account is not there"
   # One across currencies, twice; one that is too much; one that is malformed.
   pay "converts-$n" 16250.00
   pay "converts-$n" 16250.00

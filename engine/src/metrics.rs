@@ -28,6 +28,8 @@ use crate::{
 
 /// One message in so many is timed, and every one of a traced command.
 pub const SAMPLE_ONE_IN: u64 = 64;
+/// Up to this depth every send looks whether it is the highest, so that a quiet server shows what little waits.
+const EXACT_DEPTH: u64 = 8;
 /// Threads share a shard beyond this.
 const SHARDS: usize = 8;
 /// Upper bounds of all time histograms, in microseconds; the last bucket is everything above.
@@ -149,6 +151,11 @@ impl Peak {
         }
     }
 
+    /// Whether some reader was told of less, so far.
+    fn is_below(&self, value: u64) -> bool {
+        self.0.iter().any(|cell| cell.load(Ordering::Relaxed) < value)
+    }
+
     /// The highest since this reader last asked, `now` included.
     pub fn take(&self, reader: Reader, now: u64) -> u64 {
         let [scrape, console] = &self.0;
@@ -242,7 +249,8 @@ impl KindCells {
         sum(|shard| &shard.sent).saturating_sub(done)
     }
 
-    /// The highest depth since this reader last asked, as one send in [`SAMPLE_ONE_IN`] of each thread saw it.
+    /// The highest depth since this reader last asked: exact up to [`EXACT_DEPTH`], beyond it as one send in
+    /// [`SAMPLE_ONE_IN`] of each thread saw it.
     pub fn depth_max(&self, reader: Reader) -> u64 {
         self.peak.take(reader, self.depth())
     }
@@ -291,7 +299,7 @@ impl Ticket {
     pub fn new(of: ActorKind) -> Self {
         let cells = kind(of);
         let is_sample = cells.shard().sent.fetch_add(1, Ordering::Release).is_multiple_of(SAMPLE_ONE_IN);
-        if is_sample {
+        if is_sample || cells.peak.is_below(EXACT_DEPTH) {
             cells.peak.note(cells.depth());
         }
         let trace = Trace::current();
@@ -437,6 +445,9 @@ mod tests {
         assert!(cells.depth_max(Reader::Scrape) > 1_000 - SAMPLE_ONE_IN);
         assert!(cells.depth_max(Reader::Console) > 1_000 - SAMPLE_ONE_IN, "the other reader took nothing away");
         assert_eq!(cells.depth_max(Reader::Scrape), 0, "nothing has come since");
+        let few: Vec<_> = (0..3).map(|_| Ticket::new(ActorKind::Risk)).collect();
+        drop(few);
+        assert_eq!(cells.depth_max(Reader::Scrape), 3, "few are not missed");
     }
 
     #[test]
