@@ -3,16 +3,24 @@
 //! Refused here, nothing was begun. Past the half of the tail's bytes a share of the commands is refused that grows
 //! with the lag, so that the index catches up without a stall (P5).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    OverloadReason, Refusal, UnavailableReason, at_work::AtWork, config::EngineConfig, damage::Damage,
-    journal::spare::Spare, journal::tail::Tail, metrics::EngineCells,
+    OverloadReason, Refusal, UnavailableReason,
+    at_work::AtWork,
+    config::EngineConfig,
+    damage::Damage,
+    journal::{spare::Spare, tail::Tail},
+    ledger::request::Request,
+    metrics::{EngineCells, payments::Ended},
 };
 
 /// See the module.
@@ -33,15 +41,36 @@ pub struct Admission {
     arrivals: AtomicU64,
 }
 
-/// A command's place; given back when it is dropped.
-pub struct InFlight(Arc<EngineCells>);
+/// A command's place; given back when it is dropped. That of a payment knows when it was let in: it is measured from
+/// there to its answer, however it ends (P14).
+pub struct InFlight {
+    cells: Arc<EngineCells>,
+    /// Of a payment that is not measured yet.
+    admitted: Option<Instant>,
+    ended: Ended,
+}
+
+impl InFlight {
+    /// Notes how a payment ends that leaves no entry of its own.
+    pub fn note(&mut self, ended: Ended) {
+        self.ended = ended;
+    }
+
+    /// How long a payment took until `now`. Whoever asks counts it, so it is told once.
+    pub fn took(&mut self, now: Instant) -> Option<Duration> {
+        self.admitted.take().map(|admitted| now.saturating_duration_since(admitted))
+    }
+}
 
 /// A read's place; given back when it is dropped.
 pub type Reading = OwnedSemaphorePermit;
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Release);
+        self.cells.in_flight.fetch_sub(1, Ordering::Release);
+        if let Some(took) = self.took(Instant::now()) {
+            self.cells.payments.observe(self.ended, took);
+        }
     }
 }
 
@@ -70,7 +99,7 @@ impl Admission {
     }
 
     /// Lets a command in or says why not.
-    pub fn enter(&self) -> Result<InFlight, Refusal> {
+    pub fn enter(&self, request: &Request) -> Result<InFlight, Refusal> {
         if let Some(refusal) = self.closed() {
             return Err(refusal);
         }
@@ -82,7 +111,8 @@ impl Admission {
             self.cells.in_flight.fetch_sub(1, Ordering::Release);
             return overload(OverloadReason::InFlight);
         }
-        Ok(InFlight(Arc::clone(&self.cells)))
+        let admitted = matches!(request, Request::CreatePayment(_)).then(Instant::now);
+        Ok(InFlight { cells: Arc::clone(&self.cells), admitted, ended: Ended::Refused })
     }
 
     /// Where commands that were let in go to work.

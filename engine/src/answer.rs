@@ -12,6 +12,7 @@ use crate::{
     Refusal,
     admission::InFlight,
     idempotency::{Claim, ClaimEnd, KeyHash},
+    metrics::payments::Ended,
     trace::{Kind, Trace},
 };
 
@@ -47,7 +48,8 @@ impl Answer {
     }
 
     /// Tells everybody that nothing came of it.
-    pub fn refuse(self, refusal: Refusal) {
+    pub fn refuse(mut self, refusal: Refusal) {
+        self.in_flight.note(Ended::from(&refusal));
         self.give(Err(refusal));
     }
 }

@@ -8,16 +8,36 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
+
+use crate::metrics::{Counts, Peak, Reader, Tally};
 
 /// The places. Clones share them.
 #[derive(Clone)]
 pub struct AtWork(Arc<Mutex<Places>>);
 
 struct Places {
+    all: usize,
     free: usize,
-    /// Bounded by admission.
-    waiting: VecDeque<Start>,
+    /// Since when, and what. Bounded by admission.
+    waiting: VecDeque<(Instant, Start)>,
+    /// How long each waited that was given a place; plain cells, as they are changed under the lock alone.
+    waits: Tally,
+    waiting_max: Peak,
+}
+
+/// Who is at work, who waits for it, and how long those waited that were let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Commands at work.
+    pub at_work: u64,
+    /// Commands that wait for a place.
+    pub waiting: u64,
+    /// The most that waited since this reader last asked.
+    pub waiting_max: u64,
+    /// The wait for a place of every command that was given one.
+    pub waits: Counts,
 }
 
 type Start = Box<dyn FnOnce(Place) + Send>;
@@ -25,7 +45,13 @@ type Start = Box<dyn FnOnce(Place) + Send>;
 impl AtWork {
     /// So many places.
     pub fn new(places: usize) -> Self {
-        Self(Arc::new(Mutex::new(Places { free: places, waiting: VecDeque::new() })))
+        Self(Arc::new(Mutex::new(Places {
+            all: places,
+            free: places,
+            waiting: VecDeque::new(),
+            waits: Tally::default(),
+            waiting_max: Peak::default(),
+        })))
     }
 
     /// Runs `start` with a place: here and now if there is one, else wherever a place is given back.
@@ -34,10 +60,14 @@ impl AtWork {
         match places.free.checked_sub(1) {
             Some(left) => {
                 places.free = left;
+                places.waits.note_time(Duration::ZERO);
                 drop(places);
                 start(Place(self.clone()));
             }
-            None => places.waiting.push_back(Box::new(start)),
+            None => {
+                places.waiting.push_back((Instant::now(), Box::new(start)));
+                places.waiting_max.note(places.waiting.len() as u64);
+            }
         }
     }
 
@@ -45,6 +75,18 @@ impl AtWork {
     pub fn clear(&self) {
         let dropped = std::mem::take(&mut self.lock().waiting);
         drop(dropped);
+    }
+
+    /// How it stands, for one reader.
+    pub fn occupancy(&self, reader: Reader) -> Occupancy {
+        let places = self.lock();
+        let waiting = places.waiting.len() as u64;
+        Occupancy {
+            at_work: places.all.saturating_sub(places.free) as u64,
+            waiting,
+            waiting_max: places.waiting_max.take(reader, waiting),
+            waits: places.waits.read(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Places> {
@@ -60,12 +102,13 @@ impl Drop for Place {
         let next = {
             let mut places = self.0.lock();
             let next = places.waiting.pop_front();
-            if next.is_none() {
-                places.free += 1;
+            match &next {
+                Some((since, _)) => places.waits.note_time(since.elapsed()),
+                None => places.free += 1,
             }
             next
         };
-        if let Some(start) = next {
+        if let Some((_, start)) = next {
             start(Place(self.0.clone()));
         }
     }
@@ -90,6 +133,11 @@ mod tests {
         assert_eq!(numbers(), [0, 1]);
         end_first();
         assert_eq!(numbers(), [1, 2]);
+        let waits = |counts: Counts| counts.0.iter().sum::<u64>();
+        let scraped = work.occupancy(Reader::Scrape);
+        assert_eq!((scraped.at_work, scraped.waiting, scraped.waiting_max), (2, 2, 3), "three waited, two do");
+        assert_eq!(waits(scraped.waits), 3, "and three were given a place");
+        assert_eq!(work.occupancy(Reader::Scrape).waiting_max, 2, "since the last scrape");
         work.clear();
         end_first();
         end_first();

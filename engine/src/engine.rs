@@ -17,6 +17,7 @@ use crate::{
     },
     admission::{Admission, InFlight},
     answer::Answer,
+    at_work::Occupancy,
     clock::Clock,
     config::EngineConfig,
     idempotency::{Claim, Claimed, Claims, Heard, KeyHash, KeyHasher},
@@ -34,7 +35,7 @@ use crate::{
         time::Timestamp,
     },
     messages::{Handed, PartitionMessage, RiskMessage},
-    metrics::EngineCells,
+    metrics::{EngineCells, Reader, hot::HotAccount, payments::Ended},
     money::{AccountId, Lsn, OpId, TenantId, TxId},
     passed_on::PassedOn,
     pool::Pool,
@@ -137,7 +138,7 @@ impl Engine {
 
     async fn decide(&self, mut command: Command) -> Result<Reply, Refusal> {
         let core = &self.0;
-        let in_flight = core.admission.enter()?;
+        let mut in_flight = core.admission.enter(&command.request)?;
         let timeout = command.timeout.unwrap_or(Duration::from_millis(core.config.deadline_default_ms));
         let deadline = core.clock.now().plus(timeout);
         let (key, trace) = (core.hasher.key(command.tenant, &command.tx_id), command.trace.clone());
@@ -146,7 +147,7 @@ impl Engine {
             Claimed::Crowded => return Err(Refusal::overloaded(OverloadReason::Waiters)),
             Claimed::Theirs(heard) => match heard.await.unwrap_or_else(|_| Heard::End(Err(interrupted()))) {
                 Heard::Turn(claim) => claim,
-                Heard::End(Ok(committed)) => return self.replay(committed, &command).await,
+                Heard::End(Ok(committed)) => return self.replay(committed, &command, &mut in_flight).await,
                 // The other caller's deadline; who joined it is told to ask again rather than to wait once more (P2).
                 Heard::End(Err(Refusal::DeadlineExceeded)) => return Err(interrupted()),
                 Heard::End(Err(refusal)) => return Err(refusal),
@@ -157,7 +158,7 @@ impl Engine {
             Ok(None) => {}
             Ok(Some(committed)) => {
                 claim.end(&Ok(committed.clone()));
-                return self.replay(committed, &command).await;
+                return self.replay(committed, &command, &mut in_flight).await;
             }
             Err(refusal) => return refuse(claim, refusal),
         }
@@ -287,7 +288,12 @@ impl Engine {
         receiver.await.unwrap_or_else(|_| Err(interrupted()))
     }
 
-    async fn replay(&self, committed: Committed, command: &Command) -> Result<Reply, Refusal> {
+    async fn replay(
+        &self,
+        committed: Committed,
+        command: &Command,
+        in_flight: &mut InFlight,
+    ) -> Result<Reply, Refusal> {
         let config = &self.0.config;
         let defaults = Defaults {
             expires_in: Duration::from_secs(config.reservation_default_s),
@@ -297,6 +303,7 @@ impl Engine {
         if let Some(field) = first_difference(&committed.entry, &command.request, &defaults) {
             return Err(Refusal::KeyReused { field });
         }
+        in_flight.note(Ended::Replayed);
         if !command.request.is_house() {
             self.0.cells.replayed.fetch_add(1, Ordering::Relaxed);
         }
@@ -361,9 +368,14 @@ impl Engine {
         self.0.directory.resident()
     }
 
-    /// The accounts with the deepest mailboxes.
-    pub fn hottest_accounts(&self, limit: usize) -> Vec<(AccountId, u32)> {
-        self.0.directory.hottest(limit)
+    /// The accounts with the most messages a second, if they have many; the hottest first.
+    pub fn hot_accounts(&self) -> Vec<HotAccount> {
+        self.0.cells.hot.hottest()
+    }
+
+    /// Commands at work and those that wait for a place there.
+    pub fn at_work(&self, reader: Reader) -> Occupancy {
+        self.0.admission.at_work().occupancy(reader)
     }
 
     /// Memory of what is committed and not yet indexed, in bytes.

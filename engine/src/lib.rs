@@ -7,6 +7,7 @@
 
 pub mod actors;
 pub mod admission;
+mod all_payments;
 pub mod answer;
 pub mod at_work;
 mod checked_text;

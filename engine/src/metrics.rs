@@ -1,8 +1,11 @@
 //! What the engine counts: plain per-thread cells, read when somebody asks (P11).
 //!
 //! Hot counters are sharded by thread, so two arbiters never write one cache line. Depth and rejections are exact;
-//! wait and handler times are sampled, one message in [`SAMPLE_ONE_IN`]. The gateway turns these into Prometheus
-//! series; nothing here knows that format. Cells are of the process: one engine runs in it.
+//! wait and handler times are sampled, one message in [`SAMPLE_ONE_IN`], and so is the highest depth. The gateway turns
+//! these into Prometheus series; nothing here knows that format. Cells are of the process: one engine runs in it.
+
+pub mod hot;
+pub mod payments;
 
 use std::{
     cell::Cell,
@@ -13,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::{hot::HotAccounts, payments::PaymentCells};
 use crate::{
     ledger::{
         failure::FailureCode,
@@ -24,6 +28,8 @@ use crate::{
 
 /// One message in so many is timed, and every one of a traced command.
 pub const SAMPLE_ONE_IN: u64 = 64;
+/// Up to this depth every send looks whether it is the highest, so that a quiet server shows what little waits.
+const EXACT_DEPTH: u64 = 8;
 /// Threads share a shard beyond this.
 const SHARDS: usize = 8;
 /// Upper bounds of all time histograms, in microseconds; the last bucket is everything above.
@@ -86,9 +92,78 @@ impl Buckets {
         self.sum.fetch_add(value, Ordering::Relaxed);
     }
 
+    fn fold(&self, (counts, sum): Counts) {
+        for (cell, count) in self.counts.iter().zip(counts).filter(|(_, count)| *count > 0) {
+            cell.fetch_add(count, Ordering::Relaxed);
+        }
+        self.sum.fetch_add(sum, Ordering::Relaxed);
+    }
+
     fn read(&self) -> Counts {
         let counts = std::array::from_fn(|i| self.counts.get(i).map_or(0, |cell| cell.load(Ordering::Relaxed)));
         (counts, self.sum.load(Ordering::Relaxed))
+    }
+}
+
+/// A histogram of times in plain cells, of whoever alone writes it.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally(Counts);
+
+impl Tally {
+    /// Adds one observation.
+    pub fn note_time(&mut self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let (counts, sum) = &mut self.0;
+        if let Some(count) = counts.get_mut(BUCKETS_US.partition_point(|bound| *bound < us)) {
+            *count += 1;
+        }
+        *sum = sum.saturating_add(us);
+    }
+
+    /// What was observed so far.
+    pub fn read(&self) -> Counts {
+        self.0
+    }
+}
+
+/// Who asks for the highest value since it last asked: each has an answer of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// The metrics port.
+    Scrape,
+    /// The console.
+    Console,
+}
+
+/// The highest value since each reader last asked.
+#[derive(Debug, Default)]
+pub struct Peak([AtomicU64; 2]);
+
+impl Peak {
+    const fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; 2])
+    }
+
+    /// Notes a value.
+    pub fn note(&self, value: u64) {
+        for cell in self.0.iter().filter(|cell| cell.load(Ordering::Relaxed) < value) {
+            cell.fetch_max(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether some reader was told of less, so far.
+    fn is_below(&self, value: u64) -> bool {
+        self.0.iter().any(|cell| cell.load(Ordering::Relaxed) < value)
+    }
+
+    /// The highest since this reader last asked, `now` included.
+    pub fn take(&self, reader: Reader, now: u64) -> u64 {
+        let [scrape, console] = &self.0;
+        let cell = match reader {
+            Reader::Scrape => scrape,
+            Reader::Console => console,
+        };
+        cell.swap(now, Ordering::Relaxed).max(now)
     }
 }
 
@@ -104,6 +179,11 @@ impl Times {
     /// Adds one observation.
     pub fn observe(&self, time: Duration) {
         self.0.add(&BUCKETS_US, u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Adds all of a tally.
+    pub fn fold(&self, tally: &Tally) {
+        self.0.fold(tally.read());
     }
 
     /// What was observed so far.
@@ -141,6 +221,7 @@ struct Shard {
 pub struct KindCells {
     shards: [Shard; SHARDS],
     live: AtomicU64,
+    peak: Peak,
     /// Time from send to handler.
     pub wait: Times,
     /// Time in the handler.
@@ -150,7 +231,7 @@ pub struct KindCells {
 impl KindCells {
     const fn new() -> Self {
         let shards = [const { Shard { sent: AtomicU64::new(0), done: AtomicU64::new(0) } }; SHARDS];
-        Self { shards, live: AtomicU64::new(0), wait: Times::new(), handle: Times::new() }
+        Self { shards, live: AtomicU64::new(0), peak: Peak::new(), wait: Times::new(), handle: Times::new() }
     }
 
     fn shard(&self) -> &Shard {
@@ -166,6 +247,12 @@ impl KindCells {
         // `done` first: a message is sent before it is done.
         let done = sum(|shard| &shard.done);
         sum(|shard| &shard.sent).saturating_sub(done)
+    }
+
+    /// The highest depth since this reader last asked: exact up to [`EXACT_DEPTH`], beyond it as one send in
+    /// [`SAMPLE_ONE_IN`] of each thread saw it.
+    pub fn depth_max(&self, reader: Reader) -> u64 {
+        self.peak.take(reader, self.depth())
     }
 
     /// Messages sent so far.
@@ -184,7 +271,6 @@ thread_local! {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         Cell::new(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS)
     };
-    static SAMPLES: Cell<u64> = const { Cell::new(0) };
 }
 
 static KINDS: [KindCells; ActorKind::ALL.len()] = [const { KindCells::new() }; ActorKind::ALL.len()];
@@ -211,12 +297,13 @@ pub struct Ticket {
 impl Ticket {
     /// Counts a message as sent. It belongs to the trace of whoever sends it.
     pub fn new(of: ActorKind) -> Self {
-        kind(of).shard().sent.fetch_add(1, Ordering::Release);
-        let n = SAMPLES.get();
-        SAMPLES.set(n.wrapping_add(1));
+        let cells = kind(of);
+        let is_sample = cells.shard().sent.fetch_add(1, Ordering::Release).is_multiple_of(SAMPLE_ONE_IN);
+        if is_sample || cells.peak.is_below(EXACT_DEPTH) {
+            cells.peak.note(cells.depth());
+        }
         let trace = Trace::current();
-        let is_timed = n.is_multiple_of(SAMPLE_ONE_IN) || trace.is_some();
-        Self { kind: of, sent_at: is_timed.then(Instant::now), trace }
+        Self { kind: of, sent_at: (is_sample || trace.is_some()).then(Instant::now), trace }
     }
 
     /// Runs the handler of a message called `name`, timing it if it is a sample or traced.
@@ -265,6 +352,10 @@ impl Drop for Live {
 /// What the engine counts besides its mailboxes. One per engine.
 #[derive(Debug, Default)]
 pub struct EngineCells {
+    /// How payments ended, how long each took, what moved.
+    pub payments: PaymentCells,
+    /// Accounts with many messages a second.
+    pub hot: HotAccounts,
     /// Payments that captured.
     pub captured: AtomicU64,
     /// Payments that were declined.
@@ -342,6 +433,32 @@ mod tests {
         assert_eq!(cells.depth(), before + 10);
         tickets.into_iter().for_each(drop);
         assert_eq!(cells.depth(), before);
+    }
+
+    #[test]
+    fn each_reader_is_told_the_highest_depth_since_it_last_asked() {
+        let cells = kind(ActorKind::Risk);
+        let tickets: Vec<_> = (0..1_000).map(|_| Ticket::new(ActorKind::Risk)).collect();
+        tickets.into_iter().for_each(drop);
+        assert_eq!(cells.depth(), 0);
+        // A sample is at most so many messages from the highest.
+        assert!(cells.depth_max(Reader::Scrape) > 1_000 - SAMPLE_ONE_IN);
+        assert!(cells.depth_max(Reader::Console) > 1_000 - SAMPLE_ONE_IN, "the other reader took nothing away");
+        assert_eq!(cells.depth_max(Reader::Scrape), 0, "nothing has come since");
+        let few: Vec<_> = (0..3).map(|_| Ticket::new(ActorKind::Risk)).collect();
+        drop(few);
+        assert_eq!(cells.depth_max(Reader::Scrape), 3, "few are not missed");
+    }
+
+    #[test]
+    fn a_tally_folded_in_counts_as_its_observations_do() {
+        let (mut tally, times, single) = (Tally::default(), Times::default(), Times::default());
+        for us in [10, 11, 60_000_000] {
+            tally.note_time(Duration::from_micros(us));
+            single.observe(Duration::from_micros(us));
+        }
+        times.fold(&tally);
+        assert_eq!(times.read(), single.read());
     }
 
     #[test]

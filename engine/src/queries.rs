@@ -42,6 +42,8 @@ const ENTRY_LINES_MAX: usize = 8;
 /// Whose payments a list is of.
 #[derive(Debug, Clone)]
 pub enum PaymentsOf {
+    /// Everybody's.
+    All,
     /// All payments made by a customer.
     Customer(OwnerId),
     /// All payments that an account paid, was to pay, or received.
@@ -92,20 +94,20 @@ pub struct Page<T> {
 }
 
 /// A page as it is filled with rows and their bytes.
-struct Filling<T> {
+pub(crate) struct Filling<T> {
     items: Vec<T>,
     bytes: usize,
     window: Window,
 }
 
 impl<T> Filling<T> {
-    fn new(window: Window) -> Self {
+    pub(crate) fn new(window: Window) -> Self {
         let rows_max = window.rows_max.clamp(1, PAGE_MAX);
         Self { items: Vec::new(), bytes: 0, window: Window { rows_max, ..window } }
     }
 
     /// Takes a row in, or says that the page is full.
-    fn take(&mut self, (item, bytes): (T, usize)) -> bool {
+    pub(crate) fn take(&mut self, (item, bytes): (T, usize)) -> bool {
         self.bytes = self.bytes.saturating_add(bytes);
         let has_room =
             self.items.is_empty() || (self.items.len() < self.window.rows_max && self.bytes <= self.window.bytes_max);
@@ -115,7 +117,7 @@ impl<T> Filling<T> {
         has_room
     }
 
-    fn ends(self, next_below: Option<Position>) -> Page<T> {
+    pub(crate) fn ends(self, next_below: Option<Position>) -> Page<T> {
         Page { items: self.items, next_below }
     }
 }
@@ -192,6 +194,7 @@ impl Engine {
         show: impl Fn(&Committed) -> Option<(T, usize)> + Send + 'static,
     ) -> Result<Page<T>, Refusal> {
         let accounts: Vec<AccountKey> = match &of {
+            PaymentsOf::All => return self.all_payments(tenant, window, show).await,
             PaymentsOf::Customer(id) => {
                 let owner = self.known_owner("customer", tenant, id).await?;
                 owner.accounts.iter().map(|owned| (tenant, owned.account.clone())).collect()
@@ -236,7 +239,7 @@ impl Engine {
     }
 
     /// The window as far as a client may read: what commits meanwhile is for the next reader.
-    async fn up_to_now(&self, window: Window) -> Window {
+    pub(crate) async fn up_to_now(&self, window: Window) -> Window {
         let readable = Position::before(Lsn(self.readable().await.0.saturating_add(1)));
         Window { below: window.below.min(readable), ..window }
     }
@@ -368,7 +371,7 @@ fn wanted(of: &PaymentsOf, committed: &Committed) -> bool {
     match (of, &committed.entry.request) {
         (PaymentsOf::Customer(id), Request::CreatePayment(request)) => request.customer == *id,
         (PaymentsOf::Customer(_), _) => false,
-        (PaymentsOf::Account(_), _) => true,
+        (PaymentsOf::All | PaymentsOf::Account(_), _) => true,
     }
 }
 

@@ -275,3 +275,21 @@ proptest! {
         }
     }
 }
+
+/// What the desk earned by a conversion is its distance to the middle, with what the rounding added.
+#[test]
+fn the_desk_earns_the_distance_to_the_middle_on_either_side() {
+    let mut book = RateBook::default();
+    publish(&mut book, RateSource::Ecb, None, vec![rate("EUR", "USD", "1.25", None)]);
+    let price = book.price(pair("EUR", "USD"), NOW, &policy()).expect("a price");
+    let earned = |minor, side| {
+        let amount = Money::new(minor, currency("EUR"));
+        price.convert(amount, side).expect("it converts").earned_micro()
+    };
+    // 25 basis points of 125.00 USD are 0.3125 USD; what is posted is rounded in the desk's favour.
+    assert_eq!(earned(10_000, LegSide::Payer), 32_000_000);
+    assert_eq!(earned(10_000, LegSide::Payee), 32_000_000);
+    assert_eq!(earned(1_000_000, LegSide::Payer), 3_125_000_000);
+    assert_eq!(earned(1, LegSide::Payer), 750_000, "0.0125 USD at the middle, 0.02 paid");
+    assert_eq!(earned(10_000, LegSide::Both), 0);
+}

@@ -25,6 +25,7 @@ use arus_engine::{
         time::Timestamp,
         wallet::Wallet,
     },
+    metrics::payments::Ended,
     money::{ACCOUNT_MINOR_MAX, Lsn, OpId, OwnerId, Posting, PostingKind, Rate, TxId},
 };
 use support::{World, account, currency, money};
@@ -192,6 +193,9 @@ fn a_deadline_that_passes_before_the_hold_leaves_nothing_behind() {
             }
         }
         assert!((1..40).contains(&given_up), "{given_up} of 40 were given up");
+        let cells = world.engine.engine().cells();
+        let late = cells.payments.all().find(|(ended, _)| *ended == Ended::Late).expect("it is counted").1;
+        assert_eq!(late.read().0.iter().sum::<u64>(), given_up, "each is measured as late (P14)");
         let (engine, id) = (world.engine.engine().clone(), account("A", "USD"));
         let view = world.run(async move { engine.account(support::TENANT, &id).await }).await.expect("it exists");
         assert_eq!((view.pending_debits.minor, view.account.balance().minor), (0, 100_000 - 4_000));

@@ -15,7 +15,11 @@ use arus_engine::{
     Engine, OverloadReason,
     clock::Trust,
     ledger::{failure::FailureCode, risk::Reason},
-    metrics::{ActorKind, BUCKETS_SIZE, BUCKETS_US, Counts, KindCells, Times, kind},
+    metrics::{
+        ActorKind, BUCKETS_SIZE, BUCKETS_US, Counts, KindCells, Reader, Times, hot::HotAccount, kind,
+        payments::Turnover,
+    },
+    money::Currency,
 };
 use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
 use prometheus_client::{
@@ -32,8 +36,6 @@ use crate::{
 
 /// The content type of a metrics page.
 pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// How many accounts the hot list names at most.
-const HOT_ACCOUNTS_MAX: usize = 10;
 
 /// Whose series a registry holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +95,7 @@ impl Collector for Cells {
             Part::Payments => {
                 actors(e, &[ActorKind::Payment, ActorKind::Partition])?;
                 self.payments(e)?;
+                self.admission(e)?;
                 self.journal(e)?;
                 self.index(e)
             }
@@ -124,7 +127,7 @@ impl Cells {
         }
         let help = "Time of an RPC inside the server";
         let mut family = e.encode_descriptor("rpc", help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        for method in self.service.methods().iter().filter(|method| method.codes().next().is_some()) {
+        for method in self.service.methods().iter().filter(|method| method.is_used()) {
             let labels = [("method", method.name)];
             times(family.encode_family(&labels.as_slice())?, &method.times)?;
         }
@@ -135,14 +138,42 @@ impl Cells {
         let cells = self.engine.cells();
         let by_status = [("CAPTURED", read(&cells.captured)), ("FAILED", read(&cells.failed))];
         labelled(e, "payments", "Payments by status", "status", by_status)?;
+        let help = "Time of a payment from admission to its answer, by how it ended, whatever RPC it came by";
+        let mut family = e.encode_descriptor("payment", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (ended, of) in cells.payments.all() {
+            times(family.encode_family(&[("outcome", ended.name())].as_slice())?, of)?;
+        }
+        let help = "What captured payments came to, in units of their currency (12.5 is USD 12.50)";
+        self.turnover(e, "payment_volume", help, |of| units(of.captured_minor, of.currency))?;
         let declined = FailureCode::ALL.iter().zip(&cells.declined).map(|(code, cell)| (code.name(), read(cell)));
         labelled(e, "declined", "Declined commands by failure code", "code", declined)?;
-        counter(e, "replayed", "Answers given again under their tx_id", read(&cells.replayed))?;
+        counter(e, "replayed", "Answers given again under their tx_id", read(&cells.replayed))
+    }
+
+    fn turnover(&self, e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: fn(&Turnover) -> f64) -> Encoded {
+        let mut family = e.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for of in self.engine.cells().payments.turnover() {
+            let labels = [("currency", of.currency.code())];
+            family.encode_family(&labels.as_slice())?.encode_counter::<NoLabelSet, _, u64>(&value(&of), None)?;
+        }
+        Ok(())
+    }
+
+    fn admission(&self, e: &mut DescriptorEncoder<'_>) -> Encoded {
+        let cells = self.engine.cells();
         let trusted = u64::from(self.engine.clock().trust() == Trust::Trusted);
         gauge(e, "clock_trusted", "1, or 0 after the machine's clock jumped by more than five minutes", trusted)?;
         let rejected = OverloadReason::ALL.iter().zip(&cells.rejected).map(|(r, cell)| (r.name(), read(cell)));
         labelled(e, "rejected", "Commands refused for overload by reason", "reason", rejected)?;
-        gauge(e, "in_flight", "Commands admitted and not yet answered", self.engine.in_flight() as u64)
+        gauge(e, "in_flight", "Commands admitted and not yet answered", self.engine.in_flight() as u64)?;
+        let work = self.engine.at_work(Reader::Scrape);
+        gauge(e, "at_work", "Commands at work, from their start until they are handed to the journal", work.at_work)?;
+        gauge(e, "at_work_waiting", "Commands admitted that wait for a place at work", work.waiting)?;
+        let help = "The most commands that waited for a place at work since the last scrape";
+        gauge(e, "at_work_waiting_max", help, work.waiting_max)?;
+        let help = "Time from admission's door to a place at work";
+        let family = e.encode_descriptor("at_work_wait", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        buckets(family, seconds(), work.waits, 1e6)
     }
 
     fn journal(&self, e: &mut DescriptorEncoder<'_>) -> Encoded {
@@ -171,13 +202,18 @@ impl Cells {
     fn accounts(&self, e: &mut DescriptorEncoder<'_>) -> Encoded {
         let resident = self.engine.resident_accounts() as u64;
         gauge(e, "resident_accounts", "Accounts with an actor in memory", resident)?;
-        let help = "Messages in the mailboxes of the hottest accounts";
-        let mut family = e.encode_descriptor("hot_account_mailbox_depth", help, None, MetricType::Gauge)?;
-        for (account, depth) in self.engine.hottest_accounts(HOT_ACCOUNTS_MAX) {
-            let labels = [("account", account.to_string())];
-            family.encode_family(&labels.as_slice())?.encode_gauge(&u64::from(depth))?;
-        }
-        Ok(())
+        let hot = self.engine.hot_accounts();
+        let mut gauges = |name, help, value: fn(&HotAccount) -> u64| {
+            let mut family = e.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for of in &hot {
+                let labels = [("account", of.account.to_string())];
+                family.encode_family(&labels.as_slice())?.encode_gauge(&value(of))?;
+            }
+            Ok::<_, fmt::Error>(())
+        };
+        let help = "Messages a second of accounts that are hot: 500 or more, at most ten accounts";
+        gauges("hot_account_messages_per_second", help, |of| of.per_second)?;
+        gauges("hot_account_mailbox_depth", "Messages in the mailboxes of hot accounts", |of| of.depth.into())
     }
 
     fn rates(&self, e: &mut DescriptorEncoder<'_>) -> Encoded {
@@ -195,7 +231,8 @@ impl Cells {
             let labels = [("source", source)];
             family.encode_family(&labels.as_slice())?.encode_gauge(&age)?;
         }
-        Ok(())
+        let help = "What the desk earned between the middle and the customers' rates, in units of the currency posted";
+        self.turnover(e, "fx_spread_earned", help, |of| units(of.earned_micro, of.currency) / 1e6)
     }
 
     fn risk(&self, e: &mut DescriptorEncoder<'_>) -> Encoded {
@@ -216,6 +253,8 @@ fn actors(e: &mut DescriptorEncoder<'_>, kinds: &[ActorKind]) -> Encoded {
         Ok::<_, fmt::Error>(())
     };
     gauges("actor_mailbox_depth", "Messages sent and not yet handled", KindCells::depth)?;
+    let help = "The most messages that waited since the last scrape (sampled)";
+    gauges("actor_mailbox_depth_max", help, |cells| cells.depth_max(Reader::Scrape))?;
     gauges("actor_live", "Actors alive", KindCells::live)?;
     let sent = kinds.iter().map(|of| (of.name(), kind(*of).sent()));
     labelled(e, "actor_messages", "Messages sent", "kind", sent)?;
@@ -267,8 +306,19 @@ fn labelled<'a>(
     Ok(())
 }
 
-fn times(encoder: MetricEncoder<'_>, of: &Times) -> Encoded {
-    buckets(encoder, BUCKETS_US.iter().map(|us| *us as f64 / 1e6), of.read(), 1e6)
+/// Writes a histogram of times.
+pub(crate) fn times(encoder: MetricEncoder<'_>, of: &Times) -> Encoded {
+    buckets(encoder, seconds(), of.read(), 1e6)
+}
+
+/// The bounds of all histograms of times.
+fn seconds() -> impl Iterator<Item = f64> {
+    BUCKETS_US.iter().map(|us| *us as f64 / 1e6)
+}
+
+/// Minor units as units of a currency: for people who look at a curve, never for money.
+fn units(minor: i128, currency: Currency) -> f64 {
+    minor as f64 / 10_f64.powi(currency.exponent().try_into().unwrap_or_default())
 }
 
 /// Writes a histogram; `unit` is what the sum is divided by.

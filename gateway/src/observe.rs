@@ -29,6 +29,9 @@ pub const REQUEST_ID: &str = "x-request-id";
 const REQUEST_ID_MAX: usize = 64;
 /// gRPC has codes 0 to 16.
 const CODES: usize = 17;
+/// Codes that are the server's failure, not its caller's; the alerts count the same.
+const FAILURES: [Code; 6] =
+    [Code::Unknown, Code::DeadlineExceeded, Code::ResourceExhausted, Code::Internal, Code::Unavailable, Code::DataLoss];
 
 /// What is counted of one method.
 #[derive(Debug)]
@@ -41,10 +44,17 @@ pub struct MethodCells {
 }
 
 impl MethodCells {
-    /// Calls that ended so, by code; codes that never came are left out.
+    /// Calls that ended so, by code. Codes that never came are left out but for OK and the server's own failures: those
+    /// begin at zero, or nobody who looks at a rate would see the first.
     pub fn codes(&self) -> impl Iterator<Item = (Code, u64)> {
         let counts = self.codes.iter().map(|cell| cell.load(Ordering::Relaxed));
-        (0..).zip(counts).filter(|(_, count)| *count > 0).map(|(code, count)| (Code::from_i32(code), count))
+        let all = (0..).zip(counts).map(|(code, count)| (Code::from_i32(code), count));
+        all.filter(|(code, count)| *count > 0 || *code == Code::Ok || FAILURES.contains(code))
+    }
+
+    /// Whether it was ever called.
+    pub fn is_used(&self) -> bool {
+        self.codes.iter().any(|cell| cell.load(Ordering::Relaxed) > 0)
     }
 }
 

@@ -35,7 +35,7 @@ use crate::{
         owner::Owner,
     },
     messages::WalletMessage,
-    metrics::ActorKind,
+    metrics::{ActorKind, EngineCells},
     money::{AccountId, Currency, Lsn, OwnerId, TenantId},
     pool::Pool,
 };
@@ -84,11 +84,6 @@ impl AccountHandle {
     /// The arbiter it lives on.
     pub fn partition(&self) -> usize {
         self.partition
-    }
-
-    /// Messages in its mailbox.
-    pub fn depth(&self) -> u32 {
-        self.queued.load(Ordering::Relaxed)
     }
 
     /// An entry touched it, so it exists from here on.
@@ -142,6 +137,7 @@ pub struct Directory {
     places: Vec<Place>,
     clock: Clock,
     on_fatal: OnFatal,
+    cells: Arc<EngineCells>,
     resident_max: usize,
 }
 
@@ -152,7 +148,7 @@ impl Directory {
         index: Arc<dyn Index>,
         pool: Pool,
         places: Vec<Place>,
-        (clock, on_fatal): (Clock, OnFatal),
+        (clock, on_fatal, cells): (Clock, OnFatal, Arc<EngineCells>),
         config: &EngineConfig,
     ) -> Self {
         // Whoever was let in may wait: many items of one batch are of one customer.
@@ -168,6 +164,7 @@ impl Directory {
             places,
             clock,
             on_fatal,
+            cells,
             resident_max: config.resident_accounts_max,
         }
     }
@@ -190,19 +187,6 @@ impl Directory {
     /// Accounts in memory.
     pub fn resident(&self) -> usize {
         self.accounts.len()
-    }
-
-    /// The accounts with the deepest mailboxes.
-    pub fn hottest(&self, limit: usize) -> Vec<(AccountId, u32)> {
-        let mut hot: Vec<_> = self
-            .accounts
-            .iter()
-            .filter(|handle| handle.depth() > 0)
-            .map(|handle| (handle.id().clone(), handle.depth()))
-            .collect();
-        hot.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        hot.truncate(limit);
-        hot
     }
 
     /// An account, loaded if need be; `None` if there is none.
@@ -274,11 +258,11 @@ impl Directory {
     fn start(&self, key: AccountKey, facts: (Currency, OwnerId), account: Option<Account>) -> AccountRef {
         let queued = Arc::new(AtomicU32::new(0));
         let (id, counter) = (key.1.clone(), Arc::clone(&queued));
-        let (clock, on_fatal) = (self.clock.clone(), Arc::clone(&self.on_fatal));
+        let with = (self.clock.clone(), Arc::clone(&self.on_fatal), Arc::clone(&self.cells));
         let is_open = account.is_some() || key.1.is_system();
         let account = account.or_else(|| key.1.is_system().then(|| Account::system(key.1.clone(), facts.0)));
         let partition = self.partition(key.0, &facts.1, Some(&key.1));
-        let build = move |_: &mut _| WalletActor::new(id, account, counter, clock, on_fatal);
+        let build = move |_: &mut _| WalletActor::new(id, account, counter, with);
         let place = self.place(partition).or(self.places.first());
         let Some(place) = place else { std::process::abort() };
         let mailbox = Mailbox::start(place, ActorKind::Wallet, build);

@@ -74,9 +74,9 @@ impl HandOver {
             }
             answers.push(handed.answer);
         }
-        let (answering, watchers) = (self.answering.clone(), self.watchers.clone());
+        let (answering, watchers, cells) = (self.answering.clone(), self.watchers.clone(), Arc::clone(&self.cells));
         let passed_on = Arc::clone(&self.passed_on);
-        let release = Release { block, answers, owners, answering, passed_on, watchers };
+        let release = Release { block, answers, owners, answering, passed_on, watchers, cells };
         self.share_out(touches, &Arc::new(release));
     }
 
@@ -118,19 +118,6 @@ impl HandOver {
         cells.journal_queue.fetch_sub(entries, Ordering::Relaxed);
         cells.sync.observe(sync_time);
         cells.block_entries.observe(entries);
-        let (mut captured, mut failed) = (0, 0);
-        for entry in &block.entries {
-            match (entry.payment().is_some(), entry.failure()) {
-                (true, None) => captured += 1,
-                (true, Some(_)) => failed += 1,
-                (false, _) => {}
-            }
-            if let Some(failure) = entry.failure() {
-                cells.count_decline(failure.code);
-            }
-        }
-        cells.captured.fetch_add(captured, Ordering::Relaxed);
-        cells.failed.fetch_add(failed, Ordering::Relaxed);
     }
 
     /// The journal is poisoned: nothing is let in, whoever waits hears that the outcome is unknown, the process ends.

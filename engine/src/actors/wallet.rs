@@ -18,7 +18,7 @@ use crate::{
         wallet::Wallet,
     },
     messages::{Apply, PaymentMessage, WalletMessage},
-    metrics::{ActorKind, Live},
+    metrics::{ActorKind, EngineCells, Live, hot::Pace},
     money::AccountId,
 };
 
@@ -30,6 +30,8 @@ pub struct WalletActor {
     queued: Arc<AtomicU32>,
     clock: Clock,
     on_fatal: OnFatal,
+    cells: Arc<EngineCells>,
+    pace: Pace,
     _live: Live,
 }
 
@@ -47,14 +49,13 @@ impl WalletActor {
         id: AccountId,
         account: Option<Account>,
         queued: Arc<AtomicU32>,
-        clock: Clock,
-        on_fatal: OnFatal,
+        (clock, on_fatal, cells): (Clock, OnFatal, Arc<EngineCells>),
     ) -> Self {
         let state = match account {
             Some(account) => State::Open(Box::new(Wallet::new(account))),
             None => State::Absent { opening: false },
         };
-        Self { id, state, queued, clock, on_fatal, _live: Live::new(ActorKind::Wallet) }
+        Self { id, state, queued, clock, on_fatal, cells, pace: Pace::default(), _live: Live::new(ActorKind::Wallet) }
     }
 
     fn on(&mut self, message: WalletMessage) {
@@ -156,5 +157,8 @@ impl Handler<Queued<WalletMessage>> for WalletActor {
     fn handle(&mut self, queued: Queued<WalletMessage>, _: &mut Self::Context) {
         queued.handle(|message| self.on(message));
         self.queued.fetch_sub(1, Ordering::Release);
+        if let Some(per_second) = self.pace.count() {
+            self.cells.hot.note(&self.id, per_second, &self.queued);
+        }
     }
 }

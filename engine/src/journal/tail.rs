@@ -50,8 +50,13 @@ struct Blocks {
 
 impl Blocks {
     fn get(&self, lsn: Lsn) -> Option<Committed> {
+        self.block_of(lsn).and_then(|block| block.get(lsn))
+    }
+
+    fn block_of(&self, lsn: Lsn) -> Option<&Arc<Block>> {
         let after = self.queue.partition_point(|tailed| tailed.block.first_lsn <= lsn);
-        after.checked_sub(1).and_then(|i| self.queue.get(i)).and_then(|tailed| tailed.block.get(lsn))
+        let block = after.checked_sub(1).and_then(|i| self.queue.get(i)).map(|tailed| &tailed.block);
+        block.filter(|block| lsn <= block.last_lsn())
     }
 }
 
@@ -127,6 +132,11 @@ impl Tail {
     /// The entry at `lsn`, if it is in the tail.
     pub fn by_lsn(&self, lsn: Lsn) -> Option<Committed> {
         self.read(|blocks| blocks.get(lsn))
+    }
+
+    /// The block of the entry at `lsn`, if it is in the tail.
+    pub fn block_of(&self, lsn: Lsn) -> Option<Arc<Block>> {
+        self.read(|blocks| blocks.block_of(lsn).cloned())
     }
 
     /// All blocks that may touch an account, oldest first.

@@ -294,3 +294,19 @@ impl PairPrice {
             })
     }
 }
+
+impl FxLeg {
+    /// What the desk earned by it, in millionths of a minor unit of `to`: the distance between what was posted and the
+    /// exact worth at the middle. A conversion at the middle is no business of the desk's.
+    pub fn earned_micro(&self) -> i128 {
+        const MICRO: i128 = 1_000_000;
+        let Ok(middle) = self.mid.convert(self.from, self.to.currency, Rounding::Down) else { return 0 };
+        let exact = middle.money.minor.saturating_mul(MICRO).saturating_sub(i128::from(middle.rounding_micro));
+        let posted = self.to.minor.saturating_mul(MICRO);
+        match self.side {
+            LegSide::Payer => posted.saturating_sub(exact),
+            LegSide::Payee => exact.saturating_sub(posted),
+            LegSide::Both => 0,
+        }
+    }
+}

@@ -94,7 +94,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         Arc::clone(&index),
         loads.clone(),
         places.clone(),
-        (clock.clone(), Arc::clone(&on_fatal)),
+        (clock.clone(), Arc::clone(&on_fatal), Arc::clone(&cells)),
         &config,
     ));
     let placed = |entry: &crate::ledger::entry::Entry, customer: &_| directory.partition(entry.tenant, customer, None);

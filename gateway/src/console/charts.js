@@ -1,7 +1,7 @@
 // Small line charts over the last two minutes, drawn by uPlot.
 
 const POINTS_MAX = 120;
-const COLORS = ['#3b82f6', '#ef4444', '#10b981', '#f59e0b', '#8b5cf6'];
+const COLORS = ['#3b82f6', '#ef4444', '#10b981', '#f59e0b', '#8b5cf6', '#64748b'];
 const HEIGHT = 160;
 
 /** A chart in an element; `add(seconds, values)` adds a point to each line. */

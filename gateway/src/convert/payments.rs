@@ -164,10 +164,7 @@ pub fn list(request: wire::ListPaymentsRequest) -> Result<(PaymentsOf, PageAsk),
     let of = match request.of {
         Some(Wire::CustomerId(id)) => fields.owner("customer_id", &id).map(PaymentsOf::Customer),
         Some(Wire::AccountId(id)) => fields.account("account_id", &id).map(PaymentsOf::Account),
-        None => {
-            fields.missing_one_of(["customer_id", "account_id"]);
-            None
-        }
+        None => Some(PaymentsOf::All),
     };
     let page = fields.page(request.page_size, &request.page_token, format!("payments of {of:?}"));
     match (of, page) {

@@ -49,6 +49,21 @@ use crate::{
 const DOCS: &str = include_str!("docs.html");
 const DOCS_STYLE: &str = include_str!("docs.css");
 const DOCS_SCRIPT: &str = include_str!("docs.js");
+/// What is served beside the routes and counted by its own path; parts of pages are not.
+const PATHS_BESIDE: [&str; 10] = [
+    "/",
+    console::NOW,
+    console::PAYMENT,
+    "/docs",
+    events::PATH,
+    "/healthz",
+    "/metrics",
+    "/openapi.json",
+    "/readyz",
+    NO_PATH,
+];
+/// What matches no path is counted as.
+const NO_PATH: &str = "none";
 /// Every answer says that it is what it says it is, and may be shown in no other page.
 const SECURITY: [(HeaderName, &str); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -68,7 +83,8 @@ pub fn router(
     let document = serde_json::to_vec(&openapi::document(&routes, &types)?)?;
     let reader = Reader { bytes_max: settings.grpc.message_bytes_max, types };
     let document = ([(header::CONTENT_TYPE, "application/json")], axum::body::Bytes::from(document));
-    let counts = Counts::new();
+    let paths = by_path(routes, &reader);
+    let counts = Counts::new(paths.keys().copied().chain(PATHS_BESIDE));
     let scraped = counts.clone();
     let mut router = Router::new()
         .route("/openapi.json", get(move || async move { document.into_response() }))
@@ -77,9 +93,9 @@ pub fn router(
         .route("/docs/docs.js", get(|| async { ([(header::CONTENT_TYPE, "text/javascript")], DOCS_SCRIPT) }))
         .route("/metrics", get(move || async move { ([(header::CONTENT_TYPE, OPEN_METRICS)], scraped.page()) }))
         .merge(health::router(engine))
-        .merge(console::router(engine, &services.payments.cells))
+        .merge(console::router(engine))
         .merge(events::router(engine, &counts.readers, stop));
-    for (path, methods) in by_path(routes, &reader) {
+    for (path, methods) in paths {
         router = router.route(path, methods);
     }
     Ok(router
@@ -217,7 +233,7 @@ async fn observe(State((clock, counts)): State<(Clock, Counts)>, mut request: Re
     let id = id.unwrap_or_else(|| HeaderValue::from_static("unknown"));
     request.headers_mut().insert(REQUEST_ID, id.clone());
     let mut response = next.run(request).await;
-    let path = path.as_ref().map_or("none", MatchedPath::as_str);
+    let path = path.as_ref().map_or(NO_PATH, MatchedPath::as_str);
     counts.count(verb, path, response.status().as_u16(), begun.elapsed());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);

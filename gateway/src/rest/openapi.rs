@@ -75,6 +75,14 @@ const PROBLEMS: &[(u16, &str, &str)] = &[
     (504, "DEADLINE_EXCEEDED", "the deadline passed before the request was decided; repeat the same Idempotency-Key"),
 ];
 
+/// Every status that an answer may have, sorted.
+pub(super) fn statuses() -> Vec<u16> {
+    let mut statuses: Vec<_> = PROBLEMS.iter().map(|(status, ..)| *status).chain([200, 201]).collect();
+    statuses.sort_unstable();
+    statuses.dedup();
+    statuses
+}
+
 /// The document.
 pub(super) fn document(routes: &[Route], types: &Types) -> anyhow::Result<Value> {
     let examples: Map<String, Value> = serde_json::from_str(EXAMPLES)?;

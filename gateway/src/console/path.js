@@ -1,0 +1,63 @@
+// The path of one payment: what was asked and decided on its way, in order, in a dialog that has an address.
+import { badge, grouped, money, node, word } from '/console/format.js';
+
+const $ = (id) => document.getElementById(id);
+
+/** The block a payment was committed with: its answer tells, or the events if it was seen to commit. */
+function blockOf({ timing, block }) {
+  const told = timing?.match(/desc="(.*?)"/)?.[1];
+  if (told) return ` in the ${told}`;
+  return block ? ` in the block of entries ${block.first_lsn} to ${Number(block.first_lsn) + block.entries - 1}` : '';
+}
+
+/** How long each part of a payment's path took, waiting and at work, from its answer's Server-Timing. */
+function timings(text) {
+  const parts = { Risk: ['risk'], FX: ['fx'], Holds: ['wallet'], Journal: ['journal'], Posted: ['engine.hand_over'],
+    Answered: ['engine.answer'] };
+  const steps = (text ?? '').split(', ').map((step) => step.match(/^(.+?)(\.wait)?;dur=([\d.]+)/)).filter(Boolean);
+  const sum = (of, wait) => steps.filter(([, name, waits]) => of.some((part) => name.startsWith(part)) && Boolean(waits) === wait)
+    .reduce((ms, step) => ms + Number(step[3]), 0);
+  return Object.fromEntries(Object.entries(parts).map(([name, of]) => [name, [sum(of, true), sum(of, false)]])
+    .filter(([, [wait, work]]) => wait + work > 0));
+}
+
+function steps(payment) {
+  const risk = payment.risk ?? {};
+  const reasons = (risk.reasons ?? []).join(', ') || 'no rule fired';
+  return [
+    ['Asked', `${money(payment.amount)} by ${payment.customer_id} under key ${payment.tx_id}`],
+    ['Risk', `${word(risk.decision ?? '', 'RISK_DECISION_')}, score ${risk.score ?? 0}: ${reasons}`],
+    ...(payment.fx ?? []).map((leg) => ['FX', `${money(leg.from)} = ${money(leg.to)} at ${grouped(leg.rate)} (mid ${grouped(leg.mid)}, `
+      + `${leg.spread_bps ?? 0} bps, ${leg.source}${leg.via ? `, through ${leg.via}` : ''})`]),
+    ...(payment.tried ?? []).map((tried) => ['Tried', `${tried.account_id}: ${word(tried.code ?? '', 'FAILURE_CODE_')}`]),
+    payment.debited
+      ? ['Holds', `${money(payment.debited)} held on ${payment.source_account}, ${money(payment.credited)} expected by ${payment.destination_account}`]
+      : ['Declined', payment.failure?.message ?? payment.status],
+    ['Journal', `entry ${payment.lsn}${blockOf(payment)}, durable ${new Date(payment.created_at).toISOString()}`],
+    ...(payment.debited ? [['Posted', `${payment.source_account} −${money(payment.debited)}, ${payment.destination_account} +${money(payment.credited)}`]] : []),
+    ['Answered', `payment ${payment.payment_id}${payment.replayed ? ', given again' : ''}`],
+  ];
+}
+
+/** Opens the dialog on a payment. */
+export function showPath(payment) {
+  $('path-title').replaceChildren(`Payment under key ${payment.tx_id} `, ...badge(payment).slice(0, 1));
+  const took = timings(payment.timing);
+  $('steps').replaceChildren(...steps(payment).map(([name, text]) => {
+    const [wait, work] = took[name] ?? [];
+    const times = took[name] ? [node('span', { class: 'took' }, `waited ${wait.toFixed(3)} ms, worked ${work.toFixed(3)} ms`)] : [];
+    return node('li', {}, node('strong', {}, name), text, ...times);
+  }));
+  open();
+}
+
+/** Opens the dialog on what went wrong. */
+export function showProblem(title, text) {
+  $('path-title').textContent = title;
+  $('steps').replaceChildren(node('li', {}, text));
+  open();
+}
+
+function open() {
+  if (!$('path').open) $('path').showModal();
+}

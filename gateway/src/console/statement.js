@@ -1,0 +1,35 @@
+// An account's statement.
+import { cell, key, moment, money, node, number, row, word, zone } from '/console/format.js';
+import { call } from '/console/rest.js';
+
+const $ = (id) => document.getElementById(id);
+
+/** A cell that names an account and shows its statement when it is pressed. */
+export function accountCell(account) {
+  const open = node('button', { type: 'button' }, account);
+  open.addEventListener('click', () => {
+    $('ask-statement').elements.account_id.value = account;
+    show(account);
+    $('statement-title').scrollIntoView();
+  });
+  return cell(open);
+}
+
+async function show(id) {
+  try {
+    const path = `/v1/accounts/${encodeURIComponent(id)}`;
+    const [{ account }, { entries = [] }] = await Promise.all([call(path), call(`${path}/entries?page_size=100`)]);
+    $('statement-zone').textContent = `time (${zone()})`;
+    $('statement-balance').textContent = `${id}: balance ${money(account.balance)}, available ${money(account.available)}`;
+    $('statement').replaceChildren(...entries.map((line) => row(cell(moment(line.at)), word(line.kind, 'LINE_KIND_'),
+      number(money(line.amount)), number(money(line.balance_after)), key(line.tx_id))));
+  } catch (error) {
+    $('statement-balance').textContent = error.message;
+    $('statement').replaceChildren();
+  }
+}
+
+$('ask-statement').addEventListener('submit', (event) => {
+  event.preventDefault();
+  show(event.target.elements.account_id.value);
+});
