@@ -24,9 +24,10 @@ struct Framing {
     line: Vec<u8>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Before or on the first line of a request.
+    #[default]
     Begin,
     /// Among the headers.
     Headers { length: Option<u64>, is_chunked: bool },
@@ -47,12 +48,6 @@ enum State {
 enum After {
     Request,
     Chunk,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self::Begin
-    }
 }
 
 impl Framing {
@@ -101,7 +96,7 @@ impl Framing {
     /// What comes after a line; `None` where a head ends that frames its body twice.
     fn next(&self, line: &[u8]) -> Option<State> {
         Some(match self.state {
-            State::Begin if line.is_empty() => State::Begin,
+            State::Begin | State::Trailers if line.is_empty() => State::Begin,
             State::Begin if line.starts_with(b"PRI * HTTP/2") => State::Unwatched,
             State::Begin => State::Headers { length: None, is_chunked: false },
             State::Headers { length, is_chunked } if line.is_empty() => match (length, is_chunked) {
@@ -131,7 +126,6 @@ impl Framing {
                 }
             }
             State::ChunkEnd => State::ChunkSize,
-            State::Trailers if line.is_empty() => State::Begin,
             State::Trailers => State::Trailers,
             State::Body { .. } | State::Unwatched => self.state,
         })

@@ -98,8 +98,8 @@ async fn answers_that_nobody_reads_are_bounded_and_payments_go_on() {
     let (server, mut c) = Server::with(settings).await;
     c.account_with("ann", "ann-usd", "USD", "1000.00").await;
     c.open("shop", "shop-usd", "USD").await;
-    // About 9 KB each: a page of 40 is more than a connection's share.
-    let metadata: std::collections::HashMap<_, _> = (0..20).map(|n| (format!("key-{n}"), "v".repeat(450))).collect();
+    // About 8 KB each: a page of 40 is more than a connection's share.
+    let metadata: std::collections::HashMap<_, _> = (0..17).map(|n| (format!("key-{n}"), "v".repeat(450))).collect();
     let long = |n| CreatePaymentRequest {
         metadata: metadata.clone(),
         ..payment(&format!("l{n}"), "ann", "USD", "1.00", "shop-usd")
