@@ -13,6 +13,7 @@ use arus_engine::{
     index::memory::MemoryIndex,
     journal::memory::MemoryDisk,
     ledger::{
+        account::AccountStatus,
         entry::Outcome,
         failure::FailureCode,
         request::{
@@ -317,6 +318,27 @@ fn only_what_a_customer_did_is_held_against_it() {
             let outage = decided(&mut world, &format!("outage-{n}"), pay(100, "EUR")).await;
             assert_eq!(code(&outage), Some(FailureCode::FxRateStale));
         }
+        // Nor is a limit or a freeze, which the house set.
+        let update = |status, limit| {
+            Request::UpdateAccount(UpdateAccount {
+                account: account("A", "USD"),
+                status: Some(status),
+                overdraft_limit: None,
+                daily_debit_limit: Some(limit),
+                make_default: false,
+            })
+        };
+        let house = [
+            (update(AccountStatus::Active, DailyLimit::AtMost(money(1, "USD"))), FailureCode::DailyLimitExceeded),
+            (update(AccountStatus::Frozen, DailyLimit::Unlimited), FailureCode::AccountFrozen),
+        ];
+        for (n, (update, expected)) in house.into_iter().enumerate() {
+            decided(&mut world, &format!("update-{n}"), update).await;
+            for m in 0..5 {
+                assert_eq!(code(&decided(&mut world, &format!("set-{n}-{m}"), pay(100, "USD")).await), Some(expected));
+            }
+        }
+        decided(&mut world, "thaw", update(AccountStatus::Active, DailyLimit::Unlimited)).await;
         for mut world in [restarted(&world, config.clone()), world] {
             assert_eq!(code(&decided(&mut world, "after", pay(100, "USD")).await), None);
             for n in 0..3 {

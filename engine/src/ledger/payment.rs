@@ -65,17 +65,16 @@ pub struct Payment {
 }
 
 impl Payment {
-    /// What it says of its customer to the risk rules (P14). What failed by the house's doing (rates, limits of the
-    /// house, the rules themselves) or the payee's says nothing.
+    /// What it says of its customer to the risk rules (P14). What failed by the house's doing (rates, limits and freezes
+    /// it set, the rules themselves) or the payee's says nothing.
     pub fn counts(&self) -> Counts {
         let Some(failure) = &self.failure else { return Counts::LetThrough };
         let is_customers = match failure.code {
-            FailureCode::InsufficientFunds | FailureCode::DailyLimitExceeded | FailureCode::SourceNotOwned => true,
-            // The payee's account may be frozen or closed as well, and then no candidate was refused for it.
-            FailureCode::AccountFrozen | FailureCode::AccountClosed => {
-                self.tried.iter().any(|tried| tried.code == failure.code)
-            }
+            FailureCode::InsufficientFunds | FailureCode::SourceNotOwned => true,
             FailureCode::RiskRejected
+            | FailureCode::AccountFrozen
+            | FailureCode::AccountClosed
+            | FailureCode::DailyLimitExceeded
             | FailureCode::CurrencyMismatch
             | FailureCode::AccountLimitExceeded
             | FailureCode::FxRateUnavailable
