@@ -91,15 +91,16 @@ impl Process {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut begin = String::new();
-        loop {
+        let serving = loop {
             let mut line = String::new();
             assert!(log.read_line(&mut line).expect("it can be read") > 0, "it ended: {begin}");
-            let serving: Value = serde_json::from_str(&line).expect("a JSON object a line");
+            let said: Value = serde_json::from_str(&line).expect("a JSON object a line");
             begin += &line;
-            if serving["fields"]["message"] == "serving" {
-                return Self { child, log: Some(log), begin, serving: serving["fields"].clone() };
+            if said["fields"]["message"] == "serving" {
+                break said["fields"].clone();
             }
-        }
+        };
+        Self { child, log: Some(log), begin, serving }
     }
 
     fn address(&self, name: &str) -> SocketAddr {
