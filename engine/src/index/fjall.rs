@@ -32,6 +32,7 @@ use super::{
     reach::{Reach, ReachFile},
     run_rows::take_run,
     store::{Checked, Mark, Store, Table, Unusable, condemn, store},
+    table_files::check_later,
 };
 use crate::{
     damage::Damage,
@@ -81,13 +82,15 @@ impl FjallIndex {
 
     /// Opens an existing index as it is, and the filters of its keys.
     pub fn open(at: Located, reach: Option<Reach>) -> Result<Self, Unusable> {
-        let store = Store::open(&at.folder, at.cache_bytes)?;
+        let mut store = Store::open(&at.folder, at.cache_bytes)?;
+        let unchecked = std::mem::take(&mut store.unchecked);
         let checked = store.check(at.fingerprint, reach.as_ref())?;
         let index = Self::new(at, store, checked, reach);
         index.load_filters().map_err(|error| Unusable::Damaged {
             why: error.to_string(),
             reaches: index.watermark().map_or(Lsn(0), |watermark| watermark.lsn),
         })?;
+        check_later(unchecked, index.at.folder.clone(), Arc::clone(&index.at.damage));
         Ok(index)
     }
 
@@ -320,7 +323,7 @@ impl Index for FjallIndex {
         self.begin_run(upto, reach)?;
         let done = self.with(|store| {
             let first = run.keys.iter().map(|(_, _, lsn)| *lsn).min().unwrap_or(upto.lsn);
-            let taken = take_run(store, &self.filters, &run, upto.lsn, &mut marks);
+            let taken = take_run(store, &self.filters, &run, (upto.lsn, self.at.fingerprint), &mut marks);
             // Also of tables that came in before one that failed: the next try leaves them out.
             self.progress().marks = marks;
             taken?;

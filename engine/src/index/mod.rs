@@ -14,6 +14,7 @@ pub mod reach;
 pub mod rows;
 mod run_rows;
 pub mod store;
+mod table_files;
 
 use crate::{
     idempotency::KeyHash,

@@ -7,7 +7,7 @@ use super::{
     packed::{self, Place},
     store::{Mark, Repeats, Store, Table},
 };
-use crate::money::Lsn;
+use crate::{idempotency::Fingerprint, money::Lsn};
 
 /// How many lines of one account's history stand in one row at most.
 const CHUNK_LINES_MAX: usize = 128;
@@ -17,7 +17,7 @@ pub(super) fn take_run(
     store: &Store,
     filters: &KeyFilters,
     run: &Run,
-    upto: Lsn,
+    upto: (Lsn, Fingerprint),
     marks: &mut [Mark; 7],
 ) -> Result<(), IndexError> {
     let [keys, objects, owners, history, accounts, timers, rates] = marks;

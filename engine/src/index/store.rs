@@ -17,11 +17,12 @@ use super::{
     IndexError, Watermark,
     layout::{MARK, decode, encode},
     reach::Reach,
+    table_files::{TableFile, check_newest},
 };
 use crate::{checked_text, idempotency::Fingerprint, journal::Hash, money::Lsn};
 
 /// What the watermark's row says the rows look like; another number means rebuild.
-const ROWS_FORMAT: u16 = 5;
+const ROWS_FORMAT: u16 = 4;
 const WATERMARK: &str = "watermark";
 /// A file in the folder that says why the next start must build the index anew.
 const CONDEMNED_FILE: &str = "DAMAGED";
@@ -115,8 +116,16 @@ pub enum Unusable {
 }
 
 impl Unusable {
-    fn damaged(why: impl Into<String>) -> Self {
+    pub(super) fn damaged(why: impl Into<String>) -> Self {
         Self::Damaged { why: why.into(), reaches: Lsn(0) }
+    }
+
+    /// Damage of an index that shows an entry as far as this.
+    fn reaching(self, lsn: Lsn) -> Self {
+        match self {
+            Self::Damaged { why, reaches } => Self::Damaged { why, reaches: reaches.max(lsn) },
+            other => other,
+        }
     }
 }
 
@@ -125,6 +134,8 @@ pub(super) struct Store {
     db: Database,
     tables: [Keyspace; 7],
     pub(super) meta: Keyspace,
+    /// Files that are to be checked beside everything else.
+    pub(super) unchecked: Vec<TableFile>,
 }
 
 impl Store {
@@ -142,7 +153,9 @@ impl Store {
         if let Some(lost) = names.into_iter().find(|name| !db.keyspace_exists(name)) {
             return Err(Unusable::damaged(format!("the index has no table {lost}")));
         }
-        Self::tables(db).map_err(Unusable::Unreadable)
+        let mut store = Self::tables(db).map_err(Unusable::Unreadable)?;
+        store.unchecked = check_newest(store.tables.iter().chain([&store.meta]))?;
+        Ok(store)
     }
 
     fn tables(db: Database) -> Result<Self, IndexError> {
@@ -158,7 +171,7 @@ impl Store {
         let [keys, objects, owners, history, accounts, timers, rates] = Table::ALL.map(|table| open(table.name()));
         let tables = [keys?, objects?, owners?, history?, accounts?, timers?, rates?];
         let meta = open("meta")?;
-        Ok(Self { db, tables, meta })
+        Ok(Self { db, tables, meta, unchecked: Vec::new() })
     }
 
     /// A table's rows.
@@ -178,27 +191,14 @@ impl Store {
     /// How far the whole index is, and what each table's mark is. A table may be ahead only by the run that a crash
     /// interrupted.
     pub(super) fn check(&self, fingerprint: Fingerprint, reach: Option<&Reach>) -> Result<Checked, Unusable> {
-        let mut marks = [Mark::default(); 7];
-        for (mark, table) in marks.iter_mut().zip(Table::ALL) {
-            *mark = self.mark(table)?;
-        }
         let row = self.meta.get(WATERMARK).map_err(|error| refused("meta", &error))?;
-        let Some(row) = row else {
-            let reaches = marks.iter().map(|mark| mark.lsn).max().unwrap_or_default();
-            let is_first_run =
-                reach.is_some_and(|reach| marks.iter().all(|mark| [Lsn(0), reach.run].contains(&mark.lsn)));
-            if reaches == Lsn(0) || is_first_run {
-                return Ok(Checked { watermark: None, marks });
-            }
-            return Err(Unusable::Damaged { why: "the index has rows but no watermark".into(), reaches });
-        };
+        let Some(row) = row else { return self.check_without_watermark(fingerprint, reach) };
         // What every format begins with.
         let begins: Result<((u16, Lsn), _), _> = postcard::take_from_bytes(&row);
         let Ok(((format, lsn), _)) = begins else {
             return Err(Unusable::damaged("the index's watermark cannot be read"));
         };
-        let reaches = marks.iter().map(|mark| mark.lsn).max().unwrap_or_default().max(lsn);
-        let damaged = |why: String| Unusable::Damaged { why, reaches };
+        let damaged = |why: String| Unusable::Damaged { why, reaches: lsn };
         if format != ROWS_FORMAT {
             return Err(damaged(format!("the index has rows of format {format}, this build makes {ROWS_FORMAT}")));
         }
@@ -207,28 +207,51 @@ impl Store {
         if found != fingerprint {
             return Err(Unusable::Foreign { found, expected: fingerprint });
         }
+        let marks = self.marks(fingerprint).map_err(|error| error.reaching(lsn))?;
         let run = reach.map(|reach| reach.run).filter(|run| *run > lsn);
         for ((table, mark), expected) in Table::ALL.iter().zip(&marks).zip(&stored.marks) {
             let is_of_interrupted_run = Some(mark.lsn) == run && mark.rows >= expected.rows;
             if mark != expected && !is_of_interrupted_run {
-                return Err(damaged(format!(
+                let why = format!(
                     "the index's table {} is at lsn {} with {} rows, its watermark says lsn {} with {}",
                     table.name(),
                     mark.lsn,
                     mark.rows,
                     expected.lsn,
                     expected.rows
-                )));
+                );
+                return Err(damaged(why).reaching(mark.lsn));
             }
         }
-        let watermark = Some(Watermark { lsn, block_hash: stored.block_hash });
-        Ok(Checked { watermark, marks })
+        Ok(Checked { watermark: Some(Watermark { lsn, block_hash: stored.block_hash }), marks })
     }
 
-    fn mark(&self, table: Table) -> Result<Mark, Unusable> {
+    /// Without a watermark there are no rows, or those of a first run that was interrupted.
+    fn check_without_watermark(&self, fingerprint: Fingerprint, reach: Option<&Reach>) -> Result<Checked, Unusable> {
+        let marks = self.marks(fingerprint)?;
+        let run = reach.map_or(Lsn(0), |reach| reach.run);
+        match marks.iter().map(|mark| mark.lsn).filter(|lsn| ![Lsn(0), run].contains(lsn)).max() {
+            None => Ok(Checked { watermark: None, marks }),
+            Some(reaches) => Err(Unusable::Damaged { why: "the index has rows but no watermark".into(), reaches }),
+        }
+    }
+
+    fn marks(&self, fingerprint: Fingerprint) -> Result<[Mark; 7], Unusable> {
+        let mut marks = [Mark::default(); 7];
+        for (mark, table) in marks.iter_mut().zip(Table::ALL) {
+            *mark = self.mark(table, fingerprint)?;
+        }
+        Ok(marks)
+    }
+
+    fn mark(&self, table: Table, fingerprint: Fingerprint) -> Result<Mark, Unusable> {
         let row = self.table(table).get(MARK).map_err(|error| refused(table.name(), &error))?;
-        let mark = row.map_or(Ok(Mark::default()), |row| decode(table.name(), &row));
-        mark.map_err(|error| Unusable::damaged(error.to_string()))
+        let Some(row) = row else { return Ok(Mark::default()) };
+        match decode::<(Mark, [u8; 16])>(table.name(), &row) {
+            Ok((mark, of)) if of == fingerprint.0 => Ok(mark),
+            Ok(_) => Err(Unusable::damaged(format!("the index's table {} is another directory's", table.name()))),
+            Err(error) => Err(Unusable::damaged(error.to_string())),
+        }
     }
 
     /// Takes one table's rows of a run in, in the order of their keys, and its mark with them. The store asserts rising
@@ -239,7 +262,7 @@ impl Store {
         rows: impl IntoIterator<Item = (K, Option<V>)>,
         repeats: Repeats,
         mark: &mut Mark,
-        upto: Lsn,
+        (upto, fingerprint): (Lsn, Fingerprint),
     ) -> Result<(), IndexError>
     where
         K: Into<UserKey> + Ord,
@@ -266,7 +289,7 @@ impl Store {
             .map_err(store(name))?;
             next.rows += 1;
         }
-        ingestion.write(MARK, encode(name, &next)?).map_err(store(name))?;
+        ingestion.write(MARK, encode(name, &(next, fingerprint.0))?).map_err(store(name))?;
         ingestion.finish().map_err(store(name))?;
         *mark = next;
         Ok(())

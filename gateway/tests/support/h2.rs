@@ -105,7 +105,8 @@ impl Line {
     ) -> ResponseFuture {
         let (answer, mut stream) = self.begin(method, path, headers).await;
         match body {
-            Some(body) => stream.send_data(body, true).expect("it is sent"),
+            // It may be answered already: then nobody wants the body any more.
+            Some(body) => drop(stream.send_data(body, true)),
             // Dropped, the call would be reset.
             None => std::mem::forget(stream),
         }
