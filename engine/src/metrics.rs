@@ -249,7 +249,7 @@ impl KindCells {
         sum(|shard| &shard.sent).saturating_sub(done)
     }
 
-    /// The highest depth since this reader last asked: exact up to [`EXACT_DEPTH`], beyond it as one send in
+    /// The highest depth since this reader last asked: exact up to `EXACT_DEPTH`, beyond it as one send in
     /// [`SAMPLE_ONE_IN`] of each thread saw it.
     pub fn depth_max(&self, reader: Reader) -> u64 {
         self.peak.take(reader, self.depth())
