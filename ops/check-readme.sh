@@ -21,7 +21,7 @@ block() {
 }
 mkdir "$work/target" && ln -s "$root/target/release" "$work/target/release"
 block 1 | sed 's/^/exec /' >"$work/serve.sh"
-(cd "$work" && bash serve.sh >serve.log 2>&1) &
+(cd "$work" && exec bash serve.sh >serve.log 2>&1) &
 pid=$!
 for _ in $(seq 200); do
   grep -q serving "$work/serve.log" 2>/dev/null && break
