@@ -37,6 +37,7 @@ pub struct Admission {
     draining: AtomicBool,
     journal_failed: AtomicBool,
     index_failed: AtomicBool,
+    index_closed: AtomicBool,
     /// Counts arrivals while the index is behind: decides which of them are refused.
     arrivals: AtomicU64,
 }
@@ -94,6 +95,7 @@ impl Admission {
             draining: AtomicBool::new(false),
             journal_failed: AtomicBool::new(false),
             index_failed: AtomicBool::new(false),
+            index_closed: AtomicBool::new(false),
             arrivals: AtomicU64::new(0),
         }
     }
@@ -133,7 +135,9 @@ impl Admission {
             Some(UnavailableReason::Damaged)
         } else if self.draining.load(Ordering::Relaxed) {
             Some(UnavailableReason::Draining)
-        } else if self.index_failed.load(Ordering::Relaxed) && self.tail.bytes() >= self.tail_bytes_max {
+        } else if self.index_closed.load(Ordering::Relaxed)
+            || (self.index_failed.load(Ordering::Relaxed) && self.tail.bytes() >= self.tail_bytes_max)
+        {
             Some(UnavailableReason::IndexFailed)
         } else {
             None
@@ -179,6 +183,11 @@ impl Admission {
     /// The builder stopped, or works again.
     pub fn note_index(&self, failed: bool) {
         self.index_failed.store(failed, Ordering::Relaxed);
+    }
+
+    /// The index can be read, or cannot until it is opened again.
+    pub fn note_index_closed(&self, closed: bool) {
+        self.index_closed.store(closed, Ordering::Relaxed);
     }
 
     /// Commands let in and not yet answered.

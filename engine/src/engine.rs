@@ -251,8 +251,14 @@ impl Engine {
         let stored = self.on_load_pool(move |core| {
             let Some(lsn) = core.index.key(tenant, key).map_err(internal)? else { return Ok(None) };
             let committed = core.read_entry(lsn)?;
-            // A hash only points; the entry says whose it is.
-            Ok((committed.entry.tenant == tenant && committed.entry.tx_id == tx_id).then_some(committed))
+            // A hash only points; the entry says whose it is. That two keys have one hash does not happen: the row is
+            // damaged, and whether the key was decided is not known.
+            if committed.entry.tenant != tenant || committed.entry.tx_id != tx_id {
+                let why = format!("the index leads from a key to the entry at lsn {lsn}, which has another");
+                core.index.condemn(&why);
+                return Err(internal(why));
+            }
+            Ok(Some(committed))
         });
         Box::pin(stored).await
     }

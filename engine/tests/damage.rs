@@ -172,6 +172,15 @@ fn befall(file: &Path) -> Vec<(String, Came)> {
             });
         });
     }
+    let beside = files(&kept.whole).into_iter().find(|other| other != file && other.parent() == file.parent());
+    if let Some(beside) = beside {
+        try_it("swapped with the file beside it", &|data| {
+            let [one, other, between] = [data.join(file), data.join(&beside), data.join("between")];
+            fs::rename(&one, &between).expect("it goes");
+            fs::rename(&other, &one).expect("it goes");
+            fs::rename(&between, &other).expect("it goes");
+        });
+    }
     for (whose, folder) in [("older", &kept.older), ("another directory's", &kept.other)] {
         if folder.join(file).exists() {
             try_it(&format!("replaced by {whose}"), &|data| {

@@ -9,7 +9,7 @@ use arus_engine::{
         HistoryRow, Index, IndexError, Moved, Run, Watermark,
         fjall::{FjallIndex, Located},
         reach::ReachFile,
-        store::Unusable,
+        store::{Table, Unusable},
     },
     ledger::account::Account,
     money::{AccountId, Currency, Lsn, OpId, OwnerId, PostingKind, TenantId},
@@ -190,4 +190,54 @@ fn keys_objects_and_accounts_are_found_and_a_double_row_is_refused() {
     let twice = Run { history: vec![line(), line()], watermark, ..Run::default() };
     assert_eq!(index.apply(twice), Err(IndexError::Duplicate("history")));
     assert_eq!(index.account(&key()).expect("it reads"), Some(account(77)), "a refused run changes no account");
+}
+
+#[test]
+fn a_run_that_a_crash_interrupts_is_gone_on_with_also_while_an_index_is_built_anew() {
+    for reached in [None, Some(1_000)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        if let Some(lsn) = reached {
+            // An index that is lost reached further than the one that is built anew.
+            let index = open(&folder);
+            index.apply(crowded(1..=lsn)).expect("it takes the run");
+            drop(index);
+            std::fs::remove_dir_all(folder.path().join("index")).expect("it goes");
+        }
+        let index = open(&folder);
+        index.apply(crowded(1..=100)).expect("it takes the run");
+        // Keys and objects come in; the history's files have no place to go to.
+        let [tables, away] = ["tables", "away"].map(|name| folder.path().join("index/keyspaces/4").join(name));
+        std::fs::rename(&tables, &away).expect("it goes");
+        assert!(index.apply(crowded(101..=300)).is_err());
+        assert_eq!(index.unfinished_run(), Some(Lsn(300)), "the next run ends there too");
+        drop(index);
+        std::fs::rename(&away, &tables).expect("it is back");
+        let index = try_open(&folder).expect("a table that is ahead by the interrupted run is no damage");
+        assert_eq!(
+            (index.watermark().map(|watermark| watermark.lsn), index.unfinished_run()),
+            (Some(Lsn(100)), Some(Lsn(300)))
+        );
+        index.apply(crowded(101..=300)).expect("it takes the rest of the run");
+        assert_eq!(index.unfinished_run(), None);
+        drop(index);
+        let index = open(&folder);
+        assert_eq!(index.key(TENANT, 250).expect("it reads"), Some(Lsn(250)));
+        assert_eq!(read_all(&index, 100), newest_first(1..=300));
+    }
+}
+
+#[test]
+fn rows_do_not_depend_on_where_runs_end() {
+    const PARTITION: u64 = 1 << 20;
+    let [one, other] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let (first, last) = (PARTITION - 300, PARTITION + 300);
+    let [whole, pieces] = [&one, &other].map(open);
+    whole.apply(crowded(first..=last)).expect("it takes the run");
+    for lsn in (first..=last).step_by(7) {
+        pieces.apply(crowded(lsn..=last.min(lsn + 6))).expect("it takes the run");
+    }
+    for table in Table::ALL {
+        let compared = pieces.compare(&whole, table).expect("it reads");
+        assert!(compared.is_ok(), "{}: {compared:?}", table.name());
+    }
 }

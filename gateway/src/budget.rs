@@ -6,8 +6,10 @@
 //! [`outgoing`]: crate::outgoing
 
 use std::{
+    collections::HashMap,
+    net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -24,6 +26,8 @@ const CALLS_MAX: usize = 16_384;
 const STREAMS_MAX: usize = 512;
 /// The same on one connection.
 const STREAMS_PER_CONNECTION_MAX: usize = 128;
+/// Of calls and of streams one address takes all but one in so many: others always find a place.
+const LEFT_TO_OTHERS_ONE_IN: usize = 16;
 /// Pages of lists that are put together at once: each is some megabytes, as rows, as a message and as bytes.
 const PAGES_MAX: usize = 8;
 /// How often somebody who waits for room looks again.
@@ -39,8 +43,17 @@ pub(crate) struct Budget {
     calls: AtomicUsize,
     streams: AtomicUsize,
     pages: Arc<Semaphore>,
+    /// Those that have a connection.
+    peers: Mutex<HashMap<IpAddr, Weak<Peer>>>,
     bytes_max: usize,
     connection_bytes_max: usize,
+}
+
+/// One address, whatever connections it has.
+#[derive(Debug, Default)]
+struct Peer {
+    calls: AtomicUsize,
+    streams: AtomicUsize,
 }
 
 impl Budget {
@@ -50,9 +63,22 @@ impl Budget {
             calls: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
             pages: Arc::new(Semaphore::new(PAGES_MAX)),
+            peers: Mutex::default(),
             bytes_max: limits.answer_bytes_max,
             connection_bytes_max: limits.answer_bytes_per_connection_max,
         })
+    }
+
+    /// The address, as all its connections share it. Addresses are bounded by connections.
+    fn peer(&self, address: IpAddr) -> Arc<Peer> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = peers.get(&address).and_then(Weak::upgrade) {
+            return known;
+        }
+        peers.retain(|_, peer| peer.strong_count() > 0);
+        let new = Arc::new(Peer::default());
+        peers.insert(address, Arc::downgrade(&new));
+        new
     }
 }
 
@@ -71,6 +97,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Caller {
     budget: Arc<Budget>,
+    peer: Arc<Peer>,
     bytes: AtomicUsize,
     /// Bytes given to the connection, by the period in which they last moved.
     waiting: [AtomicUsize; PERIODS],
@@ -81,9 +108,10 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn new(budget: &Arc<Budget>) -> Arc<Self> {
+    pub(crate) fn new(budget: &Arc<Budget>, peer: IpAddr) -> Arc<Self> {
         Arc::new(Self {
             budget: Arc::clone(budget),
+            peer: budget.peer(peer),
             bytes: AtomicUsize::new(0),
             waiting: [const { AtomicUsize::new(0) }; PERIODS],
             period: AtomicUsize::new(0),
@@ -98,6 +126,7 @@ impl Caller {
         self.calls.fetch_add(1, Relaxed);
         self.calls_begun.fetch_add(1, Relaxed);
         self.budget.calls.fetch_add(1, Relaxed);
+        self.peer.calls.fetch_add(1, Relaxed);
         Call { caller: Arc::clone(self), is_stream: false }
     }
 
@@ -214,18 +243,26 @@ impl Call {
         if kind == Kind::Probe {
             return Ok(());
         }
-        let Caller { budget, streams, .. } = &*self.caller;
-        if budget.calls.load(Relaxed) > CALLS_MAX {
-            return Err(crowded("TOO_MANY_CALLS", format!("{CALLS_MAX} calls are open; try again")));
+        let Caller { budget, peer, streams, .. } = &*self.caller;
+        let of_one = |max: usize| max - max / LEFT_TO_OTHERS_ONE_IN;
+        let (all, of_peer) = (budget.calls.load(Relaxed), peer.calls.load(Relaxed));
+        if all > CALLS_MAX || of_peer > of_one(CALLS_MAX) {
+            let message = format!(
+                "{all} calls are open, {of_peer} of them from this address; allowed: {CALLS_MAX} and {}; try again",
+                of_one(CALLS_MAX)
+            );
+            return Err(crowded("TOO_MANY_CALLS", message));
         }
         self.caller.check(0, Share::All)?;
         if kind == Kind::Stream {
             self.is_stream = true;
             let (mine, all) = (streams.fetch_add(1, Relaxed), budget.streams.fetch_add(1, Relaxed));
-            if mine >= STREAMS_PER_CONNECTION_MAX || all >= STREAMS_MAX {
+            let of_peer = peer.streams.fetch_add(1, Relaxed);
+            if mine >= STREAMS_PER_CONNECTION_MAX || of_peer >= of_one(STREAMS_MAX) || all >= STREAMS_MAX {
                 let message = format!(
-                    "{mine} streams are open on this connection, {all} on all; allowed: {STREAMS_PER_CONNECTION_MAX} \
-                     and {STREAMS_MAX}; end one first"
+                    "{mine} streams are open on this connection, {of_peer} from this address, {all} in all; allowed: \
+                     {STREAMS_PER_CONNECTION_MAX}, {} and {STREAMS_MAX}; end one first",
+                    of_one(STREAMS_MAX)
                 );
                 return Err(crowded("TOO_MANY_STREAMS", message));
             }
@@ -240,12 +277,14 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let Caller { budget, calls, streams, .. } = &*self.caller;
+        let Caller { budget, peer, calls, streams, .. } = &*self.caller;
         calls.fetch_sub(1, Relaxed);
         budget.calls.fetch_sub(1, Relaxed);
+        peer.calls.fetch_sub(1, Relaxed);
         if self.is_stream {
             streams.fetch_sub(1, Relaxed);
             budget.streams.fetch_sub(1, Relaxed);
+            peer.streams.fetch_sub(1, Relaxed);
         }
     }
 }
@@ -273,6 +312,8 @@ pub(crate) struct Page {
 mod tests {
     use super::*;
 
+    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn caller(bytes_max: usize, connection_bytes_max: usize) -> (Arc<Budget>, Arc<Caller>) {
         let limits = GrpcLimits {
             answer_bytes_max: bytes_max,
@@ -280,13 +321,13 @@ mod tests {
             ..GrpcLimits::default()
         };
         let budget = Budget::new(&limits);
-        (Arc::clone(&budget), Caller::new(&budget))
+        (Arc::clone(&budget), Caller::new(&budget, ADDRESS))
     }
 
     #[test]
     fn what_is_not_read_is_bounded_for_one_and_for_all() {
         let (budget, first) = caller(400, 200);
-        let second = Caller::new(&budget);
+        let second = Caller::new(&budget, ADDRESS);
         let admitted = |caller: &Arc<Caller>| caller.begin().admit(Kind::Unary).is_ok();
         let held = first.reserve(201);
         assert_eq!((admitted(&first), admitted(&second)), (false, true), "one holds too much");
@@ -318,9 +359,12 @@ mod tests {
         };
         let mine = open(&caller, 200);
         assert_eq!(mine.len(), STREAMS_PER_CONNECTION_MAX);
-        let others: Vec<_> = (0..10).map(|_| open(&Caller::new(&budget), 100)).collect();
-        assert_eq!(mine.len() + others.iter().map(Vec::len).sum::<usize>(), STREAMS_MAX);
-        drop((mine, others));
+        let same: Vec<_> = (0..10).map(|_| open(&Caller::new(&budget, ADDRESS), 100)).collect();
+        let of_one = STREAMS_MAX - STREAMS_MAX / LEFT_TO_OTHERS_ONE_IN;
+        assert_eq!(mine.len() + same.iter().map(Vec::len).sum::<usize>(), of_one, "one address leaves some to others");
+        let others = open(&Caller::new(&budget, IpAddr::from([10, 0, 0, 2])), 100);
+        assert_eq!(others.len(), STREAMS_MAX - of_one);
+        drop((mine, same, others));
         assert_eq!(open(&caller, 1).len(), 1, "there is room again");
         assert_eq!(caller.calls().1, 0);
     }

@@ -67,7 +67,7 @@ impl Places {
 }
 
 /// Whom an address stands for: over IPv6 a site has 2^64 of them.
-fn peer(address: IpAddr) -> IpAddr {
+pub(crate) fn peer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

@@ -1,11 +1,20 @@
 //! Open files: there must be enough for every connection that is let in and for journal and index besides. Found out at
-//! the start, because a journal that cannot open its next segment ends the process.
+//! the start, because whoever runs out of them later refuses what it should take.
 
 use anyhow::bail;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Files that no connection may take: the journal's, the index's, the logs'.
 const RESERVED: u64 = 2_048;
+
+/// Takes as many as the process may have: a journal of many segments needs a file for each.
+pub fn take_all() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // If it is refused, that is found out where files run out.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+}
 
 /// Raises the process's limit so that `connections` and everything else fit; says what to change if it may not.
 pub fn make_room_for(connections: u64) -> anyhow::Result<()> {

@@ -33,7 +33,7 @@ impl IndexCopy {
         let at = located(dir, copy.path());
         let folder = dir.index();
         copy_folder(&folder, &at.folder).with_context(|| format!("{} cannot be copied", folder.display()))?;
-        let reach = ReachFile::new(dir.indexed(), dir.hasher().fingerprint()).read()?;
+        let reach = ReachFile::new(dir.indexed(), dir.hasher().fingerprint()).read_if_sound()?;
         Ok(Self { index: FjallIndex::open(at, reach)?, copy })
     }
 

@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpSocket};
 use crate::{
     address::HostPort,
     config::{Listen, Settings},
+    files,
+    server::SCRAPERS_MAX,
 };
 
 /// Connections of a port that wait to be let in.
@@ -29,6 +31,7 @@ pub struct Ports {
 impl Ports {
     /// Takes all ports, or none. Within a runtime.
     pub fn take(settings: &Settings) -> anyhow::Result<Self> {
+        files::make_room_for((5 * settings.grpc.connections_max + 4 * SCRAPERS_MAX) as u64)?;
         let Listen { payments, fx, wallet, risk, rest, .. } = &settings.listen;
         let Listen { payments_metrics, fx_metrics, wallet_metrics, risk_metrics, .. } = &settings.listen;
         Ok(Self {

@@ -27,6 +27,8 @@ pub(crate) struct Rebuilt {
     index: Arc<FjallIndex>,
     tail: Arc<Tail>,
     builder: Builder,
+    /// Why it cannot be built: no room for it, say. That is nothing against the journal.
+    failed: Option<String>,
     _folder: tempfile::TempDir,
 }
 
@@ -38,19 +40,23 @@ impl Rebuilt {
         let tail = Arc::new(Tail::new(dir.hasher(), Lsn(0)));
         let built: Arc<dyn Index> = Arc::clone(&index) as Arc<dyn Index>;
         let builder = Builder::new(Arc::clone(&tail), built, &EngineConfig::default());
-        Ok(Self { hasher: dir.hasher(), index, tail, builder, _folder: folder })
+        Ok(Self { hasher: dir.hasher(), index, tail, builder, failed: None, _folder: folder })
     }
 
     /// Takes a block in; an entry under a key that was there before is an error.
     pub(crate) fn take(&mut self, block: &Arc<Block>) -> Result<(), String> {
+        if self.failed.is_some() {
+            return Ok(());
+        }
         let mut keys = std::collections::HashMap::new();
         for (lsn, entry) in block.placed() {
             let key = self.hasher.key(entry.tenant, &entry.tx_id);
             let before = keys.insert(key, lsn).or_else(|| self.tail.by_key(key).map(|committed| committed.lsn));
             let before = match before {
-                None if self.index.may_have_key(key) => {
-                    self.index.key(entry.tenant, key).map_err(|error| error.to_string())?
-                }
+                None if self.index.may_have_key(key) => match self.index.key(entry.tenant, key) {
+                    Ok(before) => before,
+                    Err(error) => return Ok(self.failed = Some(error.to_string())),
+                },
                 before => before,
             };
             if let Some(before) = before {
@@ -61,11 +67,21 @@ impl Rebuilt {
             }
         }
         self.tail.publish_recovered(block);
-        if self.tail.bytes() > TAIL_BYTES_MAX { self.build() } else { Ok(()) }
+        if self.tail.bytes() > TAIL_BYTES_MAX {
+            self.failed = self.build().err();
+        }
+        Ok(())
+    }
+
+    /// Whether every key was looked at.
+    pub(crate) fn outcome(&self) -> Result<(), String> {
+        let why = |failed: &String| format!("not checked: the index to compare with cannot be built: {failed}");
+        self.failed.as_ref().map_or(Ok(()), |failed| Err(why(failed)))
     }
 
     /// The index up to the last block.
     pub(crate) fn index(&mut self) -> Result<&FjallIndex, String> {
+        self.outcome()?;
         self.build()?;
         Ok(&self.index)
     }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, fmt::Write, path::Path, sync::Arc};
 
 use anyhow::{bail, ensure};
 use arus_engine::{
-    index::{AccountKey, Index, fjall::FjallIndex, reach::ReachFile},
+    index::{AccountKey, Index, fjall::FjallIndex, reach::ReachFile, store::Unusable},
     journal::{
         audit,
         disk::{Access, RealDisk},
@@ -32,12 +32,16 @@ pub fn run(data_dir: &Path, accept_loss_after: Option<u64>) -> anyhow::Result<St
     let disk = RealDisk::open(&dir.journal(), Access::Write)?;
     let journal = recovery::find(Arc::new(disk), fingerprint)?;
     let ends = journal.head().lsn;
-    let reach = ReachFile::new(dir.indexed(), fingerprint).read()?.map_or(Lsn(0), |reach| reach.upto.lsn);
+    let reach = ReachFile::new(dir.indexed(), fingerprint).read_if_sound()?.map_or(Lsn(0), |reach| reach.upto.lsn);
     let copy = if dir.index().exists() { Some(IndexCopy::open(&dir)) } else { None };
     let mut text = String::new();
     let proven = match &copy {
         Some(Ok(copy)) => copy.index.watermark().map_or(Lsn(0), |watermark| watermark.lsn).max(reach),
-        Some(Err(_)) | None => reach,
+        Some(Err(error)) => match error.downcast_ref() {
+            Some(Unusable::Damaged { reaches, .. }) => reach.max(*reaches),
+            Some(Unusable::Foreign { .. } | Unusable::Unreadable(_)) | None => reach,
+        },
+        None => reach,
     };
     if proven <= ends {
         bail!("nothing is lost: the journal ends at lsn {ends}, the index reached lsn {proven}");
@@ -57,6 +61,8 @@ pub fn run(data_dir: &Path, accept_loss_after: Option<u64>) -> anyhow::Result<St
         return Ok(text);
     };
     ensure!(accepted == ends.0, "{text}nothing was changed: the journal ends at lsn {ends}, not at {accepted}");
+    // What is wrong with the journal besides is not to be accepted: the start would refuse it all the same.
+    journal.check_reaches(Lsn(0))?;
     for kept in dir.accept_loss(ends)? {
         writeln!(text, "kept      {}", kept.display())?;
     }

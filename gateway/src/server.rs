@@ -19,7 +19,6 @@ use tonic_health::server::HealthReporter;
 use crate::{
     budget::Budget,
     config::{GrpcLimits, Settings},
-    files,
     grpc::{
         Services,
         fx::Fx,
@@ -37,7 +36,7 @@ use crate::{
 };
 
 /// Connections of one metrics port at once, and calls on each.
-const SCRAPERS_MAX: usize = 64;
+pub(crate) const SCRAPERS_MAX: usize = 64;
 const SCRAPES_MAX: u32 = 4;
 /// How often health follows the engine.
 const HEALTH_TICK: Duration = Duration::from_millis(500);
@@ -56,7 +55,6 @@ impl Servers {
     /// Opens all ports and serves.
     pub async fn start(engine: Engine, settings: &Settings, ports: Ports) -> anyhow::Result<Self> {
         let limits = &settings.grpc;
-        files::make_room_for((5 * limits.connections_max + 4 * SCRAPERS_MAX) as u64)?;
         let addresses = ports.addresses();
         let services = Services::new(&engine);
         let mut serving = Serving::new(limits, directory(&addresses));

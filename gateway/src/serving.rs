@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     budget::{Budget, Caller},
-    connections::{Connection, HELLO_MAX, Place, Places},
+    connections::{Connection, HELLO_MAX, Place, Places, peer},
     framing::Watched,
     outgoing::Held,
 };
@@ -117,9 +117,10 @@ pub(crate) async fn serve<S: Serve>(
             () = told_to(&mut stopped) => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => if let Some(place) = places.take(peer.ip()) {
+                Ok((stream, from)) => if let Some(place) = places.take(from.ip()) {
+                    let caller = Caller::new(&budget, peer(from.ip()));
                     let served = Served { server: server.clone(), http: Arc::clone(&http), limits: Arc::clone(&limits) };
-                    connections.spawn(served.run(stream, place, Caller::new(&budget), stop.clone()));
+                    connections.spawn(served.run(stream, place, caller, stop.clone()));
                 },
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be taken in");

@@ -81,10 +81,12 @@ impl Builder {
     }
 
     fn build_run(&mut self) -> Result<Built, IndexError> {
-        let mut blocks = self.tail.oldest_entries(self.run_entries_max);
-        if let Some(end) = self.index.unfinished_run() {
-            blocks.retain(|tailed| tailed.block.last_lsn() <= end);
-        }
+        let blocks = match self.index.unfinished_run() {
+            // An interrupted run is built again with the very same end: some tables have all of it already.
+            Some(end) if self.tail.committed() < end => return Ok(Built::Idle),
+            Some(end) => self.tail.oldest_upto(end),
+            None => self.tail.oldest_entries(self.run_entries_max),
+        };
         let Some(last) = blocks.last() else { return Ok(Built::Idle) };
         let (upto, block_hash) = (last.block.last_lsn(), last.block.hash);
         let entries = blocks.iter().map(|tailed| tailed.block.entries.len()).sum();

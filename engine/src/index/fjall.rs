@@ -77,6 +77,8 @@ impl FjallIndex {
     /// Makes an empty index where there is none.
     pub fn create(at: Located, reach: Option<Reach>) -> Result<Self, IndexError> {
         let store = Store::create(&at.folder, at.cache_bytes)?;
+        // What was once reached counts on; which run an older index was at does not.
+        let reach = reach.map(|reach| Reach { run: Lsn(0), ..reach });
         Ok(Self::new(at, store, Checked { watermark: None, marks: [Mark::default(); 7] }, reach))
     }
 
@@ -86,9 +88,12 @@ impl FjallIndex {
         let unchecked = std::mem::take(&mut store.unchecked);
         let checked = store.check(at.fingerprint, reach.as_ref())?;
         let index = Self::new(at, store, checked, reach);
-        index.load_filters().map_err(|error| Unusable::Damaged {
-            why: error.to_string(),
-            reaches: index.watermark().map_or(Lsn(0), |watermark| watermark.lsn),
+        index.load_filters().map_err(|error| match error {
+            IndexError::NoRoom { .. } => Unusable::Unreadable(error),
+            error => Unusable::Damaged {
+                why: error.to_string(),
+                reaches: index.watermark().map_or(Lsn(0), |watermark| watermark.lsn),
+            },
         })?;
         check_later(unchecked, index.at.folder.clone(), Arc::clone(&index.at.damage));
         Ok(index)
@@ -139,11 +144,8 @@ impl FjallIndex {
     /// A read that fails is damage: it is reported, and the next start builds the index anew.
     fn read<T>(&self, work: impl FnOnce(&Store) -> Result<T, IndexError>) -> Result<T, IndexError> {
         self.with(work).inspect_err(|error| {
-            if *error != IndexError::Closed {
-                self.at.damage.report(&error.to_string());
-                if let Err(unnoted) = condemn(&self.at.folder, &error.to_string()) {
-                    tracing::error!(%unnoted, "delete the index folder by hand once the server is down");
-                }
+            if !matches!(error, IndexError::Closed | IndexError::NoRoom { .. }) {
+                self.condemn(&error.to_string());
             }
         })
     }
@@ -179,8 +181,10 @@ impl Index for FjallIndex {
     }
 
     fn unfinished_run(&self) -> Option<Lsn> {
-        let Progress { watermark, reach, .. } = *self.progress();
-        reach.map(|reach| reach.run).filter(|run| watermark.is_none_or(|watermark| watermark.lsn < *run))
+        let Progress { watermark, marks, reach } = *self.progress();
+        let ahead = |run: &Lsn| watermark.is_none_or(|watermark| watermark.lsn < *run);
+        // A run that brought no table any rows yet may be built with any bounds.
+        reach.map(|reach| reach.run).filter(ahead).filter(|run| marks.iter().any(|mark| mark.lsn == *run))
     }
 
     fn reopen(&self) -> Result<(), IndexError> {
@@ -206,6 +210,13 @@ impl Index for FjallIndex {
 
     fn may_have_key(&self, key: KeyHash) -> bool {
         self.filters.may_have(key)
+    }
+
+    fn condemn(&self, why: &str) {
+        self.at.damage.report(why);
+        if let Err(unnoted) = condemn(&self.at.folder, why) {
+            tracing::error!(%unnoted, "delete the index folder by hand once the server is down");
+        }
     }
 
     fn key(&self, tenant: TenantId, key: KeyHash) -> Result<Option<Lsn>, IndexError> {
@@ -346,9 +357,7 @@ impl FjallIndex {
     /// Says how far the index is about to reach, before any row of the run is there.
     fn begin_run(&self, upto: Watermark, before: Option<Reach>) -> Result<(), IndexError> {
         let furthest = before.map(|reach| reach.upto).filter(|reached| reached.lsn > upto.lsn).unwrap_or(upto);
-        // A run within an interrupted one leaves that one's end as it is: tables may be there already.
-        let run = self.unfinished_run().map_or(upto.lsn, |end| end.max(upto.lsn));
-        let reach = Reach { upto: furthest, run };
+        let reach = Reach { upto: furthest, run: upto.lsn };
         if before != Some(reach) {
             self.at.reach.write(&reach).map_err(|error| IndexError::store("INDEXED", &error))?;
             self.progress().reach = Some(reach);

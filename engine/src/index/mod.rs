@@ -74,7 +74,8 @@ pub struct Run {
 pub trait Index: Send + Sync {
     /// How far it is; `None` if it is empty.
     fn watermark(&self) -> Option<Watermark>;
-    /// The last entry of a run that was begun and not finished: the next run must not go beyond it.
+    /// The last entry of a run that was begun and not finished, if some tables have its rows: the next run must end
+    /// there too.
     fn unfinished_run(&self) -> Option<Lsn>;
     /// Makes it ready for another try after a run that failed.
     fn reopen(&self) -> Result<(), IndexError>;
@@ -86,6 +87,8 @@ pub trait Index: Send + Sync {
     fn object(&self, tenant: TenantId, object: OpId) -> Result<Option<Lsn>, IndexError>;
     /// An account's state.
     fn account(&self, key: &AccountKey) -> Result<Option<Account>, IndexError>;
+    /// Says that it is not what the journal made: nothing is let in any more, and the next start builds it anew.
+    fn condemn(&self, why: &str);
     /// All accounts, in order of tenant and id, from `after` on.
     fn accounts(&self, after: Option<&AccountKey>, limit: usize) -> Result<Vec<(TenantId, Account)>, IndexError>;
     /// An owner's rows.
@@ -114,6 +117,14 @@ pub enum IndexError {
     /// The store said no.
     #[error("index {table}: {error}")]
     Store {
+        /// The table.
+        table: &'static str,
+        /// What it said.
+        error: String,
+    },
+    /// The operating system has no room for what a read needs: open files, memory. Nothing is wrong with the store.
+    #[error("index {table}: {error}; raise the limit of open files or memory")]
+    NoRoom {
         /// The table.
         table: &'static str,
         /// What it said.

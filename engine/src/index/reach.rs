@@ -86,6 +86,17 @@ impl ReachFile {
         }
     }
 
+    /// Reads it for a judgement that has the index as well: a damaged file proves nothing, and is as good as none.
+    pub fn read_if_sound(&self) -> Result<Option<Reach>, ReachError> {
+        match self.read() {
+            Err(error @ ReachError::Damaged(..)) => {
+                tracing::warn!(%error, "only the index says how far the journal must reach");
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
     /// Replaces it, durably.
     pub(super) fn write(&self, reach: &Reach) -> io::Result<()> {
         let Reach { upto: Watermark { lsn, block_hash }, run } = reach;

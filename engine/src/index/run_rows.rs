@@ -76,7 +76,9 @@ fn owner_rows(run: &Run) -> Result<Vec<Row>, IndexError> {
 /// An account's rows of one run stand together in chunks: a hot account costs few rows, not one per line.
 fn history_rows(run: &Run) -> Result<Vec<Row>, IndexError> {
     sorted(run.history.iter().flat_map(|(key, lines)| {
-        lines.chunks(CHUNK_LINES_MAX).map(move |chunk| {
+        // Which row a line stands in must not depend on the bounds of runs, so no row goes on into the next partition.
+        let stretches = lines.chunk_by(|one, next| partition(one.lsn) == partition(next.lsn));
+        stretches.flat_map(|stretch| stretch.chunks(CHUNK_LINES_MAX)).map(move |chunk| {
             let first = chunk.first().map_or(Lsn(0), |line| line.lsn);
             encode("history", &chunk).map(|value| (history_row(key, partition(first), first), Some(value)))
         })

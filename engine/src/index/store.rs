@@ -29,6 +29,9 @@ const CONDEMNED_FILE: &str = "DAMAGED";
 /// How many runs are merged at once: more runs cost reads a little, fewer cost the builder much.
 const L0_RUNS: u8 = 8;
 
+/// Too many open files in the process or in the system; no memory: ENFILE, EMFILE, ENOMEM.
+const NO_ROOM: [i32; 3] = [23, 24, 12];
+
 /// The tables that a run fills, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
@@ -371,14 +374,20 @@ fn refused(table: &'static str, error: &fjall::Error) -> Unusable {
 /// Whether the operating system said no, rather than that what it gave was wrong.
 fn is_refusal_of_system(error: &(dyn Error + 'static)) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+    let said = system_error(error).map(io::Error::kind);
+    said.is_some_and(|kind| !matches!(kind, InvalidData | InvalidInput | NotFound | UnexpectedEof))
+}
+
+/// What the operating system said, if it was behind an error.
+fn system_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(said) = error.downcast_ref::<io::Error>() {
-            return !matches!(said.kind(), InvalidData | InvalidInput | NotFound | UnexpectedEof);
+            return Some(said);
         }
         cause = error.source();
     }
-    false
+    None
 }
 
 /// Only account states are looked up by a key that may be in any run: new keys are answered by the filters, objects
@@ -391,5 +400,8 @@ fn filter_policy(name: &str) -> FilterPolicy {
 }
 
 pub(super) fn store(table: &'static str) -> impl FnOnce(fjall::Error) -> IndexError {
-    move |error| IndexError::store(table, &error)
+    move |error| match system_error(&error).map(io::Error::raw_os_error) {
+        Some(Some(code)) if NO_ROOM.contains(&code) => IndexError::NoRoom { table, error: error.to_string() },
+        _ => IndexError::store(table, &error),
+    }
 }

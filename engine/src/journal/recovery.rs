@@ -129,7 +129,10 @@ impl Found {
                 prev_hash: seal.hash,
                 made: Some(spare.made),
             };
+            // A start that cannot go on says so rather than to wait.
+            spare.give_up_after(Some(1));
             current = spare.begin_segment(next, seal.prev_hash)?;
+            spare.give_up_after(None);
             segments.push(Arc::clone(&current));
             (head.hash, offset, table) = (seal.hash, ALIGN_BYTES as u64, Vec::new());
         }

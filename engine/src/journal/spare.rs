@@ -99,9 +99,9 @@ impl Spare {
         self.changed.notify_all();
     }
 
-    /// Gives up after so many tries to begin a segment: where nobody mends the disk meanwhile.
-    pub fn give_up_after(&self, tries: u32) {
-        lock(&self.state).tries_max = Some(tries);
+    /// Gives up after so many tries to begin a segment, or never.
+    pub fn give_up_after(&self, tries: Option<u32>) {
+        lock(&self.state).tries_max = tries;
     }
 
     /// Why admission must close: the open segment is three quarters full and the next one is not ready.
@@ -125,6 +125,9 @@ impl Spare {
             match self.try_begin(&head) {
                 Ok(file) => return Ok(Arc::new(Segment { head, file, seal_offset: None, prev_block_hash })),
                 Err(error) => {
+                    if tries == 1 {
+                        tracing::warn!(%error, "the next journal segment cannot be begun; it is tried until it can");
+                    }
                     let mut state = lock(&self.state);
                     (state.error, state.is_overdue) = (Some(error.to_string()), true);
                     if state.stopped || state.tries_max.is_some_and(|max| tries >= max) {

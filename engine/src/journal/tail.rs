@@ -157,6 +157,11 @@ impl Tail {
         })
     }
 
+    /// The oldest blocks up to an entry.
+    pub fn oldest_upto(&self, end: Lsn) -> Vec<Arc<Tailed>> {
+        self.read(|blocks| blocks.queue.iter().take_while(|tailed| tailed.block.last_lsn() <= end).cloned().collect())
+    }
+
     /// All blocks, oldest first.
     pub fn all(&self) -> Vec<Arc<Block>> {
         self.collect(|_| true)

@@ -168,8 +168,14 @@ pub(super) fn aside_name(path: &Path, what: &str) -> io::Result<PathBuf> {
 fn create(path: &Path, segment_bytes: u64) -> Result<(), Box<dyn std::error::Error>> {
     // A segment that an earlier try left was made with that try's secret.
     let left = std::fs::read_to_string(path.join(UNFINISHED_FILE)).ok();
-    let format = left.and_then(|text| Format::parse(&text).ok()).unwrap_or_else(Format::new);
-    format.write_unfinished(path)?;
+    let format = match left.and_then(|text| Format::parse(&text).ok()) {
+        Some(format) => format,
+        None => {
+            let format = Format::new();
+            format.write_unfinished(path)?;
+            format
+        }
+    };
     let journal = path.join("journal");
     make_folder(&journal)?;
     let disk = Arc::new(RealDisk::open(&journal, Access::Write)?);

@@ -80,7 +80,7 @@ impl Deterministic {
         let place = Place { arbiter: Arbiter::current(), order: Order::Shuffled(Arc::clone(&shuffle)) };
         let places = vec![place; config.arbiters()];
         let spare = opened.segments.spare();
-        spare.give_up_after(TRIES_MAX);
+        spare.give_up_after(Some(TRIES_MAX));
         let assembled = assemble(Parts {
             hasher,
             config,

@@ -13,7 +13,7 @@ use crate::{
     index::{
         Index, Watermark,
         fjall::{FjallIndex, Located},
-        reach::{Reach, ReachError, ReachFile},
+        reach::{Reach, ReachFile},
         store::Unusable,
     },
     journal::{
@@ -59,7 +59,7 @@ impl Stores {
             cache_bytes: config.index_cache_bytes,
             damage: Arc::clone(&damage),
         };
-        let reach = read_reach(&at.reach)?;
+        let reach = at.reach.read_if_sound()?;
         // Before the index is opened: its store tidies up as it opens.
         found.check_reaches(reach.map_or(Lsn(0), |reach| reach.upto.lsn))?;
         let (index, indexed) = find_index(&at, reach)?;
@@ -86,18 +86,6 @@ impl Stores {
             }
         };
         Ok(Self { data_dir, journal, index: Arc::new(index), rebuilt, damage })
-    }
-}
-
-/// A damaged file proves nothing; the index itself still may.
-fn read_reach(file: &ReachFile) -> Result<Option<Reach>, StartError> {
-    match file.read() {
-        Ok(reach) => Ok(reach),
-        Err(error @ ReachError::Damaged(..)) => {
-            tracing::warn!(%error, "it is written anew; only the index says how far the journal must reach");
-            Ok(None)
-        }
-        Err(error @ (ReachError::Io(..) | ReachError::Foreign(..))) => Err(error.into()),
     }
 }
 

@@ -279,8 +279,10 @@ fn run_builder(mut builder: Builder, engine: &Engine, stopping: &AtomicBool) {
                     return;
                 }
                 pause_unless(stopping, pause);
-                if let Err(error) = builder.reopen_index() {
-                    tracing::error!(%error, "the index cannot be opened anew");
+                let reopened = builder.reopen_index();
+                core.admission.note_index_closed(reopened.is_err());
+                if let Err(error) = reopened {
+                    tracing::error!(%error, "the index cannot be opened anew; no command is taken until it is");
                 }
                 continue;
             }

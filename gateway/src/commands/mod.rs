@@ -10,7 +10,7 @@ mod tools;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use arus::{address::HostPort, demo::Choices};
+use arus::{address::HostPort, demo::Choices, files};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -135,6 +135,7 @@ impl Options {
 
 /// Does what the command line says.
 pub(crate) fn run() -> ExitCode {
+    files::take_all();
     let (form, result) = match Cli::parse().command {
         Command::Demo { options, choices } => (Form::default(), serve::serve(&options, Mode::Demo(&choices))),
         Command::Serve(options) => (Form::default(), serve::serve(&options, Mode::Serve)),

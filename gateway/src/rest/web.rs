@@ -10,7 +10,7 @@ use axum::{
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use super::{health, problem::Problem};
+use super::{health, metrics, problem::Problem};
 use crate::{
     budget::{Caller, Kind, Room},
     outgoing::Answer,
@@ -36,7 +36,9 @@ impl Serve for Web {
 
     async fn serve(self, request: Request<Incoming>, caller: Arc<Caller>) -> Response<Answer<Body>> {
         let mut call = caller.begin();
-        let kind = if health::PATHS.contains(&request.uri().path()) { Kind::Probe } else { Kind::Unary };
+        let path = request.uri().path();
+        let watches = health::PATHS.contains(&path) || path == metrics::PATH;
+        let kind = if watches { Kind::Probe } else { Kind::Unary };
         if let Err(status) = call.admit(kind) {
             return Problem::of(&status).response().map(|body| Answer::new(body, call));
         }
