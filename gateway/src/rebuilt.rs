@@ -55,7 +55,10 @@ impl Rebuilt {
             let before = match before {
                 None if self.index.may_have_key(key) => match self.index.key(entry.tenant, key) {
                     Ok(before) => before,
-                    Err(error) => return Ok(self.failed = Some(error.to_string())),
+                    Err(error) => {
+                        self.failed = Some(error.to_string());
+                        return Ok(());
+                    }
                 },
                 before => before,
             };
