@@ -104,7 +104,7 @@ pub enum JournalError {
     },
     /// The folder has no segment: it is not mounted, or somebody emptied it.
     #[error(
-        "the journal folder holds no segment, but this data directory had one; mount or restore it (a new data \
+        "the journal folder is not there or holds no segment, but this data directory had one; mount or restore it (a new data \
          directory is made where there is nothing at all)"
     )]
     NoSegment,

@@ -17,6 +17,7 @@ use crate::{
         store::Unusable,
     },
     journal::{
+        JournalError,
         disk::{Access, RealDisk},
         recovery::{self as journal_recovery, Opened},
     },
@@ -49,8 +50,10 @@ impl Stores {
         let damage = Arc::new(Damage::default());
         let fingerprint = data_dir.hasher().fingerprint();
         let journal = data_dir.journal();
-        let disk = RealDisk::open(&journal, Access::Write)
-            .map_err(|error| StartError::DataDir { path: journal.display().to_string(), why: error.to_string() })?;
+        let disk = RealDisk::open(&journal, Access::Write).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => JournalError::NoSegment.into(),
+            _ => refused(&journal, &error),
+        })?;
         let found = journal_recovery::find(Arc::new(disk), fingerprint)?;
         let at = Located {
             folder: data_dir.index(),

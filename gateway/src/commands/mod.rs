@@ -97,7 +97,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Config {
-    /// Say whether the settings are valid, or every mistake in them.
+    /// Say whether the settings are valid, or the first mistake in them.
     Check(Options),
     /// Print the settings in effect as TOML, each with where it comes from.
     Show(Options),
