@@ -13,7 +13,7 @@ use crate::{
         Index, IndexError, Watermark,
         builder::{Builder, Built},
         reach::ReachError,
-        store::Unusable,
+        unusable::Unusable,
     },
     journal::{Head, JournalError, JournalReader, tail::Tail},
     ledger::{

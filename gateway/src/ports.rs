@@ -10,9 +10,10 @@ use crate::{
     address::HostPort,
     config::{Listen, Settings},
     files,
-    server::SCRAPERS_MAX,
 };
 
+/// Connections of one metrics port at once.
+pub(crate) const SCRAPERS_MAX: usize = 64;
 /// Connections of a port that wait to be let in.
 const BACKLOG: u32 = 1_024;
 

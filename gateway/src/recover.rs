@@ -6,7 +6,7 @@ use std::{collections::HashMap, fmt::Write, path::Path, sync::Arc};
 
 use anyhow::ensure;
 use arus_engine::{
-    index::{AccountKey, Index, fjall::FjallIndex, reach::ReachFile, store::Unusable},
+    index::{AccountKey, Index, fjall::FjallIndex, reach::ReachFile, unusable::Unusable},
     journal::{
         audit,
         disk::{Access, RealDisk},

@@ -30,13 +30,12 @@ use crate::{
     },
     metrics::{self, Part},
     observe::ServiceCells,
-    ports::{Addresses, Ports},
+    ports::{Addresses, Ports, SCRAPERS_MAX},
     rest::{self, Web},
     serving::{self, Limits, Pace, Serve, Wire},
 };
 
-/// Connections of one metrics port at once, and calls on each.
-pub(crate) const SCRAPERS_MAX: usize = 64;
+/// Calls at once on each connection of a metrics port.
 const SCRAPES_MAX: u32 = 4;
 /// How often health follows the engine.
 const HEALTH_TICK: Duration = Duration::from_millis(500);

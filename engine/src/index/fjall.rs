@@ -31,8 +31,9 @@ use super::{
     packed,
     reach::{Reach, ReachFile},
     run_rows::take_run,
-    store::{Checked, Mark, Store, Table, Unusable, condemn, store},
+    store::{Checked, Mark, Store, Table, store},
     table_files::check_later,
+    unusable::{Unusable, condemn},
 };
 use crate::{
     damage::Damage,

@@ -15,6 +15,7 @@ pub mod rows;
 mod run_rows;
 pub mod store;
 mod table_files;
+pub mod unusable;
 
 use crate::{
     idempotency::KeyHash,

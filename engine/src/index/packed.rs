@@ -46,7 +46,7 @@ pub(super) fn rows(places: &mut [Place]) -> impl Iterator<Item = ([u8; 20], Opti
     })
 }
 
-/// The latest entry of a number. After a run that failed half-way rows may overlap, so all of the bucket are read.
+/// The latest entry of a number: an object has one for each of its entries, so all rows of the bucket are read.
 pub(super) fn find(
     table: (&'static str, &Keyspace),
     tenant: TenantId,

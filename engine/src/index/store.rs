@@ -18,14 +18,13 @@ use super::{
     layout::{MARK, decode, encode},
     reach::Reach,
     table_files::{TableFile, check_newest},
+    unusable::{CONDEMNED_FILE, Unusable},
 };
-use crate::{checked_text, idempotency::Fingerprint, journal::Hash, money::Lsn};
+use crate::{idempotency::Fingerprint, journal::Hash, money::Lsn};
 
 /// What the watermark's row says the rows look like; another number means rebuild.
 const ROWS_FORMAT: u16 = 4;
 const WATERMARK: &str = "watermark";
-/// A file in the folder that says why the next start must build the index anew.
-const CONDEMNED_FILE: &str = "DAMAGED";
 /// How many runs are merged at once: more runs cost reads a little, fewer cost the builder much.
 const L0_RUNS: u8 = 8;
 
@@ -87,49 +86,6 @@ struct Stored {
     block_hash: Hash,
     fingerprint: [u8; 16],
     marks: [Mark; 7],
-}
-
-/// Why an index on disk is not used.
-#[derive(Debug, thiserror::Error)]
-pub enum Unusable {
-    /// The operating system said no, or another process has it: it may well be whole, so nothing is done to it.
-    #[error(
-        "the index cannot be opened: {0}; if its disk is damaged there, move the index folder away to have it rebuilt"
-    )]
-    Unreadable(IndexError),
-    /// It is not what the journal made, and is to be built anew. `reaches` is the furthest entry that was found in it.
-    #[error("{why}")]
-    Damaged {
-        /// What is wrong.
-        why: String,
-        /// As far as it could be read.
-        reaches: Lsn,
-    },
-    /// It belongs to another data directory.
-    #[error(
-        "the index belongs to the data directory {found}, but FORMAT is that of {expected}; put back the one that \
-         belongs here (an index that is not there is rebuilt)"
-    )]
-    Foreign {
-        /// In the index.
-        found: Fingerprint,
-        /// Of FORMAT.
-        expected: Fingerprint,
-    },
-}
-
-impl Unusable {
-    pub(super) fn damaged(why: impl Into<String>) -> Self {
-        Self::Damaged { why: why.into(), reaches: Lsn(0) }
-    }
-
-    /// Damage of an index that shows an entry as far as this.
-    fn reaching(self, lsn: Lsn) -> Self {
-        match self {
-            Self::Damaged { why, reaches } => Self::Damaged { why, reaches: reaches.max(lsn) },
-            other => other,
-        }
-    }
 }
 
 /// The open store.
@@ -355,11 +311,6 @@ fn check_files(folder: &Path) -> Result<(), Unusable> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(unreadable(error)),
     }
-}
-
-/// Notes in the folder that the index is to be built anew by the next start.
-pub(super) fn condemn(folder: &Path, why: &str) -> io::Result<()> {
-    checked_text::write(&folder.join(CONDEMNED_FILE), why)
 }
 
 /// An error on the way in: damage, unless it was the operating system or another process that said no.

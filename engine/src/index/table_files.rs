@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{
     IndexError,
-    store::{Unusable, condemn},
+    unusable::{Unusable, condemn},
 };
 use crate::damage::Damage;
 

@@ -7,7 +7,7 @@ use super::{
     disk::Disk,
     record::{ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, decode_entries, merkle_root, split_records},
     recovery::{block_behind, check_chain, check_owner, load},
-    segments::Segment,
+    segment::Segment,
 };
 use crate::{idempotency::Fingerprint, money::Lsn};
 

@@ -9,6 +9,7 @@ pub mod disk;
 pub mod memory;
 pub mod record;
 pub mod recovery;
+pub mod segment;
 pub mod segment_head;
 pub mod segments;
 pub mod spare;

@@ -10,8 +10,9 @@ use super::{
     Hash, Head, JournalError,
     disk::Disk,
     record::{ALIGN_BYTES, BlockHead, BlockKind, decode_head},
+    segment::{Segment, io_error, segment_name},
     segment_head::{Made, SegmentHead, decode_segment_head},
-    segments::{Segment, SegmentReader, Segments, Shared, io_error, segment_name},
+    segments::{SegmentReader, Segments, Shared},
     spare::Spare,
 };
 use crate::{idempotency::Fingerprint, ledger::time::Timestamp, money::Lsn};

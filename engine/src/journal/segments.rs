@@ -5,17 +5,17 @@
 
 use std::{
     collections::VecDeque,
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use super::{
-    Block, Hash, Head, Journal, JournalError, JournalReader, Record,
-    disk::{Disk, DiskFile},
+    Block, Head, Journal, JournalError, JournalReader, Record,
+    disk::Disk,
     record::{
-        ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, crc_is_right, decode_entries, decode_entry, decode_head,
-        decode_table, encode_entries, encode_seal, padded,
+        ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, decode_entries, decode_entry, decode_table,
+        encode_entries, encode_seal, padded,
     },
+    segment::{Segment, io_error, lock},
     segment_head::SegmentHead,
     spare::Spare,
 };
@@ -28,72 +28,6 @@ use crate::{
 const TABLES_MAX: usize = 64;
 
 type Table = Vec<(Lsn, u64)>;
-
-/// A segment's file name.
-pub fn segment_name(seq: u32) -> String {
-    format!("{seq:08}.seg")
-}
-
-/// A segment as the reader knows it.
-pub(super) struct Segment {
-    pub(super) head: SegmentHead,
-    pub(super) file: Arc<dyn DiskFile>,
-    /// Where it is sealed; `None` for the open one.
-    pub(super) seal_offset: Option<u64>,
-    /// The last block of entries before this segment: what its first block chains to, through the seal.
-    pub(super) prev_block_hash: Hash,
-}
-
-impl Segment {
-    pub(super) fn name(&self) -> String {
-        segment_name(self.head.seq)
-    }
-
-    pub(super) fn sealed_at(&self, offset: u64) -> Self {
-        let file = Arc::clone(&self.file);
-        Self { head: self.head, file, seal_offset: Some(offset), prev_block_hash: self.prev_block_hash }
-    }
-
-    pub(super) fn length(&self) -> Result<u64, JournalError> {
-        self.file.length().map_err(|error| io_error(&self.name(), "read", &error))
-    }
-
-    /// The name must still lead to the file that is open here: one that was removed or replaced keeps nothing.
-    fn check_is_ours(&self, disk: &dyn Disk) -> Result<(), JournalError> {
-        let name = self.name();
-        match (disk.identity(&name), self.file.identity()) {
-            (Ok(there), Ok(here)) if there == here => Ok(()),
-            (Ok(_), Ok(_)) => Err(JournalError::NotOurs { segment: name }),
-            (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Err(JournalError::NotOurs { segment: name }),
-            (Err(error), _) | (_, Err(error)) => Err(io_error(&name, "look-up", &error)),
-        }
-    }
-
-    pub(super) fn corrupt(&self, offset: u64, what: impl Into<String>) -> JournalError {
-        JournalError::Corrupt { segment: self.name(), offset, what: what.into() }
-    }
-
-    /// The whole block at `offset`, checked by its CRC; `Ok(None)` if there is no valid block.
-    pub(super) fn block_at(&self, offset: u64) -> Result<Option<(BlockHead, Vec<u8>)>, JournalError> {
-        let failed = |error: io::Error| io_error(&self.name(), "read", &error);
-        let len = self.file.length().map_err(failed)?;
-        if offset + ALIGN_BYTES as u64 > len {
-            return Ok(None);
-        }
-        let mut bytes = vec![0; ALIGN_BYTES];
-        self.file.read_at(&mut bytes, offset).map_err(failed)?;
-        let Some(head) = decode_head(&bytes) else { return Ok(None) };
-        let whole = head.padded_bytes();
-        if offset + whole as u64 > len {
-            return Ok(None);
-        }
-        bytes.resize(whole, 0);
-        if let Some(rest) = bytes.get_mut(ALIGN_BYTES..) {
-            self.file.read_at(rest, offset + ALIGN_BYTES as u64).map_err(failed)?;
-        }
-        Ok(crc_is_right(&bytes, &head).then_some((head, bytes)))
-    }
-}
 
 /// What writer and readers share.
 pub(super) struct Shared {
@@ -326,15 +260,6 @@ impl SegmentReader {
         }
         Ok(None)
     }
-}
-
-pub(super) fn io_error(segment: &str, what: &'static str, error: &io::Error) -> JournalError {
-    JournalError::Io { segment: segment.to_owned(), what, error: error.to_string() }
-}
-
-/// Nothing panics under these locks; a poisoned one still holds whole values.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read_lock<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {

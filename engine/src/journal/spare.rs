@@ -12,8 +12,8 @@ use std::{
 use super::{
     Hash, JournalError,
     disk::{Disk, DiskFile},
+    segment::{Segment, io_error, lock, segment_name},
     segment_head::{Made, SegmentHead, encode_segment_head},
-    segments::{Segment, io_error, lock, segment_name},
 };
 
 /// The file that becomes the next segment.

@@ -14,7 +14,7 @@ use crate::{
         Index, Watermark,
         fjall::{FjallIndex, Located},
         reach::{Reach, ReachFile},
-        store::Unusable,
+        unusable::Unusable,
     },
     journal::{
         JournalError,

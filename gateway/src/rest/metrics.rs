@@ -24,9 +24,6 @@ use prometheus_client::{
 use super::openapi;
 use crate::metrics::times;
 
-/// Where they are read, on this port and on those of the services.
-pub(crate) const PATH: &str = "/metrics";
-
 /// The verbs that are counted by name.
 const VERBS: [&str; 4] = ["GET", "PATCH", "POST", "other"];
 /// Paths and statuses that are not in the tables.

@@ -10,12 +10,15 @@ use axum::{
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use super::{health, metrics, problem::Problem};
+use super::{health, problem::Problem};
 use crate::{
     budget::{Caller, Kind, Room},
     outgoing::Answer,
     serving::Serve,
 };
+
+/// Where metrics are read: by whoever watches, as health is.
+const METRICS_PATH: &str = "/metrics";
 
 /// A port that speaks HTTP/1.1 and HTTP/2.
 #[derive(Clone)]
@@ -37,7 +40,7 @@ impl Serve for Web {
     async fn serve(self, request: Request<Incoming>, caller: Arc<Caller>) -> Response<Answer<Body>> {
         let mut call = caller.begin();
         let path = request.uri().path();
-        let watches = health::PATHS.contains(&path) || path == metrics::PATH;
+        let watches = health::PATHS.contains(&path) || path == METRICS_PATH;
         let kind = if watches { Kind::Probe } else { Kind::Unary };
         if let Err(status) = call.admit(kind) {
             return Problem::of(&status).response().map(|body| Answer::new(body, call));
