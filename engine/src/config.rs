@@ -55,6 +55,8 @@ pub struct EngineConfig {
     pub index_accounts_cached_max: usize,
     /// Accounts with an actor in memory; beyond it idle ones are passivated.
     pub resident_accounts_max: usize,
+    /// From how many messages a second on an account is hot, and named in metrics and console.
+    pub hot_account_per_second: u32,
     /// Threads that load accounts and read lists.
     pub load_threads: usize,
     /// Loads and reads that may queue for them.
@@ -151,6 +153,7 @@ impl Default for EngineConfig {
             index_cache_bytes: 64 << 20,
             index_accounts_cached_max: 100_000,
             resident_accounts_max: 100_000,
+            hot_account_per_second: 500,
             load_threads: 2,
             load_queue_max: 16_384,
             accounts_per_owner_max: 1_000,
@@ -213,6 +216,7 @@ impl EngineConfig {
         range("index_cache_bytes", self.index_cache_bytes, 1 << 20, 1 << 40)?;
         range("index_accounts_cached_max", self.index_accounts_cached_max as u64, 1, 1 << 30)?;
         range("resident_accounts_max", self.resident_accounts_max as u64, 16, 1 << 30)?;
+        range("hot_account_per_second", u64::from(self.hot_account_per_second), 1, u64::from(u32::MAX))?;
         range("load_threads", self.load_threads as u64, 1, 64)?;
         range("load_queue_max", self.load_queue_max as u64, 1, 1 << 20)?;
         range("accounts_per_owner_max", self.accounts_per_owner_max as u64, 1, 10_000)?;

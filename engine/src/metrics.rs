@@ -18,6 +18,7 @@ use std::{
 
 use self::{hot::HotAccounts, payments::PaymentCells};
 use crate::{
+    config::EngineConfig,
     ledger::{
         failure::FailureCode,
         risk::{Decision, Reason},
@@ -391,6 +392,11 @@ pub struct EngineCells {
 }
 
 impl EngineCells {
+    /// Nothing was counted yet.
+    pub fn new(config: &EngineConfig) -> Self {
+        Self { hot: HotAccounts::new(config.hot_account_per_second), ..Self::default() }
+    }
+
     /// Counts a decline.
     pub fn count_decline(&self, code: FailureCode) {
         count(&self.declined, FailureCode::ALL.iter().position(|c| *c == code));

@@ -247,10 +247,11 @@ fn layers(file: Option<&PathBuf>, flags: &[String]) -> anyhow::Result<Vec<Layer>
         let name = file.display().to_string();
         layers.push(Layer::new(Figment::from(Toml::file_exact(file)), move |_| name.clone()));
     }
-    // Other variables may begin so too (a Kubernetes service sets ARUS_PORT): only our own keys count.
+    // Other variables may begin so too (a Kubernetes service sets ARUS_PORT): ours are those of the top, and all that
+    // name a table, so that a misspelled table is refused and not passed over.
     let env = Env::prefixed("ARUS_").filter(|key| {
-        let key = key.as_str().to_ascii_lowercase();
-        TOP_KEYS.iter().any(|top| key == *top || key.starts_with(&format!("{top}__")))
+        let key = key.as_str();
+        key.contains("__") || TOP_KEYS.iter().any(|top| key.eq_ignore_ascii_case(top))
     });
     let variable = |key: &str| format!("ARUS_{}", key.to_ascii_uppercase().replace('.', "__"));
     layers.push(Layer::new(Figment::from(env.split("__")), variable));

@@ -25,7 +25,26 @@ pub struct Check {
     /// What was checked.
     pub name: &'static str,
     /// What was found; `Err` where it is wrong.
-    pub outcome: Result<String, String>,
+    pub outcome: Result<Found, String>,
+}
+
+/// A check that found nothing wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// What was checked, and is right.
+    Right(String),
+    /// It could not be checked, and why.
+    Skipped(String),
+}
+
+impl Check {
+    fn new(name: &'static str, outcome: Result<String, String>) -> Self {
+        Self { name, outcome: outcome.map(Found::Right) }
+    }
+
+    fn skipped(name: &'static str, why: impl Into<String>) -> Self {
+        Self { name, outcome: Ok(Found::Skipped(why.into())) }
+    }
 }
 
 /// All checks, in the order they were made; a broken journal ends them.
@@ -53,18 +72,18 @@ pub fn run(data_dir: &Path) -> anyhow::Result<Vec<Check>> {
     let format =
         if dir.is_unchecked() { "has no check yet; the next start gives it one" } else { "its check is right" };
     let mut checks = vec![
-        Check { name: "FORMAT", outcome: Ok(format!("{format}; fingerprint {fingerprint}")) },
-        Check { name: "journal chain", outcome: walked.as_ref().map(chain).map_err(ToString::to_string) },
+        Check::new("FORMAT", Ok(format!("{format}; fingerprint {fingerprint}"))),
+        Check::new("journal chain", walked.as_ref().map(chain).map_err(ToString::to_string)),
     ];
     let Ok(walked) = walked else { return Ok(checks) };
     checks.extend([
-        Check { name: "how far it must reach", outcome: reach.and_then(|reach| reaches(&walked, reach, &index)) },
-        Check { name: "zero sums", outcome: books.zero_sums() },
-        Check { name: "no overdrawn account", outcome: books.overdrawn() },
-        Check { name: "each tx_id once", outcome: rebuilt.outcome().map(|()| format!("{} of them", walked.entries)) },
+        Check::new("how far it must reach", reach.and_then(|reach| reaches(&walked, reach, &index))),
+        Check::new("zero sums", books.zero_sums()),
+        Check::new("no overdrawn account", books.overdrawn()),
+        Check::new("each tx_id once", rebuilt.outcome().map(|()| format!("{} of them", walked.entries))),
     ]);
     checks.extend(tables.checks());
-    checks.push(Check { name: "set aside", outcome: Ok(set_aside(data_dir)?) });
+    checks.extend(set_aside(data_dir)?);
     Ok(checks)
 }
 
@@ -136,20 +155,20 @@ impl Tables<'_> {
         ];
         let check = |(name, found)| {
             let outcome = match (self.given, found) {
-                (Given::NotCompared(why), _) => Ok(format!("not compared: {why}")),
+                (Given::NotCompared(why), _) => return Check::skipped(name, *why),
                 (Given::Unusable(why), _) => Err(why.clone()),
                 (Given::Copy(_), Some(found)) => found,
                 (Given::Copy(copy), None) if copy.index.watermark().is_none() => Ok("empty".to_owned()),
                 (Given::Copy(_), None) => Err("not compared: the journal has no block that ends where it does".into()),
             };
-            Check { name, outcome }
+            Check::new(name, outcome)
         };
         NAMES.into_iter().zip(self.found).map(check).collect()
     }
 }
 
 /// What a start kept: nobody reads it, but it may prove something.
-fn set_aside(data_dir: &Path) -> anyhow::Result<String> {
+fn set_aside(data_dir: &Path) -> anyhow::Result<Vec<Check>> {
     let mut kept = Vec::new();
     for folder in [data_dir.to_owned(), data_dir.join("journal")] {
         for entry in std::fs::read_dir(folder)? {
@@ -160,5 +179,8 @@ fn set_aside(data_dir: &Path) -> anyhow::Result<String> {
         }
     }
     kept.sort_unstable();
-    Ok(if kept.is_empty() { "nothing".into() } else { format!("not checked: {}", kept.join(", ")) })
+    Ok(kept
+        .into_iter()
+        .map(|name| Check::skipped("set aside", format!("{name}: kept by a start, read by nobody")))
+        .collect())
 }

@@ -429,6 +429,11 @@ fn settings_are_checked_and_shown_and_shells_get_completions() {
     let shown = run(arus(&["config", "show", "--set=engine.arbiters=3"]));
     let text = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.status.success() && text.contains("arbiters = 3  # --set engine.arbiters"), "{text}");
+    let mut misspelled = arus(&["config", "check"]);
+    misspelled.env("ARUS_ENGNE__ARBITERS", "3").env("ARUS_PORT", "tcp://10.0.0.1:9091");
+    let misspelled = run(misspelled);
+    let said = String::from_utf8_lossy(&misspelled.stderr);
+    assert!(!misspelled.status.success() && said.contains("there is no setting engne"), "{said}");
     let wrong = run(arus(&["config", "check", "--set=engine.arbiters=65"]));
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(!wrong.status.success() && said.contains("engine.arbiters is 65; allowed: 0 to 64"), "{said}");

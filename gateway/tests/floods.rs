@@ -45,7 +45,7 @@ async fn who_says_nothing_gives_the_place_back_on_every_port() {
     }
     for port in [server.addresses.payments, server.rest()] {
         let mut one_more = TcpStream::connect(port).await.expect("it listens");
-        assert!(is_closed(&mut one_more, Duration::from_secs(2)).await, "all places are taken");
+        assert!(is_closed(&mut one_more, LIMIT).await, "all places are taken");
     }
     for mut socket in held {
         assert!(is_closed(&mut socket, LIMIT).await, "a silent connection holds its place");
@@ -70,7 +70,7 @@ async fn one_address_does_not_take_every_place() {
     let payments = server.addresses.payments;
     let mut second = from("127.0.0.1", payments).await;
     let mut third = from("127.0.0.1", payments).await;
-    assert!(is_closed(&mut third, Duration::from_secs(2)).await, "the address has two");
+    assert!(is_closed(&mut third, LIMIT).await, "the address has two");
     assert!(!is_closed(&mut second, Duration::from_millis(300)).await);
     let mut other = from("127.0.0.2", payments).await;
     assert!(!is_closed(&mut other, Duration::from_millis(300)).await, "another address has its own");

@@ -76,7 +76,7 @@ async fn readers_that_went_give_their_places_back_while_other_things_commit() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), given_back).await.expect("its place is given back");
+    tokio::time::timeout(LIMIT, given_back).await.expect("its place is given back");
     server.stop().await;
 }
 

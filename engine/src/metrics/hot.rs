@@ -1,7 +1,9 @@
-//! Which accounts are hot: those that handle [`HOT_PER_SECOND`] messages a second or more.
+//! Which accounts are hot: those that handle [`EngineConfig::hot_account_per_second`] messages a second or more.
 //!
-//! Each account's actor counts for itself, in a plain cell, and speaks up once a second if it is hot. So naming them
-//! costs nothing per message and no walk over all accounts, and the list is short by itself.
+//! Each account's actor counts for itself, in a plain cell, and says once a second how many they were if they were
+//! many. So naming the hot ones costs nothing per message and no walk over all accounts.
+//!
+//! [`EngineConfig::hot_account_per_second`]: crate::config::EngineConfig::hot_account_per_second
 
 use std::{
     sync::{
@@ -13,8 +15,6 @@ use std::{
 
 use crate::money::AccountId;
 
-/// From how many messages a second on an account is hot.
-pub const HOT_PER_SECOND: u64 = 500;
 /// How many are named at most.
 pub const HOT_ACCOUNTS_MAX: usize = 10;
 /// A pace is that of so long at least: a burst alone makes nobody hot.
@@ -32,7 +32,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Counts one message; says how many there were a second, once a second, if they are enough to be hot.
+    /// Counts one message; says how many there were a second, about once a second while there are many.
     pub fn count(&mut self) -> Option<u64> {
         self.messages += 1;
         if self.messages.is_multiple_of(LOOK_EVERY) { self.look(Instant::now()) } else { None }
@@ -46,8 +46,7 @@ impl Pace {
         let messages = std::mem::take(&mut self.messages);
         self.since = Some(now);
         let took_ms = u64::try_from(took?.as_millis()).unwrap_or(u64::MAX);
-        let per_second = (messages * 1_000).checked_div(took_ms)?;
-        (per_second >= HOT_PER_SECOND).then_some(per_second)
+        (messages * 1_000).checked_div(took_ms)
     }
 }
 
@@ -64,7 +63,11 @@ pub struct HotAccount {
 
 /// The hot accounts, at most [`HOT_ACCOUNTS_MAX`].
 #[derive(Debug, Default)]
-pub struct HotAccounts(Mutex<Vec<Named>>);
+pub struct HotAccounts {
+    /// From how many messages a second on an account is hot.
+    from_per_second: u64,
+    named: Mutex<Vec<Named>>,
+}
 
 #[derive(Debug)]
 struct Named {
@@ -75,10 +78,17 @@ struct Named {
 }
 
 impl HotAccounts {
-    /// An account says that it is hot. Where all places are taken it takes the coolest one's if it is twice as hot, so
+    /// None yet.
+    pub fn new(from_per_second: u32) -> Self {
+        Self { from_per_second: from_per_second.into(), named: Mutex::default() }
+    }
+
+    /// An account says how many messages a second it handles; it is named if they are enough to be hot. Where all places are taken it takes the coolest one's if it is twice as hot, so
     /// that those of about one heat do not take turns.
     pub fn note(&self, account: &AccountId, per_second: u64, queued: &Arc<AtomicU32>) {
-        self.note_at(Instant::now(), account, per_second, queued);
+        if per_second >= self.from_per_second {
+            self.note_at(Instant::now(), account, per_second, queued);
+        }
     }
 
     fn note_at(&self, seen: Instant, account: &AccountId, per_second: u64, queued: &Arc<AtomicU32>) {
@@ -115,7 +125,7 @@ impl HotAccounts {
 
     /// Those that are still hot; the others are forgotten.
     fn hot_at(&self, now: Instant) -> MutexGuard<'_, Vec<Named>> {
-        let mut named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         named.retain(|hot| now.saturating_duration_since(hot.seen) <= HOT_FOR);
         named
     }
@@ -138,14 +148,14 @@ mod tests {
         };
         assert_eq!(after(64, 0), None, "it begins");
         assert_eq!(after(10_000, 500), None, "a burst");
-        assert_eq!(after(64, 60_000), None, "and nothing after it");
+        assert_eq!(after(64, 60_000), Some(167), "over all the time since");
         assert_eq!(after(3_000, 62_000), Some(1_500));
-        assert_eq!(after(499, 63_000), None, "below the threshold");
+        assert_eq!(after(499, 63_000), Some(499));
     }
 
     #[test]
     fn at_most_ten_are_named_while_they_are_hot_the_hottest_first() {
-        let (hot, start, queued) = (HotAccounts::default(), Instant::now(), Arc::new(AtomicU32::new(7)));
+        let (hot, start, queued) = (HotAccounts::new(500), Instant::now(), Arc::new(AtomicU32::new(7)));
         for n in 0..12 {
             hot.note_at(start, &id(n), 1_000 + n, &queued);
         }
@@ -156,6 +166,8 @@ mod tests {
         let shown = hot.hottest_at(start);
         assert_eq!(shown.len(), HOT_ACCOUNTS_MAX);
         assert_eq!(shown[0], HotAccount { account: id(77), per_second: 90_000, depth: 7 });
+        hot.note(&id(88), 499, &queued);
+        assert!(!names(start).contains(&"a88".to_owned()), "below the threshold");
         // Only one of them stays hot.
         let later = start + Duration::from_secs(2);
         hot.note_at(later, &id(5), 700, &queued);

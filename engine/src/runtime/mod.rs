@@ -84,7 +84,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let journal_ahead = (head.at > now).then_some([head.at, now]);
     clock.note_block(head.at);
     let rules = Arc::new(config.risk_rules()?);
-    let cells = Arc::new(EngineCells::default());
+    let cells = Arc::new(EngineCells::new(&config));
     let (tail, mut builder) = recovery::tail_and_builder(&index, indexed, hasher, &config);
     let recovered = recovery::fill_tail(&tail, &*reader, &head, &mut builder, &config)?;
     let book = recovery::rates(&*index, &tail)?;

@@ -21,7 +21,7 @@ use arus_engine::{
 };
 
 /// No wait in a test is longer.
-pub const WAIT: Duration = Duration::from_secs(20);
+pub const WAIT: Duration = Duration::from_secs(120);
 
 /// Small segments, so that there are several, and a run every moment.
 pub fn config() -> EngineConfig {

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
-use arus::{address::HostPort, backup, inspect, inspect::Record, ready, recover, verify};
+use arus::{address::HostPort, backup, inspect, inspect::Record, ready, recover, verify, verify::Found};
 use serde_json::json;
 
 use super::output::{Form, say};
@@ -11,13 +11,15 @@ pub(super) fn verify(data_dir: &Path, form: Form) -> anyhow::Result<ExitCode> {
     let checks = verify::run(data_dir)?;
     let is_ok = checks.iter().all(|check| check.outcome.is_ok());
     let rows = checks.iter().map(|check| match &check.outcome {
-        Ok(found) => json!({ "name": check.name, "ok": true, "found": found }),
+        Ok(Found::Right(found)) => json!({ "name": check.name, "ok": true, "found": found }),
+        Ok(Found::Skipped(why)) => json!({ "name": check.name, "ok": true, "skipped": true, "found": why }),
         Err(wrong) => json!({ "name": check.name, "ok": false, "found": wrong }),
     });
     let object = json!({ "ok": is_ok, "checks": rows.collect::<Vec<_>>() });
     form.print(&object, || {
         let lines = checks.iter().map(|check| match &check.outcome {
-            Ok(found) => format!("ok      {:<28} {found}", check.name),
+            Ok(Found::Right(found)) => format!("ok      {:<28} {found}", check.name),
+            Ok(Found::Skipped(why)) => format!("skipped {:<28} {why}", check.name),
             Err(wrong) => format!("FAILED  {:<28} {wrong}", check.name),
         });
         lines.collect::<Vec<_>>().join("\n")

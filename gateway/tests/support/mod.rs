@@ -26,7 +26,7 @@ use tempfile::TempDir;
 use tonic::{Status, transport::Channel};
 
 /// No await in a test takes longer.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// A running server.
 pub struct Server {
