@@ -9,9 +9,12 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arus_engine::{
     Command, Engine,
-    answer::Answering,
     config::EngineConfig,
-    ledger::request::{Notes, OpenAccount, Request, Transfer},
+    gate::caller::Answering,
+    ledger::{
+        commands::{Deposit, OpenAccount, Request, transfer::Transfer},
+        notes::Notes,
+    },
     money::{AccountId, Currency, Money, OwnerId, TenantId, TxId},
     runtime::threads::Running,
 };
@@ -80,7 +83,7 @@ async fn open(engine: &Engine, n: u64) {
     };
     submit(engine, format!("open-{n}"), Request::OpenAccount(open)).await;
     let deposit = Transfer { account: id, amount: Money::new(100_000, usd) };
-    submit(engine, format!("fund-{n}"), Request::Deposit(deposit)).await;
+    submit(engine, format!("fund-{n}"), Request::Deposit(Deposit(deposit))).await;
 }
 
 async fn submit(engine: &Engine, tx_id: String, request: Request) {

@@ -18,9 +18,16 @@ use std::{
 
 use arus_engine::{
     Command, Engine,
-    answer::Answering,
     config::EngineConfig,
-    ledger::request::{CreatePayment, Notes, OpenAccount, PublishRates, PublishedRate, RateSource, Request, Transfer},
+    gate::caller::Answering,
+    ledger::{
+        commands::{
+            CreatePayment, Deposit, OpenAccount, PublishRates, Request, publish_rates::PublishedRate,
+            transfer::Transfer,
+        },
+        fx::RateSource,
+        notes::Notes,
+    },
     money::{AccountId, Currency, Money, OwnerId, Rate, TenantId, TxId},
     runtime::threads::Running,
 };
@@ -176,7 +183,7 @@ async fn seed(engine: &Engine, load: Load) {
             submit(engine, format!("open-{n}"), Request::OpenAccount(open)).await;
             let amount = Money::new(1_000_000_000_000, currency(code));
             let deposit = Transfer { account: account(n), amount };
-            submit(engine, format!("fund-{n}"), Request::Deposit(deposit)).await;
+            submit(engine, format!("fund-{n}"), Request::Deposit(Deposit(deposit))).await;
         });
         all(seeding).await;
     }

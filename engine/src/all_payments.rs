@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use crate::{
-    Refusal,
-    engine::{Core, Engine, internal},
+    core::Core,
+    engine::Engine,
     journal::Block,
     ledger::entry::Committed,
     money::{Lsn, TenantId},
     queries::{Filling, Page, Position, Window},
+    refusal::{Refusal, internal},
 };
 
 /// How many entries one page looks at.
@@ -26,7 +27,7 @@ impl Engine {
         show: impl Fn(&Committed) -> Option<(T, usize)> + Send + 'static,
     ) -> Result<Page<T>, Refusal> {
         let window = self.up_to_now(window).await;
-        self.read(self.on_read_pool(move |core| core.all_payments_page(tenant, window, show))).await
+        self.0.read(self.0.on_read_pool(move |core| core.all_payments_page(tenant, window, show))).await
     }
 }
 

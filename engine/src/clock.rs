@@ -4,7 +4,7 @@
 //! what lies ahead of it is never fresh. A step of more than five minutes between two ticks is not believed until time
 //! has agreed for five minutes: until then nothing is freed by time and nothing is priced ([`Clock::trust`]), and what
 //! is counted by time goes on as if the clock had not stepped ([`Clock::believed`]). Whether an object's time is over
-//! says [`Clock::is_over`] alone.
+//! says [`Moment::is_over`] alone.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -17,7 +17,10 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 
-use crate::{ledger::time::Timestamp, money::OpId};
+use crate::{
+    ledger::{needs::Moment, time::Timestamp},
+    money::OpId,
+};
 
 /// A larger step of the clock between two ticks is not believed at once.
 const JUMP_MAX: Duration = Duration::from_secs(300);
@@ -163,9 +166,9 @@ impl Clock {
         if block_at.since(time) > JUMP_MAX { time } else { time.max(block_at) }
     }
 
-    /// Whether the time of an object that ends at `end` is over. Nothing is, while the clock is not trusted.
-    pub fn is_over(&self, end: Timestamp) -> bool {
-        self.trust() == Trust::Trusted && end <= self.latest()
+    /// One look at it, for what is decided now.
+    pub fn moment(&self) -> Moment {
+        Moment { believed: self.believed(), latest: self.latest(), is_trusted: self.trust() == Trust::Trusted }
     }
 
     /// Moves a manual clock on; the machine's clock is not ours to move.
@@ -247,15 +250,15 @@ mod tests {
     fn an_end_is_judged_by_the_last_block_too_unless_a_wrong_clock_wrote_it() {
         let clock = Clock::manual(Timestamp(1_700_000_000_000_000), 1);
         let end = clock.now().plus(Duration::from_secs(60));
-        assert!(!clock.is_over(end));
+        assert!(!clock.moment().is_over(end));
         clock.note_block(end);
-        assert!(clock.is_over(end), "a block of that time stands");
+        assert!(clock.moment().is_over(end), "a block of that time stands");
         clock.note_block(end.plus(24 * HOUR));
-        assert!(!clock.is_over(end), "that was written by a clock a day ahead");
+        assert!(!clock.moment().is_over(end), "that was written by a clock a day ahead");
         clock.advance(Duration::from_secs(60));
-        assert!(clock.is_over(end));
+        assert!(clock.moment().is_over(end));
         clock.tick();
         clock.advance(HOUR);
-        assert!(!clock.is_over(end), "nothing is over while the clock is not trusted");
+        assert!(!clock.moment().is_over(end), "nothing is over while the clock is not trusted");
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ledger::{
         fx::FxPolicy,
+        needs::House,
         risk::{RiskPoints, RiskRules},
     },
     money::{Currency, Money, OwnerId},
@@ -247,7 +248,7 @@ impl EngineConfig {
         for id in &self.risk.blocked_ids {
             OwnerId::parse(id).map_err(|rule| error("risk.blocked_ids", id, &format!("ids; one {rule}")))?;
         }
-        OwnerId::parse(&self.house_owner).map_err(|rule| error("house_owner", &self.house_owner, &rule.to_string()))?;
+        self.house()?;
         self.risk_rules().map(|_| ())
     }
 
@@ -256,6 +257,18 @@ impl EngineConfig {
     pub fn arbiters(&self) -> usize {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         if self.arbiters == 0 { (processors / 2).clamp(1, ARBITERS_MAX) } else { self.arbiters }
+    }
+
+    /// What the house puts where a request leaves something open, and what it allows.
+    pub fn house(&self) -> Result<House, ConfigError> {
+        let merchant = OwnerId::parse(&self.house_owner)
+            .map_err(|rule| error("house_owner", &self.house_owner, &rule.to_string()))?;
+        Ok(House {
+            merchant,
+            reservation_default: Duration::from_secs(self.reservation_default_s),
+            spread_bps_default: self.fx.spread_bps_default,
+            accounts_per_owner_max: self.accounts_per_owner_max,
+        })
     }
 
     /// The desk's policy.

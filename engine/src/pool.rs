@@ -6,7 +6,7 @@ use std::sync::{
     mpsc::{Receiver, SyncSender, sync_channel},
 };
 
-use crate::{fatal::OnFatal, runtime::watch};
+use crate::{fatal::OnFatal, watched_thread};
 
 /// Work for the pool.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
@@ -31,7 +31,7 @@ impl Pool {
         let receiver = Arc::new(Mutex::new(receiver));
         for _ in 0..threads {
             let receiver = Arc::clone(&receiver);
-            watch::spawn(name, stopping, on_fatal, move || work(&receiver))?;
+            watched_thread::spawn(name, stopping, on_fatal, move || work(&receiver))?;
         }
         Ok(Self::Threads(sender))
     }

@@ -9,22 +9,23 @@ use std::{collections::BTreeSet, sync::Arc};
 use tokio::sync::oneshot;
 
 use crate::{
-    Refusal,
-    engine::{Core, Engine, internal, interrupted},
+    actors::messages::{FxMessage, RiskMessage},
+    core::Core,
+    engine::Engine,
     index::{AccountKey, HistoryRow, rows::fold_with_history},
     journal::{Block, block::account_hash},
     ledger::{
+        commands::Request,
         entry::Committed,
+        failure::Failure,
         fx::{Pair, PairPrice},
         owner::Owner,
         rates::RateBook,
-        request::Request,
         risk::{Assessment, Verdict},
         wallet::AccountView,
     },
-    messages::{FxMessage, RiskMessage},
     money::{AccountId, Lsn, OpId, OwnerId, TenantId, TxId},
-    prepare::read_view,
+    refusal::{Refusal, internal, interrupted},
 };
 
 /// The longest page of any list.
@@ -126,12 +127,13 @@ impl Engine {
     /// An account as it is now.
     pub async fn account(&self, tenant: TenantId, id: &AccountId) -> Result<AccountView, Refusal> {
         let unknown = || Refusal::not_found("account", id);
-        self.read(async {
-            self.readable().await;
-            let handle = self.0.directory.account(&(tenant, id.clone())).await?.ok_or_else(unknown)?;
-            read_view(&handle).await?.ok_or_else(unknown)
-        })
-        .await
+        self.0
+            .read(async {
+                self.readable().await;
+                let handle = self.0.residents.account(&(tenant, id.clone())).await?.ok_or_else(unknown)?;
+                handle.view().await?.ok_or_else(unknown)
+            })
+            .await
     }
 
     /// How far a client may read, once that is as far as the journal is now: whatever an earlier read has shown.
@@ -147,23 +149,18 @@ impl Engine {
 
     /// An owner's record: accounts in order of opening, and the default.
     pub async fn owner(&self, tenant: TenantId, id: &OwnerId) -> Result<Arc<Owner>, Refusal> {
-        self.read(self.known_owner("owner", tenant, id)).await
+        self.0.read(self.known_owner("owner", tenant, id)).await
     }
 
     async fn known_owner(&self, what: &'static str, tenant: TenantId, id: &OwnerId) -> Result<Arc<Owner>, Refusal> {
         self.readable().await;
-        let owner = self.0.directory.owner(&(tenant, id.clone())).await?.record();
+        let owner = self.0.residents.owner(&(tenant, id.clone())).await?.record();
         if owner.exists() { Ok(owner) } else { Err(Refusal::not_found(what, id)) }
-    }
-
-    /// The latest entry of a payment or reservation.
-    pub(crate) async fn object(&self, tenant: TenantId, id: OpId) -> Result<Option<Committed>, Refusal> {
-        self.on_load_pool(move |core| core.object(tenant, id)).await
     }
 
     /// A payment as it is now.
     pub async fn payment(&self, tenant: TenantId, id: OpId) -> Result<Committed, Refusal> {
-        let found = self.read(self.on_read_pool(move |core| core.object(tenant, id))).await?;
+        let found = self.0.read(self.0.on_read_pool(move |core| core.object(tenant, id))).await?;
         let found = found.filter(|committed| committed.entry.payment().is_some());
         Ok(self.shown(found.ok_or_else(|| Refusal::not_found("payment", id))?).await)
     }
@@ -174,11 +171,11 @@ impl Engine {
         let found = match self.0.tail.by_key(key) {
             Some(committed) => Some(committed),
             None => {
-                let stored = self.on_read_pool(move |core| {
+                let stored = self.0.on_read_pool(move |core| {
                     let lsn = core.index.key(tenant, key).map_err(internal)?;
                     lsn.map(|lsn| core.read_entry(lsn)).transpose()
                 });
-                self.read(stored).await?
+                self.0.read(stored).await?
             }
         };
         let payment = found.filter(|committed| committed.entry.tx_id == *tx_id && committed.entry.payment().is_some());
@@ -206,7 +203,7 @@ impl Engine {
         };
         let window = self.up_to_now(window).await;
         let shown = move |committed: &Committed| if wanted(&of, committed) { show(committed) } else { None };
-        self.read(self.on_read_pool(move |core| core.payments_page(&accounts, window, shown))).await
+        self.0.read(self.0.on_read_pool(move |core| core.payments_page(&accounts, window, shown))).await
     }
 
     /// A page of an account's statement: postings with the balance after each. `show` makes a line and says how many
@@ -221,7 +218,7 @@ impl Engine {
         self.account(tenant, id).await?;
         let key = (tenant, id.clone());
         let window = self.up_to_now(window).await;
-        let page = self.on_read_pool(move |core| {
+        let page = self.0.on_read_pool(move |core| {
             let mut page = Filling::new(window);
             let rows = core.history(&key, window.below, page.window.rows_max, |row| row.moved.is_some())?;
             let mut entries = Entries { core, block: None };
@@ -235,7 +232,7 @@ impl Engine {
             }
             Ok(page.ends(rows.next_below))
         });
-        self.read(page).await
+        self.0.read(page).await
     }
 
     /// The window as far as a client may read: what commits meanwhile is for the next reader.
@@ -246,45 +243,39 @@ impl Engine {
 
     /// All rates.
     pub fn rates(&self) -> Arc<RateBook> {
-        self.0.desk.book()
+        self.0.environment.desk.book()
     }
 
     /// A pair's price now; `Ok(Err(_))` says why there is none.
-    pub async fn price(&self, pair: Pair) -> Result<Result<PairPrice, crate::ledger::failure::Failure>, Refusal> {
-        let actor = match self.0.desk.pair(pair) {
+    pub async fn price(&self, pair: Pair) -> Result<Result<PairPrice, Failure>, Refusal> {
+        let actor = match self.0.environment.desk.pair(pair) {
             Ok(actor) => actor,
             Err(failure) => return Ok(Err(failure)),
         };
-        self.read(async {
-            let (sender, receiver) = oneshot::channel();
-            actor.send(FxMessage::Price(sender));
-            receiver.await.map_err(|_| interrupted())
-        })
-        .await
+        self.0
+            .read(async {
+                let (sender, receiver) = oneshot::channel();
+                actor.send(FxMessage::Price(sender));
+                receiver.await.map_err(|_| interrupted())
+            })
+            .await
     }
 
     /// What the risk rules would say, without counting it.
     pub async fn score(&self, tenant: TenantId, ask: Assessment) -> Result<Verdict, Refusal> {
-        let partition = self.0.directory.partition(tenant, &ask.customer, None);
-        let risk = self.0.risk.get(partition).ok_or_else(interrupted)?;
-        self.read(async {
-            let (sender, receiver) = oneshot::channel();
-            risk.send(RiskMessage::Score(Box::new(ask), sender));
-            receiver.await.map_err(|_| interrupted())
-        })
-        .await
+        let arbiter = self.0.residents.arbiter_of(tenant, &ask.customer, None);
+        let risk = self.0.risk.get(arbiter).ok_or_else(interrupted)?;
+        self.0
+            .read(async {
+                let (sender, receiver) = oneshot::channel();
+                risk.send(RiskMessage::Score(Box::new(ask), sender));
+                receiver.await.map_err(|_| interrupted())
+            })
+            .await
     }
 }
 
 impl Core {
-    fn object(&self, tenant: TenantId, id: OpId) -> Result<Option<Committed>, Refusal> {
-        if let Some(committed) = self.tail.by_object(id) {
-            return Ok((committed.entry.tenant == tenant).then_some(committed));
-        }
-        let lsn = self.index.object(tenant, id).map_err(internal)?;
-        lsn.map(|lsn| self.read_entry(lsn)).transpose()
-    }
-
     fn payments_page<T>(
         &self,
         accounts: &[AccountKey],

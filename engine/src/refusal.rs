@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::ledger::needs::Unknown;
+
 /// See the module. None of these binds a tx_id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -179,6 +181,22 @@ impl Refusal {
             OverloadReason::DiskFull => 5_000,
         };
         Self::Overloaded { reason, retry_after: Duration::from_millis(pause_ms) }
+    }
+}
+
+/// What a command under a key comes to that ended without a decision.
+pub(crate) fn interrupted() -> Refusal {
+    UnavailableReason::Interrupted.into()
+}
+
+/// A bug or a broken disk.
+pub(crate) fn internal(error: impl std::fmt::Display) -> Refusal {
+    Refusal::Internal(error.to_string())
+}
+
+impl From<Unknown> for Refusal {
+    fn from(unknown: Unknown) -> Self {
+        Self::NotFound { what: unknown.what, id: unknown.id }
     }
 }
 

@@ -42,8 +42,8 @@ fn a_data_directory_of_format_2_opens_with_every_key_and_balance() {
         assert_eq!((found.0.to_string(), found.1.0), (balance.to_owned(), lsn), "{account}");
     }
     let request = |minor| {
-        let arus_engine::ledger::request::Request::CreatePayment(payment) = payment() else { panic!("a payment") };
-        arus_engine::ledger::request::Request::CreatePayment(arus_engine::ledger::request::CreatePayment {
+        let arus_engine::ledger::commands::Request::CreatePayment(payment) = payment() else { panic!("a payment") };
+        arus_engine::ledger::commands::Request::CreatePayment(arus_engine::ledger::commands::CreatePayment {
             customer: server::owner("CUST-A"),
             amount: server::usd(minor),
             destination: Some(server::account("shop-usd")),

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use arus_engine::{
-    idempotency::Fingerprint,
     index::{
         HistoryRow, Index, IndexError, Moved, Run, Watermark,
         fjall::{FjallIndex, Located},
@@ -12,6 +11,7 @@ use arus_engine::{
         store::Table,
         unusable::Unusable,
     },
+    keys::Fingerprint,
     ledger::account::Account,
     money::{AccountId, Currency, Lsn, OpId, OwnerId, PostingKind, TenantId},
 };

@@ -7,9 +7,10 @@ use arus_engine::{
     FieldError, PaymentsOf, Position, Refusal, Window,
     index::{HistoryRow, memory::MemoryIndex},
     ledger::{
-        entry::{Committed, Outcome},
+        commands::{Capture, CreatePayment, Deposit, Request, Reserve, transfer::Transfer},
+        entry::Committed,
         failure::FailureCode,
-        request::{Capture, CreatePayment, Finality, Request, Reserve, Transfer},
+        reservation::Finality,
         wallet::AccountView,
     },
     money::{AccountId, Lsn, OwnerId, TxId},
@@ -90,7 +91,8 @@ fn an_accounts_lsn_is_the_last_entry_that_changed_it() {
         let mut world = World::new(5);
         world.seed().await;
         let deposit = Transfer { account: account("A", "USD"), amount: money(1, "USD") };
-        let deposited = world.submit("deposit", Request::Deposit(deposit)).await.expect("decided").committed.lsn;
+        let deposited =
+            world.submit("deposit", Request::Deposit(Deposit(deposit))).await.expect("decided").committed.lsn;
         let declined = world.submit("too-much", pay("A", 1_000_000, Some(account("B", "USD")))).await.expect("decided");
         assert_eq!(declined.committed.entry.failure().expect("declined").code, FailureCode::InsufficientFunds);
         assert!(declined.committed.lsn > deposited);
@@ -127,7 +129,7 @@ fn a_page_of_one_line_is_one_line() {
             expires_in: None,
         };
         let reserved = world.submit("reserve", Request::Reserve(reserve)).await.expect("decided").committed;
-        let Outcome::Reservation { reservation, .. } = &reserved.entry.outcome else { panic!("a reservation") };
+        let reservation = reserved.entry.decision.reservation().expect("a reservation");
         let capture = Capture {
             reservation: reservation.id,
             amount: Some(money(400, "USD")),

@@ -3,30 +3,34 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use arus_engine::{
     OverloadReason, Refusal,
     clock::Clock,
-    idempotency::{Claimed, Claims, Heard, TURNS_MAX, WAITERS_MAX},
+    gate::claims::{Claimed, Claims, Heard, TURNS_MAX, WAITERS_MAX},
     index::memory::MemoryIndex,
     journal::memory::MemoryDisk,
     ledger::{
-        account::{Account, AccountStatus},
-        failure::FailureCode,
-        flow::{Effect, Event, Party},
-        fx::Pair,
-        payment::{PaymentFlow, PaymentOrder},
-        rates::RateBook,
-        request::{
-            CreatePayment, Notes, PublishRates, PublishedRate, RateSource, Request, Reserve, Transfer, UpdateAccount,
+        account::Account,
+        apply::to_rates,
+        command::Command,
+        commands::{
+            CreatePayment, Deposit, PublishRates, Request, Reserve, publish_rates::PublishedRate, transfer::Transfer,
         },
-        risk::{Decision, Verdict},
+        failure::FailureCode,
+        flow::{Effect, Event},
+        fx::{Pair, RateSource},
+        needs::{Found, Moment, Party, Terms},
+        owner::Owner,
+        rates::RateBook,
+        risk::{RiskDecision, Verdict},
+        settings::{AccountStatus, DefaultMark, SettingsChange},
         time::Timestamp,
         wallet::Wallet,
     },
     metrics::payments::Ended,
-    money::{ACCOUNT_MINOR_MAX, Lsn, OpId, OwnerId, Posting, PostingKind, Rate, TxId},
+    money::{ACCOUNT_MINOR_MAX, Lsn, OpId, OwnerId, Posting, PostingKind, Rate},
 };
 use support::{World, account, currency, money};
 
@@ -150,7 +154,7 @@ fn an_index_that_stops_closes_admission_in_proportion() {
         let (mut refused, mut decided, mut failed) = (0, 0, 0);
         for n in 0..1_000 {
             let deposit = Transfer { account: account("A", "USD"), amount: money(1, "USD") };
-            match world.submit(&format!("d{n}"), Request::Deposit(deposit)).await {
+            match world.submit(&format!("d{n}"), Request::Deposit(Deposit(deposit))).await {
                 Ok(_) => decided += 1,
                 Err(Refusal::Overloaded { reason: OverloadReason::IndexBehind, .. }) => refused += 1,
                 Err(Refusal::Unavailable { .. }) => failed += 1,
@@ -218,13 +222,7 @@ fn a_freeze_stops_new_holds_and_a_close_waits_for_old_ones() {
     let mut wallet = wallet(1_000);
     let now = Timestamp(1);
     wallet.hold(OpId(1), money(400, "USD"), now).expect("it is there");
-    let change = |status| UpdateAccount {
-        account: account("A", "USD"),
-        status: Some(status),
-        overdraft_limit: None,
-        daily_debit_limit: None,
-        make_default: false,
-    };
+    let change = |status| SettingsChange { status: Some(status), overdraft_limit: None, daily_debit_limit: None };
     let close = wallet.change(&change(AccountStatus::Closed)).expect_err("money is held");
     assert_eq!(close.code, FailureCode::AccountNotEmpty);
     wallet.change(&change(AccountStatus::Frozen)).expect("it may");
@@ -296,7 +294,7 @@ fn prices_of_two_books_are_asked_for_again_and_never_mixed() {
         };
         let rates = PublishRates { source: RateSource::Live, as_of: None, rates: vec![rate("USD"), rate("EUR")] };
         let mut next = old.clone();
-        next.apply(&support::rates_entry(rates), Timestamp(1_000_000));
+        to_rates(&mut next, &support::rates_entry(rates), Timestamp(1_000_000));
         next
     };
     let first = book("2", &RateBook::default());
@@ -306,49 +304,45 @@ fn prices_of_two_books_are_asked_for_again_and_never_mixed() {
         let pair = Pair { base: currency("GBP"), quote: currency(quote) };
         Box::new(book.price(pair, Timestamp(0), &policy).expect("a price"))
     };
-    let order = || PaymentOrder {
-        tenant: support::TENANT,
-        op: OpId(7),
-        tx_id: TxId::parse("two-books").expect("a key"),
-        request: CreatePayment {
-            customer: OwnerId::parse("A").expect("an id"),
-            amount: money(100, "GBP"),
-            source: None,
-            destination: None,
-        },
-        notes: Notes::default(),
-        payee: Party { account: account("B", "EUR"), currency: currency("EUR"), owner: owner("B") },
-        candidates: std::iter::once(Party {
-            account: account("A", "USD"),
-            currency: currency("USD"),
-            owner: owner("A"),
-        })
-        .collect(),
-        home: account("A", "USD"),
+    let payment = CreatePayment {
+        customer: owner("A"),
+        amount: money(100, "GBP"),
+        source: None,
+        destination: Some(account("B", "EUR")),
     };
+    let mut found = Found::default();
+    let mut customer = Owner::default();
+    let opened = Account::open(account("A", "USD"), owner("A"), currency("USD"));
+    customer.take(&opened, DefaultMark::Default, Lsn(1));
+    found.owners.push((owner("A"), Arc::new(customer)));
+    for (id, code) in [("A", "USD"), ("B", "EUR")] {
+        found.parties.push(Party { account: account(id, code), currency: currency(code), owner: owner(id) });
+    }
+    let house = support::config().house().expect("valid");
+    let moment = Moment { believed: Timestamp(0), latest: Timestamp(0), is_trusted: true };
+    let terms = Terms { op: OpId(7), moment, house: &house };
+    let begun = || payment.begin(&terms, &found).expect("all is found");
     let started = || {
-        let mut flow = PaymentFlow::new(order());
-        let verdict = Verdict { decision: Decision::Accept, score: 0, reasons: Vec::new() };
-        assert!(matches!(flow.on(Event::Assessed(verdict)), Effect::Quote(_)));
+        let mut flow = begun();
+        let verdict = Verdict { decision: RiskDecision::Accept, score: 0, reasons: Vec::new() };
+        assert!(matches!(flow.on(Event::Assessed(verdict)), Ok(Effect::Quote(_))));
         flow
     };
-    let Effect::Append(unjudged) = PaymentFlow::new(order()).on(Event::Start) else {
-        panic!("only a verdict begins it")
-    };
-    assert_eq!(unjudged.failure().expect("declined").code, FailureCode::RiskRejected);
+    begun().on(Event::Start).expect_err("only a verdict begins it");
+    started().on(Event::Held(Ok(0))).expect_err("nobody was asked to hold");
     let mixed = || Event::Quoted(Ok(vec![price(&first, "USD"), price(&second, "EUR")]));
     let mut flow = started();
-    assert!(matches!(flow.on(mixed()), Effect::Quote(_)), "asked for again");
+    assert!(matches!(flow.on(mixed()), Ok(Effect::Quote(_))), "asked for again");
     let agreed = Event::Quoted(Ok(vec![price(&second, "USD"), price(&second, "EUR")]));
-    let Effect::Expect(payee, credit) = flow.on(agreed) else { panic!("one book prices it") };
+    let Ok(Effect::Expect(payee, credit)) = flow.on(agreed) else { panic!("one book prices it") };
     assert_eq!((payee, credit), (account("B", "EUR"), money(299, "EUR")));
     let mut flow = started();
     for _ in 0..2 {
-        assert!(matches!(flow.on(mixed()), Effect::Quote(_)));
+        assert!(matches!(flow.on(mixed()), Ok(Effect::Quote(_))));
     }
-    let Effect::Append(entry) = flow.on(mixed()) else { panic!("it is not asked for ever") };
-    assert_eq!(entry.failure().expect("declined").code, FailureCode::FxRateStale);
-    assert!(entry.postings.is_empty());
+    let Ok(Effect::Decide(decision)) = flow.on(mixed()) else { panic!("it is not asked for ever") };
+    assert_eq!(decision.failure.expect("declined").code, FailureCode::FxRateStale);
+    assert!(decision.postings.is_empty());
 }
 
 fn owner(id: &str) -> OwnerId {

@@ -13,14 +13,14 @@ use arus_engine::{
     index::memory::MemoryIndex,
     journal::memory::MemoryDisk,
     ledger::{
-        account::AccountStatus,
-        entry::Outcome,
-        failure::FailureCode,
-        request::{
-            Capture, CreatePayment, DailyLimit, Finality, PublishRates, PublishedRate, RateSource, Release, Request,
-            Reserve, Transfer, UpdateAccount,
+        commands::{
+            Capture, CreatePayment, Deposit, Expire, PublishRates, Release, Request, Reserve, UpdateAccount,
+            publish_rates::PublishedRate, transfer::Transfer,
         },
-        reservation::{Reservation, ReservationStatus},
+        failure::FailureCode,
+        fx::RateSource,
+        reservation::{Finality, Reservation, ReservationStatus},
+        settings::{AccountStatus, DailyLimit, SettingsChange},
         time::Timestamp,
     },
     money::{OpId, OwnerId, Rate},
@@ -75,10 +75,8 @@ fn code(reply: &Reply) -> Option<FailureCode> {
 }
 
 fn reservation(reply: &Reply) -> &Reservation {
-    match &reply.committed.entry.outcome {
-        Outcome::Reservation { reservation, .. } => reservation,
-        other => panic!("{other:?} is no reservation"),
-    }
+    let entry = &reply.committed.entry;
+    entry.decision.reservation().unwrap_or_else(|| panic!("{entry:?} is about no reservation"))
 }
 
 /// Decides a command and delivers what it leaves behind for the risk rules.
@@ -183,7 +181,7 @@ fn one_round_frees_all_that_is_due_and_everybodys_turn_comes_first() {
         let due = world.engine.due().await;
         assert_eq!(due.len(), 601);
         let place = due.iter().position(|command| {
-            matches!(&command.request, Request::Expire(Release { reservation: id }) if *id == reservation(&mine).id)
+            matches!(&command.request, Request::Expire(Expire { reservation: id }) if *id == reservation(&mine).id)
         });
         assert!(place.is_some_and(|place| place < 2), "behind {place:?} of another customer's");
         for command in due {
@@ -273,9 +271,11 @@ fn a_jump_of_the_clock_frees_no_daily_limit() {
         world.engine.due().await;
         let limit = UpdateAccount {
             account: account("A", "USD"),
-            status: None,
-            overdraft_limit: None,
-            daily_debit_limit: Some(DailyLimit::AtMost(money(1_000, "USD"))),
+            change: SettingsChange {
+                status: None,
+                overdraft_limit: None,
+                daily_debit_limit: Some(DailyLimit::AtMost(money(1_000, "USD"))),
+            },
             make_default: false,
         };
         decided(&mut world, "limit", Request::UpdateAccount(limit)).await;
@@ -285,7 +285,7 @@ fn a_jump_of_the_clock_frees_no_daily_limit() {
         assert_eq!(code(&over), Some(FailureCode::DailyLimitExceeded));
         // An entry of tomorrow, as the journal has it, touches the account.
         let deposit = Transfer { account: account("A", "USD"), amount: money(1, "USD") };
-        decided(&mut world, "deposit", Request::Deposit(deposit)).await;
+        decided(&mut world, "deposit", Request::Deposit(Deposit(deposit))).await;
         world.engine.due().await;
         world.clock.set_back(DAY);
         for world in [&mut restarted(&world, support::config()), &mut world] {
@@ -322,9 +322,7 @@ fn only_what_a_customer_did_is_held_against_it() {
         let update = |status, limit| {
             Request::UpdateAccount(UpdateAccount {
                 account: account("A", "USD"),
-                status: Some(status),
-                overdraft_limit: None,
-                daily_debit_limit: Some(limit),
+                change: SettingsChange { status: Some(status), overdraft_limit: None, daily_debit_limit: Some(limit) },
                 make_default: false,
             })
         };

@@ -13,11 +13,11 @@ use std::{
 
 use anyhow::{Context, ensure};
 use arus_engine::{
-    idempotency::Fingerprint,
     journal::{
         audit::{self, Walked},
         disk::{Access, RealDisk},
     },
+    keys::Fingerprint,
     runtime::data_dir::DataDir,
 };
 

@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use arus_engine::{
     index::AccountKey,
     journal::{Block, block::for_each_account},
-    ledger::{
-        account::{Account, fold},
-        invariants,
-    },
+    ledger::{account::Account, apply::fold, invariants},
     money::{Currency, Lsn, Money},
 };
 

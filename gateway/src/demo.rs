@@ -9,8 +9,8 @@ use anyhow::Context;
 use arus_engine::{
     Engine, Reply,
     ledger::{
-        entry::Outcome,
-        request::{CreatePayment, Notes, Request},
+        commands::{CreatePayment, Request},
+        notes::Notes,
     },
     money::{AccountId, Currency, Money, OwnerId, TxId},
 };
@@ -139,10 +139,11 @@ async fn pay(
 }
 
 async fn print_payment(engine: &Engine, title: &str, amount: Money, reply: &Reply) -> anyhow::Result<()> {
-    let Outcome::Payment(payment) = &reply.committed.entry.outcome else { return Ok(()) };
+    let entry = &reply.committed.entry;
+    let Some(payment) = entry.payment() else { return Ok(()) };
     let lsn = reply.committed.lsn;
     let replayed = if reply.replayed { ", replayed" } else { "" };
-    match (&payment.failure, payment.debited, payment.credited) {
+    match (entry.failure(), payment.debited, payment.credited) {
         (None, Some(debited), Some(credited)) => {
             say(&format!("{title:<17} {amount} -> CAPTURED (lsn {lsn}{replayed})"));
             say(&format!("    {} -{debited}, {} +{credited}", payment.payer, payment.payee));
@@ -154,7 +155,7 @@ async fn print_payment(engine: &Engine, title: &str, amount: Money, reply: &Repl
         let via = leg.via.map_or_else(String::new, |via| format!(" through {via}"));
         say(&format!("    {} = {} at {} (mid {}, {} bps{via})", leg.from, leg.to, leg.rate, leg.mid, leg.spread_bps));
     }
-    if payment.failure.is_none() {
+    if entry.failure().is_none() {
         let view = engine.account(TENANT, &payment.payer).await?;
         say(&format!("    {} now has {}", payment.payer, view.available));
     }

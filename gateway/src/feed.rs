@@ -3,7 +3,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use arus_engine::{Engine, Refusal, ledger::request::PublishedRate, money::Rounding};
+use arus_engine::{Engine, Refusal, ledger::commands::publish_rates::PublishedRate, money::Rounding};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use crate::world;

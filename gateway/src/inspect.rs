@@ -7,7 +7,6 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
 use arus_engine::{
-    idempotency::Fingerprint,
     index::Index,
     journal::{
         Block, BlockHead, JournalReader, audit,
@@ -15,6 +14,7 @@ use arus_engine::{
         disk::{Access, RealDisk},
         recovery,
     },
+    keys::Fingerprint,
     ledger::entry::{Committed, Entry},
     money::{Lsn, OpId},
     runtime::data_dir::{Beside, DataDir},
@@ -90,7 +90,7 @@ fn describe(head: &BlockHead, committed: &Committed) -> Record {
         .with("hash", hex(&head.hash))
         .with("previous_hash", hex(&head.prev_hash))
         .with("merkle_root", hex(&head.merkle_root));
-    let postings = (0..).zip(&entry.postings).map(|(n, posting)| picture::posting(n, posting));
+    let postings = (0..).zip(entry.postings()).map(|(n, posting)| picture::posting(n, posting));
     Record::default()
         .with("lsn", committed.lsn.0)
         .with("at", committed.at)
@@ -100,7 +100,7 @@ fn describe(head: &BlockHead, committed: &Committed) -> Record {
         .with("id", entry.op.to_string())
         .with("request", picture::request(&entry.request))
         .with_some("notes", picture::notes(&entry.notes))
-        .with("outcome", picture::outcome(&entry.outcome))
+        .with("outcome", picture::outcome(&entry.decision))
         .with("postings", postings.collect::<Vec<_>>())
         .with("block", block)
 }

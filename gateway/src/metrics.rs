@@ -29,10 +29,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{
-    machine::Machine,
-    observe::{ServiceCells, code_name},
-};
+use crate::{machine::Machine, observe::ServiceCells, status::code_name};
 
 /// The content type of a metrics page.
 pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

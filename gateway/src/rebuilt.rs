@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use arus_engine::{
     config::EngineConfig,
-    idempotency::KeyHasher,
     index::{
         Index,
         builder::{Builder, Built},
         fjall::FjallIndex,
     },
     journal::{Block, tail::Tail},
+    keys::KeyHasher,
     money::Lsn,
     runtime::data_dir::DataDir,
 };

@@ -7,7 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 use arus_engine::{
     Command, Engine,
-    ledger::request::{Notes, OpenAccount, PublishRates, PublishedRate, RateSource, Request, Transfer},
+    ledger::{
+        commands::{Deposit, OpenAccount, PublishRates, Request, publish_rates::PublishedRate, transfer::Transfer},
+        fx::RateSource,
+        notes::Notes,
+    },
     money::{AccountId, Currency, Money, OwnerId, Rate, TxId},
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
@@ -129,7 +133,7 @@ async fn open_and_fund(engine: &Engine, owner: &str, code: &str, amount: &str) -
     submit(engine, &format!("demo-open-{owner}-{code}"), Request::OpenAccount(open)).await?;
     let amount = Money::parse(amount, currency)?;
     if amount.minor > 0 {
-        let deposit = Request::Deposit(Transfer { account: id, amount });
+        let deposit = Request::Deposit(Deposit(Transfer { account: id, amount }));
         submit(engine, &format!("demo-fund-{owner}-{code}"), deposit).await?;
     }
     Ok(())
@@ -146,7 +150,7 @@ async fn submit(engine: &Engine, tx_id: &str, request: Request) -> anyhow::Resul
 /// Gives `CUST-1` what one start of the demo spends, so that it never runs dry.
 pub async fn refill(engine: &Engine) -> anyhow::Result<()> {
     let amount = Money::parse("10000000", Currency::from_code("IDR")?)?;
-    let refill = Request::Deposit(Transfer { account: account_id("CUST-1", "IDR")?, amount });
+    let refill = Request::Deposit(Deposit(Transfer { account: account_id("CUST-1", "IDR")?, amount }));
     submit(engine, &format!("demo-refill-{}", engine.clock().new_id()), refill).await
 }
 

@@ -11,8 +11,8 @@ use std::{
 use arus_engine::{
     Engine,
     ledger::{
-        entry::Outcome,
-        request::{Notes, Request, Reserve},
+        commands::{Request, Reserve},
+        notes::Notes,
     },
     money::{AccountId, Currency, Money, TxId},
 };
@@ -108,7 +108,7 @@ async fn reserve(engine: &Engine, account: &str, minor: i128, n: u32, expires_in
     let tx_id = TxId::parse(&format!("{account}-{n}")).expect("a key");
     let command = arus::convert::command(tx_id, Request::Reserve(request), Notes::default());
     let reply = engine.submit(command).await.expect("decided");
-    assert!(matches!(reply.committed.entry.outcome, Outcome::Reservation { failure: None, .. }));
+    assert_eq!(reply.committed.entry.failure(), None);
 }
 
 /// Thousands of one customer's reservations that end together are freed together, and never delay another's money.

@@ -125,7 +125,7 @@ async fn a_second_process_is_kept_out_and_draining_is_unavailable() {
     let second = arus_engine::runtime::threads::Running::start(
         server.dir.path(),
         settings().engine,
-        arus_engine::answer::Answering::Here,
+        arus_engine::gate::caller::Answering::Here,
         std::sync::Arc::new(|_: &str| {}),
     );
     let said = second.err().expect("it is refused").to_string();

@@ -116,7 +116,7 @@ async fn verify_and_inspect_read_beside_a_server_and_find_damage_without_one() {
     let start = arus_engine::runtime::threads::Running::start(
         dir.path(),
         support::settings().engine,
-        arus_engine::answer::Answering::Here,
+        arus_engine::gate::caller::Answering::Here,
         std::sync::Arc::new(|_: &str| {}),
     );
     let said = start.err().expect("it is refused").to_string();

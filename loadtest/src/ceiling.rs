@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clients,
-    drive::Run,
+    console::say,
     echo,
     field::Field,
     options::{Mode, Options},
     report::{Report, write_json},
-    say,
+    run::Run,
 };
 
 /// Appends that are timed; 4 KiB each.

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use rand_distr::{Distribution, LogNormal};
 
-use crate::{progress::Bar, say};
+use crate::{console::say, progress::Bar};
 
 /// The most rows of one file.
 const ROWS_MAX: u64 = 100_000_000;

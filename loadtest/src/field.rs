@@ -11,10 +11,10 @@ use anyhow::Context;
 use crate::{
     audit::Audit,
     clients::{self, Payments},
-    drive::Run,
     options::Options,
     oracle::Oracle,
     report::{self, Report},
+    run::Run,
     server::{Cost, Look, Server, Work},
     workload::Plan,
     world::{self, World},

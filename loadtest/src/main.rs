@@ -7,6 +7,7 @@ mod accounts;
 mod audit;
 mod ceiling;
 mod clients;
+mod console;
 mod drive;
 mod dummy;
 mod echo;
@@ -22,6 +23,7 @@ mod replay;
 mod report;
 mod rest;
 mod rows;
+mod run;
 mod server;
 mod soak;
 mod sweep;
@@ -32,7 +34,7 @@ mod wallets;
 mod workload;
 mod world;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use field::Field;
@@ -98,7 +100,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("arus-load: {error:#}"));
+            console::complain(&format!("arus-load: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -115,13 +117,4 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         page::write(path, "Load on Arus", "", std::slice::from_ref(&report))?;
     }
     report.passed()
-}
-
-fn say(line: &str) {
-    // A reader that is gone has what it wanted (`arus-load ... | head`).
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
-fn complain(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -20,8 +20,8 @@ use serde_json::value::RawValue;
 
 use crate::{
     clients::{self, Wallets},
+    console::say,
     progress::Bar,
-    say,
     wallets::{Opened, Wallet, done},
     workload::{PLACES_MAX, units},
     world,

@@ -20,13 +20,13 @@ use tonic_types::StatusExt;
 
 use crate::{
     clients::{self, Wallets},
+    console::say,
     ends::{self, CAPTURED, WRONG},
     opening,
     progress::Bar,
     record::Recorder,
     report::Report,
     rows::{self, Transaction},
-    say,
     tally::Tally,
     wallets::{Opened, Wallet},
     workload::PLACES_MAX,

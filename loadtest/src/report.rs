@@ -8,10 +8,10 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    console::say,
     ends::{ANSWERED, CAPTURED, WRONG, is_decided},
     options::{OPEN_IN_FLIGHT_MAX, Options},
     record::Record,
-    say,
     server::Cost,
 };
 

@@ -15,8 +15,8 @@ use tonic::codegen::{Bytes, http::Request};
 
 use crate::{
     clients::{ANSWER_MAX, Payments},
-    drive::{Call, Run},
     ends::{ANSWERED, HTTP},
+    run::{Call, Run},
 };
 
 /// See the module.

@@ -6,11 +6,11 @@ use anyhow::{Context, ensure};
 use clap::Args;
 
 use crate::{
+    console::say,
     field::Field,
     options::{Options, PAYMENTS_MAX},
     page,
     report::{Report, write_json},
-    say,
 };
 
 /// How much worse than the first payments the last may be, in percent.

@@ -7,10 +7,10 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    console::say,
     field::Field,
     options::Options,
     report::{Report, write_json},
-    say,
 };
 
 /// A rate whose answers fall behind by more than this was too much.

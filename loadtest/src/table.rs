@@ -9,9 +9,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     ceiling::Ceiling,
+    console::say,
     page::{self, escape},
     report::{Report, write_text},
-    say,
     soak::{DRIFT_PERCENT_MAX, Drift, MEMORY_MB_MAX, memory_mb},
     sweep::Sweep,
 };

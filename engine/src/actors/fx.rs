@@ -9,15 +9,18 @@ use actix::{Actor, Context, Handler};
 use arc_swap::ArcSwap;
 use dashmap::{DashMap, mapref::entry::Entry as Slot};
 
-use super::mailbox::{Mailbox, Place, Queued};
+use super::{
+    mailbox::{Arbiter, Mailbox, Queued},
+    messages::{CommandMessage, FxMessage},
+};
 use crate::{
     clock::{Clock, Trust},
     ledger::{
         failure::{Failure, FailureCode},
-        fx::{FxPolicy, Pair, PairPrice, clock_distrusted, unavailable},
+        fx::{FxPolicy, Pair, PairPrice},
+        pricing::{clock_distrusted, unavailable},
         rates::RateBook,
     },
-    messages::{FxMessage, PaymentMessage},
     metrics::{ActorKind, Live},
 };
 
@@ -30,13 +33,13 @@ pub struct Desk {
     pairs: DashMap<Pair, Arc<Mailbox<FxRateActor>>>,
     policy: FxPolicy,
     clock: Clock,
-    places: Vec<Place>,
+    arbiters: Vec<Arbiter>,
 }
 
 impl Desk {
     /// A desk with the rates of the journal.
-    pub fn new(book: RateBook, policy: FxPolicy, clock: Clock, places: Vec<Place>) -> Self {
-        Self { book: ArcSwap::from_pointee(book), pairs: DashMap::new(), policy, clock, places }
+    pub fn new(book: RateBook, policy: FxPolicy, clock: Clock, arbiters: Vec<Arbiter>) -> Self {
+        Self { book: ArcSwap::from_pointee(book), pairs: DashMap::new(), policy, clock, arbiters }
     }
 
     /// The rates now.
@@ -62,9 +65,9 @@ impl Desk {
         if !self.book.load().knows(pair) {
             return Err(unavailable(pair));
         }
-        let place = usize::from(pair.base.numeric() ^ pair.quote.numeric()).checked_rem(self.places.len());
-        let place = place.and_then(|i| self.places.get(i));
-        let (Some(place), true) = (place, self.pairs.len() < PAIRS_MAX) else {
+        let arbiter = usize::from(pair.base.numeric() ^ pair.quote.numeric()).checked_rem(self.arbiters.len());
+        let arbiter = arbiter.and_then(|i| self.arbiters.get(i));
+        let (Some(arbiter), true) = (arbiter, self.pairs.len() < PAIRS_MAX) else {
             return Err(Failure::new(FailureCode::FxRateUnavailable, "too many currency pairs are in use"));
         };
         match self.pairs.entry(pair) {
@@ -73,7 +76,7 @@ impl Desk {
                 // Read under the slot's guard: a publication after this finds the pair in the map.
                 let (book, policy, clock) = (self.book(), self.policy, self.clock.clone());
                 let build = move |_: &mut _| FxRateActor { pair, book, policy, clock, _live: Live::new(ActorKind::Fx) };
-                let mailbox = Mailbox::start(place, ActorKind::Fx, build);
+                let mailbox = Mailbox::start(arbiter, ActorKind::Fx, build);
                 slot.insert(Arc::clone(&mailbox));
                 Ok(mailbox)
             }
@@ -108,7 +111,7 @@ impl Handler<Queued<FxMessage>> for FxRateActor {
 
     fn handle(&mut self, queued: Queued<FxMessage>, _: &mut Self::Context) {
         queued.handle(|message| match message {
-            FxMessage::Quote(n, reply) => reply.send(PaymentMessage::Priced(n, self.price().map(Box::new))),
+            FxMessage::Quote(n, reply) => reply.tell(CommandMessage::Priced(n, self.price().map(Box::new))),
             FxMessage::Price(reply) => {
                 // A reader that went away needs no answer.
                 let _ = reply.send(self.price());

@@ -8,7 +8,7 @@ use dashmap::{DashMap, mapref::entry::Entry as Slot};
 use foldhash::fast::RandomState;
 use tokio::sync::oneshot;
 
-use crate::{OverloadReason, Refusal};
+use crate::refusal::{OverloadReason, Refusal};
 
 /// What a load gives.
 pub(super) type Loaded<T> = Result<T, Refusal>;

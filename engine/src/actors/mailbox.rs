@@ -47,23 +47,23 @@ impl<M: Named> Queued<M> {
 
 /// Where actors live: a thread, and how its messages are ordered.
 #[derive(Clone)]
-pub struct Place {
+pub struct Arbiter {
     /// The thread.
-    pub arbiter: ArbiterHandle,
+    pub thread: ArbiterHandle,
     /// How messages are delivered.
-    pub order: Order,
+    pub order: DeliveryOrder,
 }
 
 /// How messages are delivered.
 #[derive(Clone)]
-pub enum Order {
+pub enum DeliveryOrder {
     /// At once.
     Direct,
     /// In a seeded order, first in first out per mailbox.
     Shuffled(Arc<Shuffle>),
 }
 
-impl Order {
+impl DeliveryOrder {
     fn tag(&self) -> Option<(u64, Arc<Shuffle>)> {
         match self {
             Self::Direct => None,
@@ -82,15 +82,15 @@ pub struct Mailbox<A: Actor> {
 impl<A: Actor<Context = Context<A>>> Mailbox<A> {
     /// Starts an actor on its thread.
     pub fn start(
-        place: &Place,
+        arbiter: &Arbiter,
         kind: ActorKind,
         build: impl FnOnce(&mut Context<A>) -> A + Send + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { addr: A::start_in_arbiter(&place.arbiter, build), kind, order: place.order.tag() })
+        Arc::new(Self { addr: A::start_in_arbiter(&arbiter.thread, build), kind, order: arbiter.order.tag() })
     }
 
     /// Starts an actor on the thread this runs on. It is given its own mailbox, and lives until it stops itself.
-    pub fn start_here(order: &Order, kind: ActorKind, build: impl FnOnce(Arc<Self>) -> A) {
+    pub fn start_here(order: &DeliveryOrder, kind: ActorKind, build: impl FnOnce(Arc<Self>) -> A) {
         A::create(|context| build(Arc::new(Self { addr: context.address(), kind, order: order.tag() })));
     }
 
@@ -108,6 +108,23 @@ impl<A: Actor<Context = Context<A>>> Mailbox<A> {
                 shuffle.push(*mailbox, Box::new(move || addr.do_send(queued)));
             }
         }
+    }
+}
+
+/// Who takes in messages of a kind, whichever actor that is: questions carry it so that the answer finds back, and
+/// neither side names the other.
+pub trait Hears<M>: Send + Sync + fmt::Debug {
+    /// Sends; never waits.
+    fn tell(&self, msg: M);
+}
+
+impl<M, A> Hears<M> for Mailbox<A>
+where
+    M: Send + 'static,
+    A: Actor<Context = Context<A>> + Handler<Queued<M>>,
+{
+    fn tell(&self, msg: M) {
+        self.send(msg);
     }
 }
 

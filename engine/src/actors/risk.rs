@@ -6,16 +6,12 @@ use std::sync::Arc;
 use actix::{Actor, Context, Handler};
 
 use super::{
-    mailbox::{Order, Queued},
-    payment::{Launch, PaymentActor},
+    mailbox::{DeliveryOrder, Queued},
+    messages::{Judged, RiskMessage},
 };
 use crate::{
     clock::Clock,
-    ledger::{
-        flow::{Event, Flow},
-        risk::{Decision, RiskRules, RiskState},
-    },
-    messages::RiskMessage,
+    ledger::risk::{RiskRules, RiskState},
     metrics::{ActorKind, EngineCells, Live},
 };
 
@@ -25,7 +21,7 @@ pub struct RiskActor {
     state: RiskState,
     clock: Clock,
     cells: Arc<EngineCells>,
-    order: Order,
+    order: DeliveryOrder,
     _live: Live,
 }
 
@@ -35,23 +31,19 @@ impl RiskActor {
         rules: Arc<RiskRules>,
         state: RiskState,
         (clock, cells): (Clock, Arc<EngineCells>),
-        order: Order,
+        order: DeliveryOrder,
     ) -> Self {
         Self { rules, state, clock, cells, order, _live: Live::new(ActorKind::Risk) }
     }
 
-    fn assess(&mut self, mut launch: Box<Launch>) {
-        let first = match &launch.flow {
-            Flow::Payment(payment) => {
-                let now = self.clock.believed();
-                let verdict = self.state.assess(&self.rules, &payment.assessment(), now);
-                launch.let_through = (verdict.decision == Decision::Accept).then_some(now);
-                self.cells.count_verdict(verdict.decision, &verdict.reasons);
-                Event::Assessed(verdict)
-            }
-            Flow::Command(_) => Event::Start,
-        };
-        PaymentActor::start_here(launch, first, &self.order);
+    fn assess(&mut self, judged: Box<dyn Judged>) {
+        let verdict = judged.assessment().map(|assessment| {
+            let now = self.clock.believed();
+            let verdict = self.state.assess(&self.rules, &assessment, now);
+            self.cells.count_verdict(verdict.decision, &verdict.reasons);
+            (verdict, now)
+        });
+        judged.begin(verdict, &self.order);
     }
 }
 

@@ -7,17 +7,20 @@ use std::sync::{
 
 use actix::{Actor, Context, Handler};
 
-use super::mailbox::{Mailbox, Queued};
+use super::{
+    mailbox::Queued,
+    messages::{Apply, CommandMessage, CommandRef, WalletMessage},
+};
 use crate::{
     clock::Clock,
     fatal::OnFatal,
     ledger::{
-        account::{Account, fold},
+        account::Account,
+        apply::fold,
         failure::{Failure, FailureCode},
         flow::Event,
         wallet::Wallet,
     },
-    messages::{Apply, PaymentMessage, WalletMessage},
     metrics::{ActorKind, EngineCells, Live, hot::Pace},
     money::AccountId,
 };
@@ -143,8 +146,8 @@ impl WalletActor {
     }
 }
 
-fn answer(reply: &Mailbox<super::payment::PaymentActor>, event: Event) {
-    reply.send(PaymentMessage::Event(event));
+fn answer(reply: &CommandRef, event: Event) {
+    reply.tell(CommandMessage::Event(event));
 }
 
 impl Actor for WalletActor {

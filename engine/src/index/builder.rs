@@ -15,9 +15,11 @@ use crate::{
     journal::{block::for_each_account, tail::Tail},
     ledger::{
         account::Account,
-        entry::{Committed, DefaultMark, Outcome},
+        apply::{changes_rates, to_rates},
+        entry::Committed,
         owner::Owned,
         rates::RateBook,
+        settings::DefaultMark,
     },
     money::Lsn,
 };
@@ -134,38 +136,31 @@ impl Builder {
     }
 
     fn fold_small_tables(&mut self, committed: &Committed, run: &mut Run) -> Result<(), IndexError> {
-        let tenant = committed.entry.tenant;
-        match &committed.entry.outcome {
-            Outcome::Account { account, default, failure: None } => {
-                let owner = (tenant, account.owner.clone());
-                let owned = Owned {
-                    account: account.id.clone(),
-                    currency: account.currency,
-                    status: account.status,
-                    opened_lsn: if account.opened_lsn == Lsn(0) { committed.lsn } else { account.opened_lsn },
-                    changed_lsn: committed.lsn,
-                };
-                run.owners.push((owner.clone(), OwnerRow::Account(owned)));
-                if *default == DefaultMark::Default {
-                    run.owners.push((owner, OwnerRow::Default(account.id.clone(), committed.lsn)));
-                }
+        let (tenant, entry) = (committed.entry.tenant, &committed.entry);
+        if let Some((account, default)) = entry.decision.changed_account() {
+            let owner = (tenant, account.owner.clone());
+            let owned = Owned {
+                account: account.id.clone(),
+                currency: account.currency,
+                status: account.status,
+                opened_lsn: if account.opened_lsn == Lsn(0) { committed.lsn } else { account.opened_lsn },
+                changed_lsn: committed.lsn,
+            };
+            run.owners.push((owner.clone(), OwnerRow::Account(owned)));
+            if default == DefaultMark::Default {
+                run.owners.push((owner, OwnerRow::Default(account.id.clone(), committed.lsn)));
             }
-            Outcome::Reservation { reservation, failure: None } => {
-                let timer = (reservation.expires_at, tenant, reservation.id);
-                run.timers.push((timer, reservation.is_active().then(|| reservation.account.clone())));
-            }
-            Outcome::Rates { failure: None } => {
-                let book = match &mut self.rates {
-                    Some(book) => book,
-                    none => none.insert(RateBook::of(self.index.rates()?)),
-                };
-                run.rates.extend(book.apply(&committed.entry, committed.at));
-            }
-            Outcome::Payment(_)
-            | Outcome::Transfer { .. }
-            | Outcome::Reservation { .. }
-            | Outcome::Account { .. }
-            | Outcome::Rates { .. } => {}
+        }
+        if let (Some(reservation), None) = (entry.decision.reservation(), entry.failure()) {
+            let timer = (reservation.expires_at, tenant, reservation.id);
+            run.timers.push((timer, reservation.is_active().then(|| reservation.account.clone())));
+        }
+        if changes_rates(entry) {
+            let book = match &mut self.rates {
+                Some(book) => book,
+                none => none.insert(RateBook::of(self.index.rates()?)),
+            };
+            run.rates.extend(to_rates(book, entry, committed.at));
         }
         Ok(())
     }

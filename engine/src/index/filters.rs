@@ -8,7 +8,7 @@ use std::sync::{PoisonError, RwLock};
 use fastbloom::AtomicBloomFilter;
 
 use super::layout::PARTITION_BITS;
-use crate::idempotency::KeyHash;
+use crate::keys::KeyHash;
 
 const BITS_PER_KEY: usize = 12;
 const HASHES: u32 = 6;

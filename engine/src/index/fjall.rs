@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     damage::Damage,
-    idempotency::{Fingerprint, KeyHash},
+    keys::{Fingerprint, KeyHash},
     ledger::{account::Account, owner::Owned, rates::PairRow, time::Timestamp},
     money::{AccountId, Lsn, OpId, TenantId},
 };

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{AccountKey, IndexError, TimerKey};
 use crate::{
-    idempotency::KeyHash,
+    keys::KeyHash,
     ledger::time::Timestamp,
     money::{Lsn, OpId, TenantId},
 };

@@ -10,7 +10,7 @@ use std::{
 
 use super::{AccountKey, HistoryRow, Index, IndexError, OwnerKey, OwnerRow, Run, TimerKey, Watermark};
 use crate::{
-    idempotency::KeyHash,
+    keys::KeyHash,
     ledger::{account::Account, fx::Pair, rates::PairRow, time::Timestamp},
     money::{AccountId, Lsn, OpId, TenantId},
 };

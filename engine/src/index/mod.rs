@@ -18,8 +18,8 @@ mod table_files;
 pub mod unusable;
 
 use crate::{
-    idempotency::KeyHash,
     journal::Hash,
+    keys::KeyHash,
     ledger::{account::Account, owner::Owned, rates::PairRow, time::Timestamp},
     money::{AccountId, Lsn, OpId, OwnerId, TenantId},
 };

@@ -16,7 +16,7 @@ use std::{io, path::PathBuf};
 use super::Watermark;
 use crate::{
     checked_text::{self, checked, with_check},
-    idempotency::Fingerprint,
+    keys::Fingerprint,
     money::Lsn,
 };
 

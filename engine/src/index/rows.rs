@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ledger::{
-        account::{Account, FoldError, fold},
-        entry::{Committed, Outcome},
+        account::{Account, FoldError},
+        apply::fold,
+        entry::Committed,
     },
     money::{AccountId, Lsn, PostingKind},
 };
@@ -48,18 +49,18 @@ pub fn fold_with_history(
     }
     let mut balance = state.as_ref().map_or(0, |account| account.balance().minor);
     fold(state, id, entry, committed.lsn)?;
-    let payment = matches!(entry.outcome, Outcome::Payment(_));
+    let payment = entry.payment().is_some();
     let mut line = 0;
     let mut push = |moved| {
         rows.push(HistoryRow { lsn: committed.lsn, line, payment, moved });
         line += 1;
     };
-    for posting in entry.postings.iter().filter(|posting| posting.account == *id) {
+    for posting in entry.postings().iter().filter(|posting| posting.account == *id) {
         balance += posting.signed_minor();
         push(Some(Moved { kind: posting.kind, amount_minor: posting.amount.minor, balance_minor: balance }));
     }
-    if let Outcome::Payment(payment) = &entry.outcome
-        && entry.postings.is_empty()
+    if let Some(payment) = entry.payment()
+        && entry.postings().is_empty()
         && payment.payer == *id
     {
         push(None);

@@ -7,7 +7,7 @@ use super::{
     packed::{self, Place},
     store::{Mark, Repeats, Store, Table},
 };
-use crate::{idempotency::Fingerprint, money::Lsn};
+use crate::{keys::Fingerprint, money::Lsn};
 
 /// How many lines of one account's history stand in one row at most.
 const CHUNK_LINES_MAX: usize = 128;

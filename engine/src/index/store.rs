@@ -20,7 +20,7 @@ use super::{
     table_files::{TableFile, check_newest},
     unusable::{CONDEMNED_FILE, Unusable},
 };
-use crate::{idempotency::Fingerprint, journal::Hash, money::Lsn};
+use crate::{journal::Hash, keys::Fingerprint, money::Lsn};
 
 /// What the watermark's row says the rows look like; another number means rebuild.
 const ROWS_FORMAT: u16 = 4;

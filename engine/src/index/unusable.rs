@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use super::IndexError;
-use crate::{checked_text, idempotency::Fingerprint, money::Lsn};
+use crate::{checked_text, keys::Fingerprint, money::Lsn};
 
 /// A file in the folder that says why the next start must build the index anew.
 pub(super) const CONDEMNED_FILE: &str = "DAMAGED";

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::{
     Block, Head, JournalError,
     disk::Disk,
-    record::{ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, decode_entries, merkle_root, split_records},
+    merkle::merkle_root,
+    record::{ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, decode_entries, split_records},
     recovery::{block_behind, check_chain, check_owner, load},
     segment::Segment,
 };
-use crate::{idempotency::Fingerprint, money::Lsn};
+use crate::{keys::Fingerprint, money::Lsn};
 
 /// What a walk went through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

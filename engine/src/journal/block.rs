@@ -2,10 +2,11 @@
 
 use std::{hash::BuildHasher, sync::Arc};
 
-use super::Hash;
+use super::merkle::Hash;
 use crate::{
     ledger::{
-        entry::{Committed, Entry, Outcome},
+        decision::Change,
+        entry::{Committed, Entry},
         time::Timestamp,
     },
     money::{AccountId, Lsn, OwnerId, TenantId},
@@ -39,7 +40,7 @@ impl Block {
         let mut touched = Vec::with_capacity(entries.len() * 2);
         let mut account_entries = Vec::new();
         for (position, entry) in (0..).zip(&entries) {
-            if let Outcome::Account { account, .. } = &entry.outcome {
+            if let Some((account, _)) = entry.decision.account() {
                 account_entries.push((owner_hash(entry.tenant, &account.owner), position));
             }
             for_each_account(entry, |account| touched.push(account_hash(entry.tenant, account)));
@@ -100,11 +101,13 @@ impl Block {
 /// Calls `f` for every account an entry is about: those that money moved on, the account that was opened or changed,
 /// and the payer of a payment that moved nothing.
 pub fn for_each_account(entry: &Entry, mut f: impl FnMut(&AccountId)) {
-    entry.postings.iter().for_each(|posting| f(&posting.account));
-    match &entry.outcome {
-        Outcome::Payment(payment) if entry.postings.is_empty() => f(&payment.payer),
-        Outcome::Account { account, .. } => f(&account.id),
-        Outcome::Payment(_) | Outcome::Transfer { .. } | Outcome::Reservation { .. } | Outcome::Rates { .. } => {}
+    entry.postings().iter().for_each(|posting| f(&posting.account));
+    for change in &entry.decision.changes {
+        match change {
+            Change::Payment(payment) if entry.postings().is_empty() => f(&payment.payer),
+            Change::Account { account, .. } => f(&account.id),
+            Change::Payment(_) | Change::Reservation(_) | Change::Rates => {}
+        }
     }
 }
 

@@ -7,24 +7,27 @@ pub mod audit;
 pub mod block;
 pub mod disk;
 pub mod memory;
+mod merkle;
 pub mod record;
 pub mod recovery;
 pub mod segment;
 pub mod segment_head;
 pub mod segments;
 pub mod spare;
+mod stored;
 pub mod tail;
 pub mod writer;
 
 use std::sync::Arc;
 
 use crate::{
-    idempotency::Fingerprint,
+    keys::Fingerprint,
     ledger::{entry::Committed, time::Timestamp},
     money::Lsn,
 };
 pub use block::Block;
-pub use record::{BlockHead, Hash, Record};
+pub use merkle::Hash;
+pub use record::{BlockHead, Record};
 
 /// Where the journal ends: what the next block chains to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! segment  = header (4096 bytes, see `segment_head`) block* zeros
 //! block    = "ABLK" version:u16 kind:u16 first_lsn:u64 count:u32 records_bytes:u32 at:u64
 //!            prev_hash:32 merkle_root:32 block_hash:32 crc32c:u32 record* zeros to a multiple of 4096
-//! record   = length:u32 bytes;  bytes = postcard(Entry), which begins with the tenant
+//! record   = length:u32 bytes;  bytes as `stored` has them; they begin with the tenant
 //! ```
 //! `kind` 0 holds entries; kind 1 seals a segment: its records' place holds the (lsn:u64, offset:u64) of every block.
 //! `block_hash = BLAKE3(block up to merkle_root)`, so it covers the previous hash and, through the Merkle root, every
@@ -13,14 +13,16 @@
 
 use std::sync::Arc;
 
-use super::Block;
+use super::{
+    block::Block,
+    merkle::{Hash, merkle_root},
+    stored::{self, StoredError},
+};
 use crate::{
     ledger::{entry::Entry, time::Timestamp},
     money::Lsn,
 };
 
-/// A BLAKE3 hash.
-pub type Hash = [u8; 32];
 /// The format of blocks that this build reads and writes.
 pub const FORMAT_VERSION: u16 = 2;
 /// Blocks start and end at multiples of this.
@@ -44,8 +46,8 @@ pub struct Record {
 
 impl Record {
     /// Encodes and hashes.
-    pub fn new(entry: Arc<Entry>) -> Result<Self, postcard::Error> {
-        let bytes = postcard::to_extend(&*entry, Vec::with_capacity(512))?;
+    pub fn new(entry: Arc<Entry>) -> Result<Self, StoredError> {
+        let bytes = stored::encode(&entry)?;
         let hash = *blake3::hash(&bytes).as_bytes();
         Ok(Self { entry, bytes, hash })
     }
@@ -91,28 +93,6 @@ impl BlockHead {
 /// Rounded up to whole pages.
 pub fn padded(bytes: usize) -> usize {
     bytes.div_ceil(ALIGN_BYTES) * ALIGN_BYTES
-}
-
-/// The Merkle root of entry hashes: pairs are hashed upwards, a lone last one is carried up as it is.
-pub fn merkle_root(mut hashes: Vec<Hash>) -> Hash {
-    while hashes.len() > 1 {
-        let mut next = Vec::with_capacity(hashes.len().div_ceil(2));
-        for pair in hashes.chunks(2) {
-            next.push(match pair {
-                [left, right] => {
-                    let mut both = [0; 64];
-                    let (l, r) = both.split_at_mut(32);
-                    l.copy_from_slice(left);
-                    r.copy_from_slice(right);
-                    *blake3::hash(&both).as_bytes()
-                }
-                [lone] => *lone,
-                _ => Hash::default(),
-            });
-        }
-        hashes = next;
-    }
-    hashes.pop().unwrap_or_default()
 }
 
 /// Writes a block of entries into `out`, padded.
@@ -269,7 +249,7 @@ pub fn decode_entry(block: &[u8], head: &BlockHead, lsn: Lsn) -> Result<Entry, S
     let records = split_records(block, head).ok_or("record lengths do not add up")?;
     let position = lsn.0.checked_sub(head.first_lsn.0).and_then(|position| usize::try_from(position).ok());
     let record = position.and_then(|position| records.get(position)).ok_or("the entry is not in the block")?;
-    postcard::from_bytes(record).map_err(|error| format!("an entry cannot be decoded: {error}"))
+    stored::decode(record).map_err(|error| format!("an entry cannot be decoded: {error}"))
 }
 
 /// Decodes a block of entries whose CRC is right.
@@ -277,7 +257,7 @@ pub fn decode_entries(block: &[u8], head: &BlockHead) -> Result<Block, String> {
     let records = split_records(block, head).ok_or("record lengths do not add up")?;
     let entries = records
         .iter()
-        .map(|bytes| postcard::from_bytes::<Entry>(bytes).map(Arc::new))
+        .map(|bytes| stored::decode(bytes).map(Arc::new))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| format!("an entry cannot be decoded: {error}"))?;
     Ok(Block::new(head.first_lsn, head.at, head.hash, head.records_bytes, entries))

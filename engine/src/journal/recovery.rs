@@ -15,7 +15,7 @@ use super::{
     segments::{SegmentReader, Segments, Shared},
     spare::Spare,
 };
-use crate::{idempotency::Fingerprint, ledger::time::Timestamp, money::Lsn};
+use crate::{keys::Fingerprint, ledger::time::Timestamp, money::Lsn};
 
 /// An opened journal.
 #[derive(Debug)]

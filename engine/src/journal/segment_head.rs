@@ -10,7 +10,7 @@ use super::{
     Hash, JournalError,
     record::{ALIGN_BYTES, Fields},
 };
-use crate::{idempotency::Fingerprint, money::Lsn};
+use crate::{keys::Fingerprint, money::Lsn};
 
 const MAGIC: [u8; 8] = *b"ARUSSEG1";
 const VERSION: u16 = 3;

@@ -16,7 +16,7 @@ use foldhash::fast::RandomState;
 
 use super::Block;
 use crate::{
-    idempotency::{KeyHash, KeyHasher},
+    keys::{KeyHash, KeyHasher},
     ledger::entry::Committed,
     money::{Lsn, OpId},
 };

@@ -1,23 +1,11 @@
 //! The durable part of an account: a pure function of the journal.
 //!
-//! [`Account::apply`] is the one place where an entry changes an account; the wallet actor, the index builder, recovery and
-//! `arus verify` all call it (through [`fold`] where the account may not exist yet). What a crash forgets (holds) is in [`super::wallet`].
+//! What an entry does to it is in [`super::apply`]; what a crash forgets (holds) is in [`super::wallet`].
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, Outcome};
+use super::settings::AccountStatus;
 use crate::money::{AccountId, Currency, Lsn, Money, OwnerId, Posting, PostingKind};
-
-/// Whether an account takes part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum AccountStatus {
-    /// Pays and receives.
-    Active,
-    /// Neither pays nor receives until it is made active again.
-    Frozen,
-    /// Ended, for good.
-    Closed,
-}
 
 /// An account as the journal up to `applied_lsn` says. All counters are minor units of `currency`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,30 +87,6 @@ impl Account {
         if self.day == day { self.day_debits } else { 0 }
     }
 
-    /// Applies all that a durable entry does to this account. An entry at or below `applied_lsn` changes nothing, so
-    /// running a stretch of the journal twice is running it once.
-    pub fn apply(&mut self, entry: &Entry, lsn: Lsn) -> Result<(), FoldError> {
-        if lsn <= self.applied_lsn {
-            return Ok(());
-        }
-        if let Outcome::Account { account, failure: None, .. } = &entry.outcome
-            && account.id == self.id
-        {
-            // The settings, not the counters: those are as old as the decision.
-            self.status = account.status;
-            self.overdraft_limit = account.overdraft_limit;
-            self.daily_debit_limit = account.daily_debit_limit;
-            self.applied_lsn = lsn;
-        }
-        for posting in &entry.postings {
-            if posting.account == self.id {
-                self.post(posting, lsn)?;
-                self.applied_lsn = lsn;
-            }
-        }
-        Ok(())
-    }
-
     /// Applies one line of a durable entry. Only a hold's day turns the day: a block's time may lie ahead, and would
     /// give a limit back that is used up.
     pub fn post(&mut self, posting: &Posting, lsn: Lsn) -> Result<(), FoldError> {
@@ -167,26 +131,4 @@ impl Account {
         }
         Some(())
     }
-}
-
-/// Applies all that `entry` does to account `id`, which it may create. See [`Account::apply`].
-pub fn fold(state: &mut Option<Account>, id: &AccountId, entry: &Entry, lsn: Lsn) -> Result<(), FoldError> {
-    if state.is_none() {
-        *state = match &entry.outcome {
-            Outcome::Account { account, failure: None, .. } if account.id == *id => Some(account.clone()),
-            Outcome::Payment(_)
-            | Outcome::Transfer { .. }
-            | Outcome::Reservation { .. }
-            | Outcome::Account { .. }
-            | Outcome::Rates { .. } => entry
-                .postings
-                .iter()
-                .find(|posting| posting.account == *id)
-                .map(|posting| Account::system(id.clone(), posting.amount.currency)),
-        };
-        if let Some(account) = state {
-            account.opened_lsn = lsn;
-        }
-    }
-    state.as_mut().map_or(Ok(()), |account| account.apply(entry, lsn))
 }

@@ -1,23 +1,23 @@
 //! What every command in flight is: a pure machine that takes events and returns the next effect as data.
 //!
-//! The shell (`actors/payment.rs`) carries effects out by message and feeds the answers back. A flow never waits and
-//! never asks twice for one thing; it ends with [`Effect::Append`].
+//! The shell (`actors/command.rs`) carries effects out by message and feeds the answers back. A flow never waits and never
+//! asks twice for one thing; it ends with [`Effect::Decide`]. An answer that it did not ask for ends the command with an
+//! error before anything is durable.
 
-use std::sync::Arc;
+use std::fmt;
 
 use smallvec::SmallVec;
 
 use super::{
     account::Account,
-    command::CommandFlow,
-    entry::Entry,
+    decision::Decision,
     failure::Failure,
     fx::{Pair, PairPrice},
-    payment::PaymentFlow,
-    request::UpdateAccount,
-    risk::Verdict,
+    notes::Notes,
+    risk::{Assessment, Verdict},
+    settings::SettingsChange,
 };
-use crate::money::{AccountId, Currency, Money, OwnerId};
+use crate::money::{AccountId, Money};
 
 /// What the shell does next.
 #[derive(Debug)]
@@ -29,19 +29,19 @@ pub enum Effect {
     /// Ask the payer to hold the money.
     Hold(AccountId, Money),
     /// Ask an account to decide a change of its settings.
-    Change(Box<UpdateAccount>),
+    Change(AccountId, Box<SettingsChange>),
     /// Ask an account that is not there yet to be this one.
     Open(Box<Account>),
     /// Hand the entry to the journal. Nothing stops the command any more.
-    Append(Arc<Entry>),
+    Decide(Box<Decision>),
 }
 
-/// An answer. Rare large parts are boxed: every message to a payment is as large as the largest.
+/// An answer. Rare large parts are boxed: every message to a command is as large as the largest.
 #[derive(Debug)]
 pub enum Event {
     /// A command that the risk rules do not judge begins.
     Start,
-    /// A payment begins: what the risk rules say of it.
+    /// A command begins that they judge: what they say of it.
     Assessed(Verdict),
     /// From the desk, in the order asked.
     Quoted(Result<Vec<Box<PairPrice>>, Failure>),
@@ -53,32 +53,100 @@ pub enum Event {
     Changed(Result<Box<Account>, Failure>),
 }
 
-/// An account that may take part, as known when the command was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Party {
-    /// The account.
-    pub account: AccountId,
-    /// Its currency.
-    pub currency: Currency,
-    /// Its owner.
-    pub owner: OwnerId,
+/// An answer to something that was not asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the flow was told {event} while it waited for {waiting}")]
+pub struct Unexpected {
+    event: &'static str,
+    waiting: &'static str,
+}
+
+impl Event {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Assessed(_) => "assessed",
+            Self::Quoted(_) => "quoted",
+            Self::Granted(_) => "granted",
+            Self::Held(_) => "held",
+            Self::Changed(_) => "changed",
+        }
+    }
+
+    /// Not what a flow waits for.
+    pub fn unexpected(&self, waiting: &'static str) -> Unexpected {
+        Unexpected { event: self.name(), waiting }
+    }
+
+    /// The answer of an account that was asked to expect or open.
+    pub fn granted(self) -> Result<Result<(), Failure>, Unexpected> {
+        if let Self::Granted(granted) = self { Ok(granted) } else { Err(self.unexpected("a grant")) }
+    }
+
+    /// The answer of an account that was asked to hold.
+    pub fn held(self) -> Result<Result<u32, Failure>, Unexpected> {
+        if let Self::Held(held) = self { Ok(held) } else { Err(self.unexpected("a hold")) }
+    }
+
+    /// The answer of an account that was asked to change.
+    pub fn changed(self) -> Result<Result<Box<Account>, Failure>, Unexpected> {
+        if let Self::Changed(changed) = self { Ok(changed) } else { Err(self.unexpected("a change")) }
+    }
 }
 
 /// A command in flight.
-#[derive(Debug)]
-pub enum Flow {
-    /// A payment.
-    Payment(Box<PaymentFlow>),
-    /// Any other command: at most one question to one account, then the entry.
-    Command(Box<CommandFlow>),
+pub trait Flow: fmt::Debug + Send {
+    /// Whether the risk rules judge it before it begins.
+    fn is_judged(&self) -> bool {
+        false
+    }
+
+    /// What they are asked, if they do.
+    fn assessment(&self, _notes: &Notes) -> Option<Assessment> {
+        None
+    }
+
+    /// The next effect.
+    fn on(&mut self, event: Event) -> Result<Effect, Unexpected>;
 }
 
-impl Flow {
-    /// The next effect.
-    pub fn on(&mut self, event: Event) -> Effect {
-        match self {
-            Self::Payment(flow) => flow.on(event),
-            Self::Command(flow) => flow.on(event),
+type Decide = Box<dyn FnOnce(Event) -> Result<Decision, Unexpected> + Send>;
+
+/// A flow of one question to one account, or of none.
+struct OneQuestion {
+    ask: Option<Effect>,
+    decide: Option<Decide>,
+}
+
+impl fmt::Debug for OneQuestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OneQuestion({:?})", self.ask)
+    }
+}
+
+/// Asks one account one thing; the answer decides.
+pub fn ask(
+    question: Effect,
+    decide: impl FnOnce(Event) -> Result<Decision, Unexpected> + Send + 'static,
+) -> Box<dyn Flow> {
+    Box::new(OneQuestion { ask: Some(question), decide: Some(Box::new(decide)) })
+}
+
+/// Asks nobody: decided by what was found.
+pub fn decided(decision: Decision) -> Box<dyn Flow> {
+    Box::new(OneQuestion { ask: Some(Effect::Decide(Box::new(decision))), decide: None })
+}
+
+impl Flow for OneQuestion {
+    fn on(&mut self, event: Event) -> Result<Effect, Unexpected> {
+        match (event, self.ask.take()) {
+            (Event::Start, Some(question)) => Ok(question),
+            (event, None) => {
+                let decide = self.decide.take().ok_or(event.unexpected("nothing"))?;
+                Ok(Effect::Decide(Box::new(decide(event)?)))
+            }
+            (event, Some(_)) => Err(event.unexpected("its start")),
         }
     }
 }

@@ -21,23 +21,23 @@ pub enum EntryError {
 
 /// Zero sum per currency, amounts in range, and nothing moves for a declined command.
 pub fn check(entry: &Entry) -> Result<(), EntryError> {
-    if entry.failure().is_some() && !entry.postings.is_empty() {
+    if entry.failure().is_some() && !entry.postings().is_empty() {
         return Err(EntryError::DeclinedButMoved);
     }
-    for posting in &entry.postings {
+    for posting in entry.postings() {
         if !(1..=POSTING_MINOR_MAX).contains(&posting.amount.minor) {
             return Err(EntryError::Amount(posting.amount));
         }
     }
     // The common entry has two lines of one currency; the general rule below costs a map.
-    if let [a, b] = entry.postings.as_slice()
+    if let [a, b] = entry.postings()
         && a.amount.currency == b.amount.currency
         && a.signed_minor().checked_add(b.signed_minor()) == Some(0)
     {
         return Ok(());
     }
     let mut sums: BTreeMap<u16, (Currency, i128)> = BTreeMap::new();
-    for posting in &entry.postings {
+    for posting in entry.postings() {
         let currency = posting.amount.currency;
         let (_, sum) = sums.entry(currency.numeric()).or_insert((currency, 0));
         *sum = sum.saturating_add(posting.signed_minor());

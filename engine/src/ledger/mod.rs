@@ -7,18 +7,23 @@
 #![warn(clippy::as_conversions, clippy::float_arithmetic, clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
 
 pub mod account;
+pub mod apply;
 pub mod command;
+pub mod commands;
+pub mod decision;
 pub mod entry;
 pub mod failure;
 pub mod flow;
 pub mod fx;
 pub mod invariants;
+pub mod needs;
+pub mod notes;
 pub mod owner;
 pub mod payment;
+pub mod pricing;
 pub mod rates;
-pub mod request;
 pub mod reservation;
 pub mod risk;
-pub mod same_body;
+pub mod settings;
 pub mod time;
 pub mod wallet;

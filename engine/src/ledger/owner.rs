@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    account::AccountStatus,
-    entry::{DefaultMark, Entry, Outcome},
+    account::Account,
+    settings::{AccountStatus, DefaultMark},
 };
-use crate::money::{AccountId, Currency, Lsn, OwnerId};
+use crate::money::{AccountId, Currency, Lsn};
 
 /// One account of an owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,12 +33,8 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Applies an entry about one of `owner`'s accounts; others change nothing, and no entry changes a thing twice.
-    pub fn apply(&mut self, owner: &OwnerId, entry: &Entry, lsn: Lsn) {
-        let Outcome::Account { account, default, failure: None } = &entry.outcome else { return };
-        if account.owner != *owner {
-            return;
-        }
+    /// Takes in one of its accounts as it is after an entry; no entry changes a thing twice.
+    pub fn take(&mut self, account: &Account, default: DefaultMark, lsn: Lsn) {
         match self.accounts.iter_mut().find(|owned| owned.account == account.id) {
             Some(owned) if owned.changed_lsn < lsn => {
                 owned.status = account.status;
@@ -57,7 +53,7 @@ impl Owner {
                 });
             }
         }
-        if *default == DefaultMark::Default && self.default.as_ref().is_none_or(|(_, since)| *since < lsn) {
+        if default == DefaultMark::Default && self.default.as_ref().is_none_or(|(_, since)| *since < lsn) {
             self.default = Some((account.id.clone(), lsn));
         }
     }

@@ -9,10 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    entry::{Entry, Outcome},
-    failure::{Failure, FailureCode},
-    fx::Pair,
-    request::{PublishRates, RateSource, RemoveRates, Request},
+    fx::{Pair, RateSource},
     time::Timestamp,
 };
 use crate::money::{Currency, OpId, Rate};
@@ -85,21 +82,9 @@ impl RateBook {
         Self { version: 0, rows: rows.into_iter().map(|row| (row.pair(), row)).collect() }
     }
 
-    /// Takes in what a durable entry does to the rates: the one place where it is decided what stands. Says which rows
-    /// changed. The desk, the index builder and recovery all call it.
-    pub fn apply(&mut self, entry: &Entry, committed_at: Timestamp) -> Vec<PairRow> {
-        let accepted = Timestamp::of_id(entry.op);
-        let rows: Vec<PairRow> = match (&entry.outcome, &entry.request) {
-            (Outcome::Rates { failure: None }, Request::PublishRates(set)) => {
-                // Not the block's time, which may lie ahead.
-                let at = set.as_of.unwrap_or(accepted.min(committed_at));
-                published(set, at, entry.op).map(PairRow::Rate).collect()
-            }
-            (Outcome::Rates { failure: None }, Request::RemoveRates(RemoveRates { pairs })) => {
-                pairs.iter().map(|pair| PairRow::Removed { pair: *pair, at: accepted }).collect()
-            }
-            _ => return Vec::new(),
-        };
+    /// Takes in the rows of one durable entry that was accepted at a time: the one place where it is decided what
+    /// stands. Says which rows changed.
+    pub fn take_all(&mut self, rows: Vec<PairRow>, accepted: Timestamp) -> Vec<PairRow> {
         self.version = self.version.saturating_add(1);
         rows.into_iter().filter(|row| self.take(row, accepted)).collect()
     }
@@ -131,42 +116,9 @@ impl RateBook {
         })
     }
 
-    /// The book is bounded: a publication with new pairs beyond that is declined whole.
-    pub fn check_room(&self, set: &PublishRates) -> Result<(), Failure> {
-        let pairs = set.rates.iter().map(|rate| Pair { base: rate.base, quote: rate.quote });
+    /// How many pairs there would be with these besides.
+    pub fn pairs_with(&self, pairs: impl Iterator<Item = Pair>) -> usize {
         let new = pairs.filter(|pair| self.row(*pair).is_none()).map(Pair::unordered).collect::<BTreeSet<_>>();
-        let pairs = self.rows().count().saturating_add(new.len());
-        if pairs <= BOOK_PAIRS_MAX {
-            return Ok(());
-        }
-        let message = format!(
-            "there would be {pairs} published pairs, at most {BOOK_PAIRS_MAX} are kept; remove those that are not used"
-        );
-        Err(Failure::new(FailureCode::TooManyPairs, message))
+        self.rows().count().saturating_add(new.len())
     }
-
-    /// Only what is published can be removed: a removal that names any other pair is declined whole.
-    pub fn check_published(&self, remove: &RemoveRates) -> Result<(), Failure> {
-        match remove.pairs.iter().find(|pair| self.row(**pair).is_none()) {
-            None => Ok(()),
-            Some(Pair { base, quote }) => Err(Failure::new(
-                FailureCode::FxRateUnavailable,
-                format!("no rate {base}/{quote} is published, so none of the pairs was removed; see ListRates"),
-            )),
-        }
-    }
-}
-
-/// The rows one publication makes.
-fn published(set: &PublishRates, at: Timestamp, rate_id: OpId) -> impl Iterator<Item = BookRow> {
-    let source = set.source;
-    set.rates.iter().map(move |rate| BookRow {
-        base: rate.base,
-        quote: rate.quote,
-        mid: rate.mid,
-        spread_bps: rate.spread_bps,
-        source,
-        at,
-        rate_id,
-    })
 }

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     failure::{Failure, FailureCode},
-    request::{Finality, Reserve},
     time::Timestamp,
 };
 use crate::money::{AccountId, Money, OpId, Posting, PostingKind};
@@ -47,6 +46,15 @@ pub struct Reservation {
     pub held_on: u32,
 }
 
+/// Whether more captures may follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Finality {
+    /// What is left stays set aside.
+    Partial,
+    /// What is left is freed.
+    Final,
+}
+
 /// Why the rest of a reservation is freed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -60,21 +68,6 @@ pub enum End {
 pub type Step = (Reservation, Vec<Posting>);
 
 impl Reservation {
-    /// What a Reserve makes that was held on a UTC day.
-    pub fn new(id: OpId, request: &Reserve, held_on: u32, expires_at: Timestamp) -> Self {
-        Self {
-            id,
-            account: request.account.clone(),
-            destination: request.destination.clone(),
-            amount: request.amount,
-            captured: Money::zero(request.amount.currency),
-            remaining: request.amount,
-            status: ReservationStatus::Active,
-            expires_at,
-            held_on,
-        }
-    }
-
     /// The same reservation, declined before it held anything.
     #[must_use]
     pub fn failed(mut self) -> Self {

@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::{
-    account::{Account, AccountStatus, FoldError},
+    account::{Account, FoldError},
+    apply::to_account,
     entry::Entry,
     failure::{Failure, FailureCode},
-    request::{DailyLimit, UpdateAccount},
+    settings::{AccountStatus, DailyLimit, SettingsChange},
     time::Timestamp,
 };
 use crate::money::{ACCOUNT_MINOR_MAX, Lsn, Money, OpId};
@@ -172,7 +173,7 @@ impl Wallet {
 
     /// Decides a change of settings. A freeze or close stops new holds from here on, before it is durable.
     /// The caller sees to it that one account has one change in flight.
-    pub fn change(&mut self, change: &UpdateAccount) -> Result<Account, Failure> {
+    pub fn change(&mut self, change: &SettingsChange) -> Result<Account, Failure> {
         let mut next = self.account.clone();
         if self.gate == AccountStatus::Closed {
             return Err(Failure::new(
@@ -232,7 +233,7 @@ impl Wallet {
     pub fn apply(&mut self, entry: &Entry, lsn: Lsn) -> Result<(), FoldError> {
         let status = self.account.status;
         self.release(entry.op);
-        self.account.apply(entry, lsn)?;
+        to_account(&mut self.account, entry, lsn)?;
         if self.account.status != status {
             self.gate = self.account.status;
         }

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use super::{BUCKETS_US, Counts, Tally, Times};
+use super::histogram::{BUCKETS_US, Counts, Tally, Times};
 use crate::{
-    Refusal,
-    ledger::{entry::Entry, payment::Payment, request::Request},
+    ledger::{commands::Request, entry::Entry, payment::Payment},
     money::{Currency, Money},
+    refusal::Refusal,
 };
 
 /// How a payment ended for its caller.
@@ -45,8 +45,8 @@ impl Ended {
     }
 
     /// The end of a payment that was decided so.
-    fn of(payment: &Payment) -> Self {
-        if payment.failure.is_some() { Self::Declined } else { Self::Captured }
+    fn of(entry: &Entry) -> Self {
+        if entry.failure().is_some() { Self::Declined } else { Self::Captured }
     }
 }
 
@@ -126,7 +126,7 @@ pub struct PaymentTally {
 impl PaymentTally {
     /// Counts a payment of the block, and how long it took if somebody asked for it.
     pub fn count(&mut self, entry: &Entry, payment: &Payment, took: Option<Duration>) {
-        let ended = Ended::of(payment);
+        let ended = Ended::of(entry);
         let tally = Ended::ALL.into_iter().zip(&mut self.times).find(|(of, _)| *of == ended);
         if let (Some(took), Some((_, tally))) = (took, tally) {
             tally.note_time(took);

@@ -16,16 +16,18 @@ use std::{
     sync::Arc,
 };
 
-use super::format::{FILE, Format, UNFINISHED_FILE};
+use super::{
+    format::{FILE, Format, UNFINISHED_FILE},
+    recovery::StartError,
+};
 use crate::{
-    idempotency::KeyHasher,
     journal::{
         disk::{Access, RealDisk},
         recovery as journal_recovery,
         segment_head::Made,
     },
+    keys::KeyHasher,
     money::Lsn,
-    recovery::StartError,
 };
 
 /// Whether somebody else has the data directory open for writing.

@@ -5,21 +5,24 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::Arbiter;
-
-use super::{Assembled, Parts, assemble};
+use super::{
+    Assembled, Parts, assemble,
+    recovery::{self, StartError},
+    timers::Timers,
+};
 use crate::{
     actors::{
-        handover::HandOver,
-        mailbox::{Order, Place, Shuffle},
+        mailbox::{Arbiter, DeliveryOrder, Shuffle},
+        sink::Handed,
     },
-    answer::Answering,
     clock::Clock,
+    commit::hand_over::HandOver,
     config::EngineConfig,
-    engine::{Command, Engine},
+    engine::Engine,
     fatal::OnFatal,
-    idempotency::KeyHasher,
+    gate::caller::Answering,
     index::{Index, builder::Builder, memory::MemoryIndex},
+    intake::command::Command,
     journal::{
         disk::Disk,
         memory::MemoryDisk,
@@ -28,12 +31,10 @@ use crate::{
         spare::Spare,
         writer::{Stepped, Writer},
     },
+    keys::KeyHasher,
     ledger::time::Timestamp,
-    messages::Handed,
     money::Lsn,
     pool::Pool,
-    recovery::{self, StartError},
-    timers::Timers,
 };
 
 /// How often a segment is tried to be begun: disks in memory do not mend themselves.
@@ -46,7 +47,7 @@ pub const HASHER: KeyHasher = KeyHasher(*b"deterministic-ky");
 pub struct Deterministic {
     engine: Engine,
     writer: Option<Writer<Handed>>,
-    handover: HandOver,
+    hand_over: HandOver,
     builder: Builder,
     shuffle: Arc<Shuffle>,
     spare: Arc<Spare>,
@@ -77,8 +78,8 @@ impl Deterministic {
         let misfit = index.watermark().map_or(Ok(None), |watermark| recovery::misfit(watermark, &*reader))?;
         let index: Arc<dyn Index> = Arc::new(if misfit.is_some() { MemoryIndex::new() } else { index });
         let shuffle = Shuffle::new(clock.clone());
-        let place = Place { arbiter: Arbiter::current(), order: Order::Shuffled(Arc::clone(&shuffle)) };
-        let places = vec![place; config.arbiters()];
+        let order = DeliveryOrder::Shuffled(Arc::clone(&shuffle));
+        let arbiters = vec![Arbiter { thread: actix::Arbiter::current(), order }; config.arbiters()];
         let spare = opened.segments.spare();
         spare.give_up_after(Some(TRIES_MAX));
         let assembled = assemble(Parts {
@@ -91,17 +92,17 @@ impl Deterministic {
             spare: Arc::clone(&spare),
             index,
             damage: Arc::default(),
-            places,
+            arbiters,
             loads: Pool::Inline,
             reads: Pool::Inline,
             answering: Answering::Here,
             on_fatal,
         })?;
-        let Assembled { engine, writer, handover, builder, journal_ahead, .. } = assembled;
+        let Assembled { engine, writer, hand_over, builder, journal_ahead, .. } = assembled;
         Ok(Self {
             engine,
             writer: Some(writer),
-            handover,
+            hand_over,
             builder,
             shuffle,
             spare,
@@ -144,7 +145,7 @@ impl Deterministic {
         let Some(writer) = &mut self.writer else { return false };
         match writer.step(Duration::ZERO) {
             Stepped::Committed(commit) => {
-                self.handover.commit(commit);
+                self.hand_over.commit(commit);
                 true
             }
             Stepped::Idle => false,
@@ -154,7 +155,7 @@ impl Deterministic {
             }
             Stepped::Failed(error, lost) => {
                 self.writer = None;
-                self.handover.fail(&error, lost);
+                self.hand_over.fail(&error, lost);
                 true
             }
         }

@@ -14,7 +14,7 @@ use std::{io, path::Path};
 use crate::{
     checked_text::{self, checked, with_check},
     clock::random_u64,
-    idempotency::KeyHasher,
+    keys::KeyHasher,
 };
 
 const LINE: &str = "arus-data 2";

@@ -5,42 +5,45 @@
 pub mod data_dir;
 pub mod deterministic;
 mod format;
+pub mod recovery;
 mod stores;
 pub mod threads;
-pub mod watch;
+mod timers;
 
-use std::sync::{Arc, RwLock, mpsc};
+use std::sync::{Arc, mpsc};
+
+use self::recovery::StartError;
 
 use crate::{
     actors::{
-        directory::Directory,
+        command::Environment,
+        door::DoorActor,
         fx::Desk,
-        handover::HandOver,
-        mailbox::{Mailbox, Place},
-        partition::PartitionActor,
+        mailbox::{Arbiter, Mailbox},
+        residents::Residents,
         risk::RiskActor,
+        sink::{Handed, Sink},
     },
-    admission::Admission,
-    answer::Answering,
     clock::Clock,
+    commit::hand_over::HandOver,
     config::EngineConfig,
+    core::Core,
     damage::{Damage, Watched},
-    engine::{Core, Engine},
+    engine::Engine,
     fatal::OnFatal,
-    idempotency::{Claims, KeyHasher},
+    gate::{admission::Admission, caller::Answering, claims::Claims},
     index::{Index, builder::Builder},
     journal::{
         Head, Journal, JournalReader,
         spare::Spare,
         writer::{Bounds, Writer},
     },
-    ledger::time::Timestamp,
-    messages::Handed,
+    keys::KeyHasher,
+    ledger::{entry::Entry, time::Timestamp},
     metrics::{ActorKind, EngineCells},
     money::Lsn,
     passed_on::PassedOn,
     pool::Pool,
-    recovery::{self, StartError},
     watch::Watchers,
 };
 
@@ -55,7 +58,7 @@ pub(crate) struct Parts {
     pub(crate) spare: Arc<Spare>,
     pub(crate) index: Arc<dyn Index>,
     pub(crate) damage: Arc<Damage>,
-    pub(crate) places: Vec<Place>,
+    pub(crate) arbiters: Vec<Arbiter>,
     pub(crate) loads: Pool,
     pub(crate) reads: Pool,
     pub(crate) answering: Answering,
@@ -66,7 +69,7 @@ pub(crate) struct Parts {
 pub(crate) struct Assembled {
     pub(crate) engine: Engine,
     pub(crate) writer: Writer<Handed>,
-    pub(crate) handover: HandOver,
+    pub(crate) hand_over: HandOver,
     pub(crate) builder: Builder,
     /// Entries that were behind the index at the start.
     pub(crate) recovered: u64,
@@ -77,7 +80,7 @@ pub(crate) struct Assembled {
 /// Recovers and connects everything; the same for both wirings.
 pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let Parts { config, clock, hasher, journal, head, reader, spare, index, damage, .. } = parts;
-    let Parts { places, loads, reads, answering, on_fatal, .. } = parts;
+    let Parts { arbiters, loads, reads, answering, on_fatal, .. } = parts;
     let indexed = index.watermark().map_or(Lsn(0), |watermark| watermark.lsn);
     let reader: Arc<dyn JournalReader> = Arc::new(Watched { reader, damage: Arc::clone(&damage) });
     let now = clock.now();
@@ -88,29 +91,33 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let (tail, mut builder) = recovery::tail_and_builder(&index, indexed, hasher, &config);
     let recovered = recovery::fill_tail(&tail, &*reader, &head, &mut builder, &config)?;
     let book = recovery::rates(&*index, &tail)?;
-    let desk = Arc::new(Desk::new(book, config.fx_policy(), clock.clone(), places.clone()));
-    let directory = Arc::new(Directory::new(
+    let (appender, queue) = mpsc::channel();
+    let environment = Arc::new(Environment {
+        clock: clock.clone(),
+        desk: Desk::new(book, config.fx_policy(), clock.clone(), arbiters.clone()),
+        sink: Sink::new(appender, Arc::clone(&cells)),
+    });
+    let residents = Arc::new(Residents::new(
         Arc::clone(&tail),
         Arc::clone(&index),
         loads.clone(),
-        places.clone(),
+        arbiters.clone(),
         (clock.clone(), Arc::clone(&on_fatal), Arc::clone(&cells)),
         &config,
     ));
-    let placed = |entry: &crate::ledger::entry::Entry, customer: &_| directory.partition(entry.tenant, customer, None);
-    let states = recovery::risk_states(&*reader, &head, &rules, &clock, places.len(), placed)?;
-    let risk = places.iter().zip(states).map(|(place, state)| {
-        let (rules, order, with) = (Arc::clone(&rules), place.order.clone(), (clock.clone(), Arc::clone(&cells)));
-        Mailbox::start(place, ActorKind::Risk, move |_| RiskActor::new(rules, state, with, order))
+    let placed = |entry: &Entry, customer: &_| residents.arbiter_of(entry.tenant, customer, None);
+    let states = recovery::risk_states(&*reader, &head, &rules, &clock, arbiters.len(), placed)?;
+    let risk = arbiters.iter().zip(states).map(|(arbiter, state)| {
+        let (rules, order, with) = (Arc::clone(&rules), arbiter.order.clone(), (clock.clone(), Arc::clone(&cells)));
+        Mailbox::start(arbiter, ActorKind::Risk, move |_| RiskActor::new(rules, state, with, order))
     });
     let risk = risk.collect();
-    let door = |place: &Place| {
-        let order = place.order.clone();
-        Mailbox::start(place, ActorKind::Partition, move |_| PartitionActor::new(order))
+    let door = |arbiter: &Arbiter| {
+        let order = arbiter.order.clone();
+        Mailbox::start(arbiter, ActorKind::Partition, move |_| DoorActor::new(order))
     };
-    let partitions: Vec<_> = places.iter().map(door).collect();
+    let doors: Vec<_> = arbiters.iter().map(door).collect();
     let admission = Arc::new(Admission::new(&config, Arc::clone(&tail), (Some(spare), damage), Arc::clone(&cells)));
-    let (appender, queue) = mpsc::channel();
     let bounds = Bounds {
         entries_max: config.commit_entries_max,
         bytes_max: config.commit_bytes_max,
@@ -121,11 +128,11 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let writer = Writer::new(journal, head, queue, (clock.clone(), in_flight), bounds);
     let watchers = Watchers::default();
     let passed_on = Arc::new(PassedOn::new(head.lsn));
-    let handover = HandOver {
+    let hand_over = HandOver {
         tail: Arc::clone(&tail),
-        desk: Arc::clone(&desk),
+        environment: Arc::clone(&environment),
         admission: Arc::clone(&admission),
-        partitions: partitions.clone(),
+        doors: doors.clone(),
         answering,
         passed_on: Arc::clone(&passed_on),
         watchers: watchers.clone(),
@@ -134,14 +141,15 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         on_fatal,
     };
     let core = Core {
+        house: config.house()?,
         config,
         clock,
         hasher,
         claims: Claims::default(),
         admission,
-        directory,
-        desk,
-        partitions,
+        residents,
+        environment,
+        doors,
         risk,
         tail,
         index,
@@ -151,7 +159,6 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         passed_on,
         watchers,
         cells,
-        appender: RwLock::new(Some(appender)),
     };
-    Ok(Assembled { engine: Engine(Arc::new(core)), writer, handover, builder, recovered, journal_ahead })
+    Ok(Assembled { engine: Engine(Arc::new(core)), writer, hand_over, builder, recovered, journal_ahead })
 }

@@ -6,7 +6,10 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use super::data_dir::{DataDir, aside_name};
+use super::{
+    data_dir::{DataDir, aside_name},
+    recovery::{StartError, misfit},
+};
 use crate::{
     config::EngineConfig,
     damage::Damage,
@@ -22,7 +25,6 @@ use crate::{
         recovery::{self as journal_recovery, Opened},
     },
     money::Lsn,
-    recovery::{StartError, misfit},
 };
 
 /// An opened data directory.

@@ -4,7 +4,7 @@
 use std::{
     path::Path,
     sync::{
-        Arc, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -15,29 +15,27 @@ use std::{
 use actix::{Arbiter, ArbiterHandle, System};
 use tokio::task::{JoinError, JoinSet};
 
-use super::{Assembled, Parts, assemble, data_dir::DataDir, stores::Stores, watch};
+use super::{Assembled, Parts, assemble, data_dir::DataDir, recovery::StartError, stores::Stores, timers::Timers};
 use crate::{
-    actors::{
-        handover::HandOver,
-        mailbox::{Order, Place},
-    },
-    answer::Answering,
+    actors::{mailbox, mailbox::DeliveryOrder, sink::Handed},
     clock::Clock,
+    commit::hand_over::HandOver,
     config::EngineConfig,
-    engine::{Command, Core, Engine},
+    core::Core,
+    engine::Engine,
     fatal::OnFatal,
+    gate::caller::Answering,
     index::builder::{Builder, Built},
+    intake::command::Command,
     journal::{
         recovery as journal_recovery,
         spare::{Spare, SpareNeed},
         writer::{Stepped, Writer},
     },
     ledger::time::Timestamp,
-    messages::Handed,
     money::Lsn,
     pool::Pool,
-    recovery::StartError,
-    timers::Timers,
+    watched_thread,
 };
 
 /// How long the journal waits for a record before it looks around.
@@ -114,7 +112,9 @@ impl Running {
             tracing::warn!(%error, "the next journal segment cannot be prepared; writes are refused until it is");
         }
         let (system, arbiters, system_thread) = start_arbiters(config.arbiters())?;
-        let places = arbiters.iter().map(|arbiter| Place { arbiter: arbiter.clone(), order: Order::Direct }).collect();
+        let homes =
+            arbiters.iter().map(|thread| mailbox::Arbiter { thread: thread.clone(), order: DeliveryOrder::Direct });
+        let homes = homes.collect();
         // A start that fails drops what it began: threads may end until everything runs.
         let stopping = Arc::new(AtomicBool::new(true));
         let pool = |name, threads, queue_max| {
@@ -133,7 +133,7 @@ impl Running {
             spare: Arc::clone(&spare),
             index,
             damage,
-            places,
+            arbiters: homes,
             loads,
             reads,
             answering,
@@ -157,9 +157,9 @@ impl Running {
     }
 
     fn start_threads(&mut self, assembled: Assembled, on_fatal: &OnFatal) -> Result<(), StartError> {
-        let Assembled { writer, handover, builder, engine, .. } = assembled;
+        let Assembled { writer, hand_over, builder, engine, .. } = assembled;
         let spare = Arc::clone(&self.spare);
-        self.spawn("arus-journal", on_fatal, move |_| run_journal(writer, &handover))?;
+        self.spawn("arus-journal", on_fatal, move |_| run_journal(writer, &hand_over))?;
         self.spawn("arus-spare", on_fatal, move |_| run_spare(&spare))?;
         let indexing = engine.clone();
         self.spawn("arus-index", on_fatal, move |stopping| run_builder(builder, &indexing, stopping))?;
@@ -173,7 +173,7 @@ impl Running {
         body: impl FnOnce(&AtomicBool) + Send + 'static,
     ) -> Result<(), StartError> {
         let stopping = Arc::clone(&self.stopping);
-        let thread = watch::spawn(name, &self.stopping, on_fatal, move || body(&stopping));
+        let thread = watched_thread::spawn(name, &self.stopping, on_fatal, move || body(&stopping));
         self.threads.push((name, thread.map_err(|error| StartError::Thread(name, error))?));
         Ok(())
     }
@@ -193,10 +193,10 @@ impl Running {
             std::thread::sleep(Duration::from_millis(2));
         }
         let left = engine.in_flight();
-        engine.0.admission.at_work().clear();
+        engine.0.admission.slots().clear();
         stopping.store(true, Ordering::SeqCst);
         // Without a sender the journal commits what it has and ends.
-        engine.0.appender.write().unwrap_or_else(PoisonError::into_inner).take();
+        engine.0.environment.sink.close();
         spare.stop();
         let (system_threads, others): (Vec<_>, Vec<_>) =
             threads.into_iter().partition(|(name, _)| *name == "arus-system");
@@ -231,13 +231,13 @@ fn start_arbiters(count: usize) -> Result<Arbiters, StartError> {
     Ok((system, arbiters, thread))
 }
 
-fn run_journal(mut writer: Writer<Handed>, handover: &HandOver) {
+fn run_journal(mut writer: Writer<Handed>, hand_over: &HandOver) {
     loop {
         match writer.step(JOURNAL_WAIT) {
-            Stepped::Committed(commit) => handover.commit(commit),
+            Stepped::Committed(commit) => hand_over.commit(commit),
             Stepped::Idle => {}
             Stepped::Ended => return,
-            Stepped::Failed(error, lost) => return handover.fail(&error, lost),
+            Stepped::Failed(error, lost) => return hand_over.fail(&error, lost),
         }
     }
 }
@@ -327,7 +327,7 @@ fn run_timers(engine: &Engine, stopping: &AtomicBool) {
         let due = runtime.block_on(timers.due(engine));
         let fired = runtime.block_on(fire(engine, due, stopping));
         // A load sweeps as well; but once all that is asked for is in memory, nothing is loaded.
-        engine.0.directory.sweep();
+        engine.0.residents.sweep();
         if fired == 0 {
             std::thread::sleep(TIMER_TICK);
         }

@@ -15,20 +15,24 @@ use arus_engine::{
     Command, Engine, Refusal, Reply,
     clock::Clock,
     config::EngineConfig,
-    idempotency::Fingerprint,
     index::memory::MemoryIndex,
     journal::memory::MemoryDisk,
+    keys::Fingerprint,
     ledger::{
-        entry::{Committed, Entry, Outcome},
-        request::{
-            Capture, CreatePayment, Finality, Notes, OpenAccount, PublishRates, PublishedRate, RateSource, Release,
-            Request, Reserve, Transfer,
+        commands::{
+            Capture, CreatePayment, Deposit, OpenAccount, PublishRates, Release, Request, Reserve, Withdraw,
+            publish_rates::PublishedRate, transfer::Transfer,
         },
+        decision::{Change, Decision},
+        entry::{Committed, Entry},
+        fx::RateSource,
+        notes::Notes,
+        reservation::Finality,
         time::Timestamp,
     },
     money::{AccountId, Currency, Money, OpId, OwnerId, PostingKind, Rate, TenantId, TxId},
-    recovery::StartError,
     runtime::deterministic::{Deterministic, HASHER},
+    runtime::recovery::StartError,
 };
 
 pub const TENANT: TenantId = TenantId(0);
@@ -131,7 +135,7 @@ impl World {
                 };
                 self.submit(&format!("open-{id}"), Request::OpenAccount(open)).await.expect("opened");
                 let deposit = Transfer { account: id.clone(), amount: money(100_000, code) };
-                self.submit(&format!("fund-{id}"), Request::Deposit(deposit)).await.expect("funded");
+                self.submit(&format!("fund-{id}"), Request::Deposit(Deposit(deposit))).await.expect("funded");
             }
         }
     }
@@ -163,8 +167,7 @@ pub fn rates_entry(rates: PublishRates) -> Entry {
         tx_id: TxId::parse("rates").expect("a key"),
         request: Request::PublishRates(rates),
         notes: Notes::default(),
-        outcome: Outcome::Rates { failure: None },
-        postings: Vec::new(),
+        decision: Decision::of(Change::Rates, Vec::new()),
     }
 }
 
@@ -178,11 +181,11 @@ pub fn request(clock: &Clock, n: u64, reservations: &[OpId]) -> Request {
     match roll(0, 12) {
         0 => {
             let code = code(3);
-            Request::Deposit(Transfer { account: account(payer, code), amount: amount(code) })
+            Request::Deposit(Deposit(Transfer { account: account(payer, code), amount: amount(code) }))
         }
         1 => {
             let code = code(3);
-            Request::Withdraw(Transfer { account: account(payer, code), amount: amount(code) })
+            Request::Withdraw(Withdraw(Transfer { account: account(payer, code), amount: amount(code) }))
         }
         2 => {
             let code = code(3);
@@ -221,9 +224,9 @@ pub struct Reference {
 impl Reference {
     pub fn apply(&mut self, committed: &Committed) {
         if committed.entry.failure().is_some() {
-            assert!(committed.entry.postings.is_empty());
+            assert!(committed.entry.postings().is_empty());
         }
-        for posting in &committed.entry.postings {
+        for posting in committed.entry.postings() {
             let (balance, aside) = self.accounts.entry(posting.account.to_string()).or_default();
             let minor = posting.amount.minor;
             match posting.kind {
@@ -271,7 +274,7 @@ pub async fn client(engine: Engine, clock: Clock, name: u64, count: u64, told: A
         let (tx_id, request) = (format!("c{name}-{n}"), request(&clock, name * 1_000 + n, &reservations));
         match engine.submit(command(&tx_id, request.clone())).await {
             Ok(reply) => {
-                if let Outcome::Reservation { reservation, .. } = &reply.committed.entry.outcome {
+                if let Some(reservation) = reply.committed.entry.decision.reservation() {
                     reservations.push(reservation.id);
                 }
                 told.lock().expect("no panic").insert(tx_id, (request, reply.committed));

@@ -11,10 +11,15 @@ use std::{
 
 use arus_engine::{
     Command, Refusal, Reply,
-    answer::Answering,
     config::EngineConfig,
-    ledger::request::{
-        CreatePayment, Notes, OpenAccount, PublishRates, PublishedRate, RateSource, Request, Reserve, Transfer,
+    gate::caller::Answering,
+    ledger::{
+        commands::{
+            CreatePayment, Deposit, OpenAccount, PublishRates, Request, Reserve, publish_rates::PublishedRate,
+            transfer::Transfer,
+        },
+        fx::RateSource,
+        notes::Notes,
     },
     money::{AccountId, Currency, Lsn, Money, OwnerId, Rate, TenantId, TxId},
     runtime::threads::{Drained, Running},
@@ -118,7 +123,7 @@ pub fn seed(server: &Server) {
         });
         server.submit(&format!("open-{id}"), request);
     }
-    server.submit("deposit", Request::Deposit(Transfer { account: account("a"), amount: usd(10_000_000) }));
+    server.submit("deposit", Request::Deposit(Deposit(Transfer { account: account("a"), amount: usd(10_000_000) })));
     let rate = PublishedRate {
         base: Currency::from_code("EUR").expect("EUR"),
         quote: usd(0).currency,

@@ -3,6 +3,7 @@
 //! A command prints its result on standard output, as text or (`--json`) as one JSON object, and says on standard error
 //! why it failed; its exit code is 0 if all is well. `ops/commands.md` has the keys of the objects.
 
+mod options;
 mod output;
 mod serve;
 mod settings;
@@ -14,7 +15,7 @@ use arus::{address::HostPort, demo::Choices, files};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use self::{output::Form, serve::Mode};
+use self::{options::Options, output::Form, serve::Mode};
 
 /// An actor-based, real-time, multi-currency payment engine.
 #[derive(Parser)]
@@ -109,28 +110,6 @@ struct Data {
     /// The data directory.
     #[arg(long, env = "ARUS_DATA_DIR", default_value = "data")]
     data_dir: PathBuf,
-}
-
-/// Where settings come from.
-#[derive(Args)]
-struct Options {
-    /// A TOML file; see ops/arus.toml for every key.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// The data directory; the same as --set data_dir=DIR.
-    #[arg(long)]
-    data_dir: Option<PathBuf>,
-    /// Any setting, such as --set engine.arbiters=4. May be given often.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
-}
-
-impl Options {
-    /// All that was given as a flag, as `key=value`.
-    fn flags(&self) -> Vec<String> {
-        let data_dir = self.data_dir.iter().map(|dir| format!("data_dir={}", dir.display()));
-        self.set.iter().cloned().chain(data_dir).collect()
-    }
 }
 
 /// Does what the command line says.

@@ -18,16 +18,14 @@ use arus::{
     telemetry, traces,
 };
 use arus_engine::{
-    answer::Answering,
-    runtime::{
-        threads::{Drained, Running},
-        watch::abort_on_panic,
-    },
+    gate::caller::Answering,
+    runtime::threads::{Drained, Running},
+    watched_thread::abort_on_panic,
 };
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Options;
+use super::options::Options;
 
 /// What is served.
 #[derive(Clone, Copy)]

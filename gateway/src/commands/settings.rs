@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use arus::config::Settings;
 
-use super::{Options, output::say};
+use super::{options::Options, output::say};
 
 /// Says whether the settings are valid.
 pub(super) fn check(options: &Options) -> anyhow::Result<ExitCode> {

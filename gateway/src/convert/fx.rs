@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use arus_engine::{
     Command, Refusal,
     ledger::{
-        fx::{Pair, PairPrice},
-        request::{Notes, PublishRates, PublishedRate, RateSource, RemoveRates, Request},
+        commands::{PublishRates, RemoveRates, Request, publish_rates::PublishedRate},
+        fx::{Pair, PairPrice, RateSource},
+        notes::Notes,
         time::Timestamp,
     },
     money::{Money, Rate},

@@ -3,6 +3,7 @@
 //! [`Fields`] collects every bad field of a request, so that a caller learns of all at once (P3). What is well-formed
 //! and beyond a limit is kept apart: a key that was decided before the limit changed is replayed all the same (P2).
 
+mod context;
 pub mod fx;
 pub mod payments;
 pub mod risk;
@@ -13,9 +14,10 @@ use std::fmt::Display;
 use arus_engine::{
     Command, FieldError, PAGE_MAX, Position, Refusal, Window,
     ledger::{
+        commands::Request,
         entry::Committed,
         failure::{Failure, FailureCode},
-        request::{Notes, Request},
+        notes::Notes,
         time::Timestamp,
     },
     money::{AccountId, Currency, Lsn, Money, OwnerId, TenantId, TxId},

@@ -1,23 +1,22 @@
 //! Payments between the wire and the domain.
 
-use std::{collections::HashMap, net::IpAddr, str::FromStr};
+use std::collections::HashMap;
 
 use arus_engine::{
     Command, PaymentsOf, Refusal,
     ledger::{
+        commands::{CreatePayment, Request},
         entry::{Committed, Entry},
         fx::{FxLeg, LegSide},
+        notes::NotesText,
         payment::{Payment, PaymentStatus},
-        request::{CreatePayment, NotesText, Request},
-        risk::RiskContext,
     },
     money::{Money, OpId, TxId},
 };
-use arus_proto::{common::v1::PaymentContext, payments::v1 as wire};
-use iso_country::Country;
+use arus_proto::payments::v1 as wire;
 use tonic::Status;
 
-use super::{Fields, PageAsk, TEXT_MAX, failure, failure_code, money, risk::verdict, timestamp};
+use super::{Fields, PageAsk, TEXT_MAX, context, failure, failure_code, money, risk::verdict, timestamp};
 use crate::status::{status, unimplemented};
 
 /// How many metadata pairs a payment may have.
@@ -28,8 +27,6 @@ const METADATA_KEY_MAX: usize = 40;
 const METADATA_VALUE_MAX: usize = 500;
 /// All metadata of one payment, keys and values, in bytes.
 const METADATA_BYTES_MAX: usize = 8 * 1024;
-/// The longest text of the context, in bytes.
-const CONTEXT_TEXT_MAX: usize = 64;
 
 /// A well-formed command, or all bad fields, or the field that this build does not have.
 pub fn create(request: wire::CreatePaymentRequest) -> Result<Command, Status> {
@@ -52,7 +49,7 @@ pub fn create(request: wire::CreatePaymentRequest) -> Result<Command, Status> {
             "is not a known CaptureMethod, such as CAPTURE_METHOD_AUTOMATIC",
         );
     }
-    let context = context(&mut fields, request.context);
+    let context = context::take(&mut fields, request.context);
     let metadata = metadata(&mut fields, request.metadata);
     let description = fields.text("description", request.description, TEXT_MAX);
     match (tx_id, customer, amount, source, destination) {
@@ -69,41 +66,6 @@ pub fn create(request: wire::CreatePaymentRequest) -> Result<Command, Status> {
         }
         _ => Err(status(&fields.refuse())),
     }
-}
-
-/// Where a payment was made, each text bounded.
-pub(super) fn context(fields: &mut Fields, context: Option<PaymentContext>) -> RiskContext {
-    let Some(context) = context else { return RiskContext::default() };
-    let mut text = |name: &str, value: String| {
-        if value.chars().any(char::is_control) {
-            fields.beyond(format_args!("context.{name}"), &value, "must have no control characters");
-        }
-        fields.text(format_args!("context.{name}"), value, CONTEXT_TEXT_MAX)
-    };
-    let context = RiskContext {
-        ip: text("ip", context.ip),
-        device_id: text("device_id", context.device_id),
-        country: text("country", context.country),
-        billing_country: text("billing_country", context.billing_country),
-        channel: text("channel", context.channel),
-        mcc: text("mcc", context.mcc),
-    };
-    let mut check = |name: &str, value: &str, is_one: bool, rule: &str| {
-        if !value.is_empty() && !is_one {
-            fields.beyond(format_args!("context.{name}"), value, rule);
-        }
-    };
-    check("ip", &context.ip, context.ip.parse::<IpAddr>().is_ok(), "must be an IP address, such as 203.0.113.7");
-    let rule = "must be a country's ISO 3166-1 alpha-2 code, such as ID";
-    check("country", &context.country, is_country(&context.country), rule);
-    check("billing_country", &context.billing_country, is_country(&context.billing_country), rule);
-    let is_mcc = context.mcc.len() == 4 && context.mcc.bytes().all(|b| b.is_ascii_digit());
-    check("mcc", &context.mcc, is_mcc, "must be a merchant category code of four digits (ISO 18245), such as 5411");
-    context
-}
-
-fn is_country(code: &str) -> bool {
-    Country::from_str(code).is_ok_and(|country| country != Country::Unspecified)
 }
 
 fn metadata(fields: &mut Fields, metadata: HashMap<String, String>) -> Vec<(String, String)> {
@@ -194,7 +156,7 @@ pub fn payment(committed: &Committed, replayed: bool) -> Option<wire::Payment> {
         credited: payment.credited.map(money),
         fx: payment.fx.iter().map(leg).collect(),
         risk: Some(verdict(&payment.risk)),
-        failure: payment.failure.as_ref().map(failure),
+        failure: committed.entry.failure().map(failure),
         tried: tried(payment),
         lsn: committed.lsn.0,
         created_at: Some(timestamp(committed.at)),
@@ -205,7 +167,7 @@ pub fn payment(committed: &Committed, replayed: bool) -> Option<wire::Payment> {
         amount_refunded: Some(none),
         version: 1,
         capture_method: wire::CaptureMethod::Automatic.into(),
-        context: wire_context(&entry.notes.context),
+        context: context::for_wire(&entry.notes.context),
         metadata: entry.notes.metadata.iter().cloned().collect(),
         description: entry.notes.description.clone(),
     })
@@ -229,7 +191,7 @@ pub fn outcome(index: u32, committed: &Committed, replayed: bool) -> Option<wire
         index,
         payment_id: payment.id.to_string(),
         status: payment_status(payment.status).into(),
-        failure: payment.failure.as_ref().map(failure),
+        failure: committed.entry.failure().map(failure),
         lsn: committed.lsn.0,
         replayed,
         error: None,
@@ -251,17 +213,6 @@ fn payment_status(status: PaymentStatus) -> wire::PaymentStatus {
         PaymentStatus::Captured => wire::PaymentStatus::Captured,
         PaymentStatus::Failed => wire::PaymentStatus::Failed,
     }
-}
-
-fn wire_context(context: &RiskContext) -> Option<PaymentContext> {
-    (*context != RiskContext::default()).then(|| PaymentContext {
-        ip: context.ip.clone(),
-        device_id: context.device_id.clone(),
-        country: context.country.clone(),
-        billing_country: context.billing_country.clone(),
-        channel: context.channel.clone(),
-        mcc: context.mcc.clone(),
-    })
 }
 
 fn leg(leg: &FxLeg) -> wire::FxLeg {

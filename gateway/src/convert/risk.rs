@@ -3,8 +3,8 @@
 use arus_engine::{
     Refusal,
     ledger::{
-        request::NotesText,
-        risk::{Assessment, Decision, Verdict},
+        notes::NotesText,
+        risk::{self, Assessment, Verdict},
     },
 };
 use arus_proto::{
@@ -12,7 +12,7 @@ use arus_proto::{
     risk::v1 as wire,
 };
 
-use super::{Fields, payments};
+use super::{Fields, context};
 
 /// A payment to judge.
 pub fn score(request: wire::ScoreRequest) -> Result<Assessment, Refusal> {
@@ -21,7 +21,7 @@ pub fn score(request: wire::ScoreRequest) -> Result<Assessment, Refusal> {
     let amount = fields.amount("amount", request.amount.as_ref());
     let source = fields.optional_account("source_account", &request.source_account);
     let destination = fields.optional_account("destination_account", &request.destination_account);
-    let context = payments::context(&mut fields, request.context);
+    let context = context::take(&mut fields, request.context);
     match (customer, amount, source, destination) {
         (Some(customer), Some(amount), Some(source), Some(destination)) if fields.is_good() && fields.is_within() => {
             let notes = NotesText { context, ..NotesText::default() }.into();
@@ -34,9 +34,9 @@ pub fn score(request: wire::ScoreRequest) -> Result<Assessment, Refusal> {
 /// A verdict for the wire.
 pub fn verdict(verdict: &Verdict) -> RiskVerdict {
     let decision = match verdict.decision {
-        Decision::Accept => RiskDecision::Accept,
-        Decision::Review => RiskDecision::Review,
-        Decision::Reject => RiskDecision::Reject,
+        risk::RiskDecision::Accept => RiskDecision::Accept,
+        risk::RiskDecision::Review => RiskDecision::Review,
+        risk::RiskDecision::Reject => RiskDecision::Reject,
     };
     RiskVerdict {
         decision: decision.into(),

@@ -7,13 +7,12 @@ use arus_engine::{
     config::EngineConfig,
     index::HistoryRow,
     ledger::{
-        account::{Account, AccountStatus},
-        entry::{Committed, Outcome},
-        request::{
-            Capture, DailyLimit, Finality, Notes, NotesText, OpenAccount, Release, Request, Reserve, Transfer,
-            UpdateAccount,
-        },
-        reservation::{Reservation, ReservationStatus},
+        account::Account,
+        commands::{Capture, OpenAccount, Release, Request, Reserve, UpdateAccount, transfer::Transfer},
+        entry::Committed,
+        notes::{Notes, NotesText},
+        reservation::{Finality, Reservation, ReservationStatus},
+        settings::{AccountStatus, DailyLimit, SettingsChange},
         wallet::{AccountView, Wallet},
     },
     money::{AccountId, Currency, Lsn, Money, OpId, OwnerId, PostingKind},
@@ -91,9 +90,11 @@ pub fn update(request: &wire::UpdateAccountRequest) -> Result<Command, Refusal> 
             let cleared = request.clear_daily_debit_limit.then_some(DailyLimit::Unlimited);
             let update = UpdateAccount {
                 account,
-                status,
-                overdraft_limit,
-                daily_debit_limit: daily.map(DailyLimit::AtMost).or(cleared),
+                change: SettingsChange {
+                    status,
+                    overdraft_limit,
+                    daily_debit_limit: daily.map(DailyLimit::AtMost).or(cleared),
+                },
                 make_default: request.make_default,
             };
             Ok(fields.command(tx_id, Request::UpdateAccount(update), Notes::default()))
@@ -261,21 +262,17 @@ pub fn account(view: &AccountView) -> wire::Account {
 
 /// The account an entry opened or changed, as the entry knows it; `None` if it was declined.
 pub fn decided_account(committed: &Committed) -> Option<wire::Account> {
-    match &committed.entry.outcome {
-        Outcome::Account { account: decided, failure: None, .. } => {
-            // An account is opened by this very entry; a changed one is shown as of the last entry before.
-            let opened = decided.applied_lsn == Lsn(0);
-            let applied_lsn = if opened { committed.lsn } else { decided.applied_lsn };
-            let decided = Account { applied_lsn, ..decided.clone() };
-            Some(account(&Wallet::new(decided).view()))
-        }
-        _ => None,
-    }
+    let (decided, _) = committed.entry.decision.changed_account()?;
+    // An account is opened by this very entry; a changed one is shown as of the last entry before.
+    let opened = decided.applied_lsn == Lsn(0);
+    let applied_lsn = if opened { committed.lsn } else { decided.applied_lsn };
+    let decided = Account { applied_lsn, ..decided.clone() };
+    Some(account(&Wallet::new(decided).view()))
 }
 
 /// The reservation an entry left behind.
 pub fn reservation(committed: &Committed) -> Option<wire::Reservation> {
-    let Outcome::Reservation { reservation, .. } = &committed.entry.outcome else { return None };
+    let reservation = committed.entry.decision.reservation()?;
     Some(wire::Reservation {
         reservation_id: reservation.id.to_string(),
         status: reservation_status(reservation).into(),

@@ -10,7 +10,7 @@ use arus_proto::fx::v1::{self as wire, fx_service_server::FxService};
 use tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 
-use super::decide;
+use super::decide::decide;
 use crate::{
     convert::{failure, fx as convert, money, operation},
     observe::{Replayed, ServiceCells, rpc},

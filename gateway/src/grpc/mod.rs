@@ -1,6 +1,7 @@
 //! The tonic services: one file each, every method of the same parts: convert, ask the engine, convert.
 
 pub mod bulk;
+mod decide;
 pub mod fx;
 pub(crate) mod gate;
 mod incoming;
@@ -11,14 +12,10 @@ pub mod wallet;
 
 use std::sync::Arc;
 
-use arus_engine::{Command, Engine, Reply, trace::Trace};
-use tonic::{Status, metadata::MetadataMap};
+use arus_engine::Engine;
 
 use self::{fx::Fx, payments::Payments, risk::Risk, wallet::Wallets};
-use crate::{
-    observe::{ServiceCells, deadline},
-    status::status,
-};
+use crate::observe::ServiceCells;
 
 /// All services, for whoever serves them: gRPC, and REST on top of the same.
 #[derive(Clone)]
@@ -47,11 +44,4 @@ impl Services {
             risk: Risk { engine: engine.clone(), cells: cells("risk.v1.RiskService", &risk::METHODS) },
         }
     }
-}
-
-/// Submits a command with the caller's deadline, at which [`rpc`](crate::observe::rpc) gives up waiting for it.
-pub(crate) async fn decide(engine: &Engine, mut command: Command, metadata: &MetadataMap) -> Result<Reply, Status> {
-    command.timeout = Some(deadline(engine, metadata));
-    command.trace = Trace::current();
-    engine.submit(command).await.map_err(|refusal| status(&refusal))
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_stream::Empty;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{bulk, decide};
+use super::{bulk, decide::decide};
 use crate::{
     budget::Caller,
     convert::{TENANT, listed, payments as convert},

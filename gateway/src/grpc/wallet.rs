@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use arus_engine::{Command, Engine, Position, Refusal, Reply, ledger::request::Request as Asked, money::Lsn};
+use arus_engine::{
+    Command, Engine, Position, Refusal, Reply,
+    ledger::commands::{Deposit, Request as Asked, Withdraw},
+    money::Lsn,
+};
 use arus_proto::wallet::v1::{self as wire, wallet_service_server::WalletService};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
-use super::decide;
+use super::decide::decide;
 use crate::{
     convert::{PAGE_BYTES_MAX, TENANT, listed, operation, wallet as convert},
     observe::{Replayed, ServiceCells, rpc},
@@ -117,7 +121,8 @@ impl WalletService for Wallets {
 
     async fn deposit(&self, request: Request<wire::DepositRequest>) -> Result<Response<wire::DepositResponse>, Status> {
         let (metadata, _, r) = request.into_parts();
-        let command = convert::transfer(&r.tx_id, &r.account_id, r.amount.as_ref(), &r.reference, Asked::Deposit);
+        let command =
+            convert::transfer(&r.tx_id, &r.account_id, r.amount.as_ref(), &r.reference, |t| Asked::Deposit(Deposit(t)));
         let answer =
             |reply: Reply| wire::DepositResponse { operation: Some(operation(&reply.committed, reply.replayed)) };
         self.change("Deposit", (&metadata, &r.tx_id), command, answer).await
@@ -128,7 +133,9 @@ impl WalletService for Wallets {
         request: Request<wire::WithdrawRequest>,
     ) -> Result<Response<wire::WithdrawResponse>, Status> {
         let (metadata, _, r) = request.into_parts();
-        let command = convert::transfer(&r.tx_id, &r.account_id, r.amount.as_ref(), &r.reference, Asked::Withdraw);
+        let command = convert::transfer(&r.tx_id, &r.account_id, r.amount.as_ref(), &r.reference, |t| {
+            Asked::Withdraw(Withdraw(t))
+        });
         let answer =
             |reply: Reply| wire::WithdrawResponse { operation: Some(operation(&reply.committed, reply.replayed)) };
         self.change("Withdraw", (&metadata, &r.tx_id), command, answer).await

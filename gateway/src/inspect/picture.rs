@@ -5,17 +5,19 @@ use std::time::Duration;
 use arus_engine::{
     index::rows::Moved,
     ledger::{
-        account::{Account, AccountStatus},
-        entry::{DefaultMark, Outcome},
+        account::Account,
+        commands::{
+            Capture, CreatePayment, Deposit, Expire, OpenAccount, PublishRates, Release, RemoveRates, Request, Reserve,
+            UpdateAccount, Withdraw,
+        },
+        decision::{Change, Decision},
         failure::Failure,
         fx::{FxLeg, LegSide, Pair},
+        notes::Notes,
         payment::{Payment, PaymentStatus},
-        request::{
-            Capture, CreatePayment, DailyLimit, Finality, Notes, OpenAccount, PublishRates, RemoveRates, Request,
-            Reserve, Transfer, UpdateAccount,
-        },
-        reservation::{Reservation, ReservationStatus},
-        risk::Decision,
+        reservation::{Finality, Reservation, ReservationStatus},
+        risk::RiskDecision,
+        settings::{AccountStatus, DailyLimit, DefaultMark, SettingsChange},
     },
     money::{Currency, Money, Posting, PostingKind},
 };
@@ -38,7 +40,8 @@ pub(super) fn request(request: &Request) -> Record {
             .with("currency", currency.code())
             .with("overdraft_limit", Money::new(*overdraft_limit, *currency))
             .with_some("daily_debit_limit", daily_debit_limit.map(|limit| Money::new(limit, *currency))),
-        Request::UpdateAccount(UpdateAccount { account, status, overdraft_limit, daily_debit_limit, make_default }) => {
+        Request::UpdateAccount(UpdateAccount { account, change, make_default }) => {
+            let SettingsChange { status, overdraft_limit, daily_debit_limit } = change;
             record
                 .with("account_id", account.to_string())
                 .with_some("status", status.map(account_status))
@@ -46,8 +49,8 @@ pub(super) fn request(request: &Request) -> Record {
                 .with_some("daily_debit_limit", daily_debit_limit.map(daily_limit))
                 .with("make_default", *make_default)
         }
-        Request::Deposit(Transfer { account, amount }) | Request::Withdraw(Transfer { account, amount }) => {
-            record.with("account_id", account.to_string()).with("amount", *amount)
+        Request::Deposit(Deposit(transfer)) | Request::Withdraw(Withdraw(transfer)) => {
+            record.with("account_id", transfer.account.to_string()).with("amount", transfer.amount)
         }
         Request::Reserve(Reserve { account, amount, destination, expires_in }) => record
             .with("account_id", account.to_string())
@@ -59,8 +62,8 @@ pub(super) fn request(request: &Request) -> Record {
             .with_some("amount", *amount)
             .with_some("destination_account", destination.as_ref().map(ToString::to_string))
             .with("final", *finality == Finality::Final),
-        Request::Release(release) | Request::Expire(release) => {
-            record.with("reservation_id", release.reservation.to_string())
+        Request::Release(Release { reservation }) | Request::Expire(Expire { reservation }) => {
+            record.with("reservation_id", reservation.to_string())
         }
         Request::RemoveRates(RemoveRates { pairs }) => {
             let rows = pairs
@@ -104,15 +107,16 @@ pub(super) fn notes(notes: &Notes) -> Option<Record> {
 }
 
 /// What was decided.
-pub(super) fn outcome(outcome: &Outcome) -> Record {
-    match outcome {
-        Outcome::Payment(of) => payment(of),
-        Outcome::Transfer { failure } | Outcome::Rates { failure } => decided(Record::default(), failure.as_ref()),
-        Outcome::Reservation { reservation: of, failure } => decided(reservation(of), failure.as_ref()),
-        Outcome::Account { account: of, default, failure } => {
-            let is_default = *default == DefaultMark::Default;
-            decided(account(of).with("made_default", is_default), failure.as_ref())
+pub(super) fn outcome(decision: &Decision) -> Record {
+    let failure = decision.failure.as_ref();
+    let change = decision.changes.first();
+    match change {
+        Some(Change::Payment(of)) => payment(of, failure),
+        Some(Change::Reservation(of)) => decided(reservation(of), failure),
+        Some(Change::Account { account: of, default }) => {
+            decided(account(of).with("made_default", *default == DefaultMark::Default), failure)
         }
+        Some(Change::Rates) | None => decided(Record::default(), failure),
     }
 }
 
@@ -127,16 +131,16 @@ fn with_failure(record: Record, failure: Option<&Failure>) -> Record {
     record.with_some("failure", failure)
 }
 
-fn payment(payment: &Payment) -> Record {
-    let Payment { id, status, payer, payee, debited, credited, fx, risk, failure, tried } = payment;
+fn payment(payment: &Payment, failure: Option<&Failure>) -> Record {
+    let Payment { id, status, payer, payee, debited, credited, fx, risk, tried } = payment;
     let status = match status {
         PaymentStatus::Captured => "CAPTURED",
         PaymentStatus::Failed => "FAILED",
     };
     let decision = match risk.decision {
-        Decision::Accept => "ACCEPT",
-        Decision::Review => "REVIEW",
-        Decision::Reject => "REJECT",
+        RiskDecision::Accept => "ACCEPT",
+        RiskDecision::Review => "REVIEW",
+        RiskDecision::Reject => "REJECT",
     };
     let reasons: Vec<String> = risk.reasons.iter().map(|reason| reason.name().to_owned()).collect();
     let verdict = Record::default().with("decision", decision).with("score", u64::from(risk.score));
@@ -153,7 +157,7 @@ fn payment(payment: &Payment) -> Record {
         .with_some("credited", *credited)
         .with_some("fx", (!legs.is_empty()).then_some(legs))
         .with("risk", verdict.with("reasons", reasons));
-    with_failure(record, failure.as_ref()).with_some("tried", (!tried.is_empty()).then_some(tried))
+    with_failure(record, failure).with_some("tried", (!tried.is_empty()).then_some(tried))
 }
 
 fn leg(leg: &FxLeg) -> Record {

@@ -15,7 +15,7 @@ use serde_path_to_error::{Path, Segment};
 use tonic::{Status, metadata::MetadataMap};
 
 use super::{
-    key,
+    key, key_name,
     problem::Problem,
     schema::{Sort, Types},
     strict::Object,
@@ -153,12 +153,12 @@ async fn message<Q: Name + DeserializeOwned>(
     };
     reader.types.drop_nulls(&name, &mut fields);
     for (name, value) in path {
-        let value = if name == key::FIELD { key::value(&value)? } else { value };
+        let value = if name == key_name::FIELD { key::value(&value)? } else { value };
         set(&mut fields, &name, value, "the path")?;
     }
-    if verb != Verb::GET && reader.types.known(&name, key::FIELD).is_some() {
-        for given in parts.headers.get_all(key::HEADER) {
-            set(&mut fields, key::FIELD, key::of_header(given)?, "the Idempotency-Key header")?;
+    if verb != Verb::GET && reader.types.known(&name, key_name::FIELD).is_some() {
+        for given in parts.headers.get_all(key_name::HEADER) {
+            set(&mut fields, key_name::FIELD, key::of_header(given)?, "the Idempotency-Key header")?;
         }
     }
     decode(Value::Object(fields), |path| reader.types.sort_at(&name, path))

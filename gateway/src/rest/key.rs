@@ -6,14 +6,7 @@
 use axum::http::HeaderValue;
 use sfv::{Item, Parser};
 
-use super::problem::Problem;
-
-/// The header, as it is sent.
-pub(super) const HEADER: &str = "idempotency-key";
-/// The header, as it is told to people.
-pub(super) const NAME: &str = "Idempotency-Key";
-/// The field of requests that it fills.
-pub(super) const FIELD: &str = "tx_id";
+use super::{key_name::NAME, problem::Problem};
 
 /// The key in a header.
 pub(super) fn of_header(given: &HeaderValue) -> Result<String, Problem> {

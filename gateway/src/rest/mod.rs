@@ -8,6 +8,7 @@ mod events;
 mod guard;
 mod health;
 mod key;
+mod key_name;
 mod metrics;
 mod openapi;
 mod problem;
@@ -194,7 +195,7 @@ fn cors(settings: &RestSettings) -> anyhow::Result<CorsLayer> {
         .allow_methods([Verb::GET, Verb::POST, Verb::PATCH])
         .allow_headers([
             header::CONTENT_TYPE,
-            HeaderName::from_static(key::HEADER),
+            HeaderName::from_static(key_name::HEADER),
             HeaderName::from_static(REQUEST_ID),
             HeaderName::from_static(TRACEPARENT),
             HeaderName::from_static(TRACESTATE),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     call::Route,
-    events, key,
+    events, key_name,
     schema::{Message, Types},
 };
 
@@ -151,7 +151,7 @@ fn operation(route: &Route, types: &Types, examples: &Map<String, Value>) -> any
     if is_command {
         let key = request.field("tx_id").map(|field| types.field(field));
         parameters.push(json!({
-            "name": key::NAME, "in": "header", "required": true, "schema": key,
+            "name": key_name::NAME, "in": "header", "required": true, "schema": key,
             "description": "The idempotency key, and the tx_id of what is decided under it: 1 to 255 visible ASCII \
                 characters, bare or as a string in quotes (RFC 8941), which is the same key. The same key with the \
                 same body gives the same answer again; tx_id in the body may stand in its place.",

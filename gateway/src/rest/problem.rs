@@ -8,8 +8,8 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::key;
-use crate::observe::code_name;
+use super::key_name;
+use crate::status::code_name;
 
 /// RFC 9457.
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -81,9 +81,9 @@ impl Problem {
         let mut problem = Self::new(http_status(status.code()), reason, status.message());
         for violation in details.bad_request().into_iter().flat_map(|bad| &bad.field_violations) {
             let (mut field, mut rule) = (violation.field.clone(), violation.description.clone());
-            if field == key::FIELD {
+            if field == key_name::FIELD {
                 let told = format!("{field} {rule}");
-                field = key::NAME.to_owned();
+                field = key_name::NAME.to_owned();
                 rule = rule.replace("is required", KEY_HINT);
                 problem.detail = problem.detail.replacen(&told, &format!("{field} {rule}"), 1);
             }
@@ -101,7 +101,7 @@ impl Problem {
         self.detail = match code {
             Code::InvalidArgument => return,
             Code::NotFound => self.detail.replacen("payment with tx_id", "payment with Idempotency-Key", 1),
-            _ => self.detail.replace(key::FIELD, key::NAME),
+            _ => self.detail.replace(key_name::FIELD, key_name::NAME),
         };
     }
 

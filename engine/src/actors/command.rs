@@ -1,0 +1,324 @@
+//! One command in flight, a payment in almost every case: drives its flow from question to question.
+//!
+//! It keeps its own address until it is done, because an actor whose last address goes away right after a send may
+//! stop with that message unhandled. It is done when its entry is handed to the journal: the answer goes with it, so
+//! that it is given whoever left. The deadline is checked before Hold and before Append, never after (P6).
+
+use std::{fmt, sync::Arc};
+
+use actix::{Actor, ActorContext, Context, Handler};
+use smallvec::SmallVec;
+
+use super::{
+    fx::Desk,
+    handles::{AccountRef, OwnerRef},
+    mailbox::{DeliveryOrder, Mailbox, Queued},
+    messages::{CommandMessage, CommandRef, FxMessage, Judged, RiskMessage, WalletMessage},
+    risk::RiskActor,
+    sink::{Handed, Sink},
+};
+use crate::{
+    clock::Clock,
+    gate::{caller::Answer, slots::Slot},
+    journal::{Record, block::for_each_account, writer::Append},
+    ledger::{
+        decision::Decision,
+        entry::{Entry, Order},
+        failure::Failure,
+        flow::{Effect, Event, Flow},
+        fx::{Pair, PairPrice},
+        invariants, payment,
+        risk::{Assessment, Counts, RiskDecision, Verdict},
+        time::Timestamp,
+    },
+    metrics::{ActorKind, Live},
+    money::{AccountId, Money, OpId, OwnerId},
+    refusal::Refusal,
+    trace::Trace,
+};
+
+/// What commands in flight work with.
+pub struct Environment {
+    /// The engine's clock.
+    pub clock: Clock,
+    /// Who prices.
+    pub desk: Desk,
+    /// The way into the journal.
+    pub sink: Sink,
+}
+
+/// All a command in flight starts with.
+pub struct Launch {
+    /// What it works with.
+    pub environment: Arc<Environment>,
+    /// What was asked.
+    pub order: Order,
+    /// What decides.
+    pub flow: Box<dyn Flow>,
+    /// Every account that may take part, pinned.
+    pub cast: SmallVec<[AccountRef; 4]>,
+    /// The owner whose record it may change, pinned.
+    pub owner: Option<OwnerRef>,
+    /// The risk actor of its arbiter.
+    pub risk: Arc<Mailbox<RiskActor>>,
+    /// Whose payment the risk rules let through, and counted so, and when; what comes of it may take that back.
+    pub let_through: Option<(OwnerId, Timestamp)>,
+    /// Until when it may still be given up.
+    pub deadline: Timestamp,
+    /// Its place among those at work: given back when its entry is handed to the journal, so that others work while
+    /// that syncs.
+    pub slot: Slot,
+    /// Who is told.
+    pub answer: Answer,
+}
+
+impl fmt::Debug for Launch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Launch({})", self.order.op)
+    }
+}
+
+impl Judged for Launch {
+    fn assessment(&self) -> Option<Assessment> {
+        self.flow.assessment(&self.order.notes)
+    }
+
+    fn begin(mut self: Box<Self>, verdict: Option<(Verdict, Timestamp)>, order: &DeliveryOrder) {
+        let first = match verdict {
+            Some((verdict, at)) => {
+                let counted = self.assessment().filter(|_| verdict.decision == RiskDecision::Accept);
+                self.let_through = counted.map(|assessment| (assessment.customer, at));
+                Event::Assessed(verdict)
+            }
+            None => Event::Start,
+        };
+        CommandActor::start_here(self, first, order);
+    }
+}
+
+/// See the module.
+pub struct CommandActor {
+    me: CommandRef,
+    /// Gone once the command ended, or its entry is on its way.
+    launch: Option<Box<Launch>>,
+    /// What it begins with.
+    first: Option<Event>,
+    /// Accounts that were asked something and are to be told if nothing comes of it.
+    asked: SmallVec<[(AccountRef, Asked); 2]>,
+    prices: Vec<Option<Result<Box<PairPrice>, Failure>>>,
+    _live: Live,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Money,
+    Opening,
+    Change,
+}
+
+impl CommandActor {
+    /// Starts a command on the arbiter this runs on, with the first event of its flow; its answer comes through the
+    /// launch.
+    pub fn start_here(launch: Box<Launch>, first: Event, order: &DeliveryOrder) {
+        Mailbox::start_here(order, ActorKind::Payment, |me| Self {
+            me,
+            launch: Some(launch),
+            first: Some(first),
+            asked: SmallVec::new(),
+            prices: Vec::new(),
+            _live: Live::new(ActorKind::Payment),
+        });
+    }
+
+    fn feed(&mut self, event: Event, context: &mut Context<Self>) {
+        let Some(launch) = &mut self.launch else { return };
+        match launch.flow.on(event) {
+            Ok(effect) => self.carry_out(effect, context),
+            Err(unexpected) => self.give_up(Refusal::Internal(unexpected.to_string()), context),
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect, context: &mut Context<Self>) {
+        match effect {
+            Effect::Quote(pairs) => self.quote(&pairs, context),
+            Effect::Expect(account, amount) => {
+                self.ask(&account, Asked::Money, context, |op, me| WalletMessage::Expect(op, amount, me));
+            }
+            Effect::Hold(account, amount) => self.hold(&account, amount, context),
+            Effect::Open(account) => {
+                let id = account.id.clone();
+                self.ask(&id, Asked::Opening, context, |_, me| WalletMessage::Open(account, me));
+            }
+            Effect::Change(account, change) => {
+                self.ask(&account, Asked::Change, context, |_, me| WalletMessage::Change(change, me));
+            }
+            Effect::Decide(decision) => self.append(*decision, context),
+        }
+    }
+
+    fn hold(&mut self, account: &AccountId, amount: Money, context: &mut Context<Self>) {
+        if self.is_late() {
+            return self.give_up(Refusal::DeadlineExceeded, context);
+        }
+        self.ask(account, Asked::Money, context, |op, me| WalletMessage::Hold(op, amount, me));
+    }
+
+    fn ask(
+        &mut self,
+        account: &AccountId,
+        asked: Asked,
+        context: &mut Context<Self>,
+        question: impl FnOnce(OpId, CommandRef) -> WalletMessage,
+    ) {
+        let Some(launch) = &self.launch else { return };
+        match launch.cast.iter().find(|party| party.id() == account) {
+            Some(party) => {
+                party.send(question(launch.order.op, Arc::clone(&self.me)));
+                if !self.asked.iter().any(|(known, _)| known.id() == account) {
+                    self.asked.push((Arc::clone(party), asked));
+                }
+            }
+            None => self.give_up(Refusal::Internal(format!("account {account} has no part in this command")), context),
+        }
+    }
+
+    fn quote(&mut self, pairs: &[Pair], context: &mut Context<Self>) {
+        self.prices.clear();
+        self.prices.resize(pairs.len(), None);
+        let Some(environment) = self.launch.as_ref().map(|launch| Arc::clone(&launch.environment)) else { return };
+        for (n, pair) in pairs.iter().enumerate() {
+            match environment.desk.pair(*pair) {
+                Ok(actor) => {
+                    let me: CommandRef = Arc::clone(&self.me);
+                    actor.send(FxMessage::Quote(n, me));
+                }
+                Err(failure) => return self.feed(Event::Quoted(Err(failure)), context),
+            }
+        }
+    }
+
+    fn priced(&mut self, n: usize, price: Result<Box<PairPrice>, Failure>, context: &mut Context<Self>) {
+        match self.prices.get_mut(n) {
+            Some(place @ None) => *place = Some(price),
+            // Not asked, or answered already.
+            Some(Some(_)) | None => return,
+        }
+        if self.prices.iter().all(Option::is_some) {
+            let prices = std::mem::take(&mut self.prices).into_iter().flatten().collect();
+            self.feed(Event::Quoted(prices), context);
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        self.launch.as_ref().is_some_and(|launch| launch.environment.clock.now() > launch.deadline)
+    }
+
+    /// Makes the entry and hands it to the journal, with the answer. Nothing stops the command any more, and nothing of
+    /// it is left to do here.
+    fn append(&mut self, decision: Decision, context: &mut Context<Self>) {
+        if self.is_late() {
+            return self.give_up(Refusal::DeadlineExceeded, context);
+        }
+        let Some(launch) = &self.launch else { return };
+        let entry = Arc::new(Entry::new(launch.order.clone(), decision));
+        let prepared = invariants::check(&entry).map_err(|broken| broken.to_string()).and_then(|()| {
+            let accounts = touched(&entry, &launch.cast)?;
+            Ok((Record::new(Arc::clone(&entry)).map_err(|error| error.to_string())?, accounts))
+        });
+        let (record, accounts) = match prepared {
+            Ok(prepared) => prepared,
+            Err(broken) => return self.give_up(Refusal::Internal(broken), context),
+        };
+        if let Some(failure) = entry.failure() {
+            self.release_asked();
+            self.take_back(payment::counts(Some(failure)));
+        }
+        let Some(launch) = self.launch.take() else { return };
+        if let Some(trace) = &launch.answer.trace {
+            trace.mark();
+        }
+        let Launch { environment, owner, answer, slot, .. } = *launch;
+        let owner = owner.filter(|_| entry.decision.changed_account().is_some());
+        environment.sink.append(Append { record, with: Handed { accounts, owner, answer } });
+        drop(slot);
+        context.stop();
+    }
+
+    /// Tells the risk rules that what they let through came to nothing, and whose doing it was.
+    fn take_back(&mut self, counts: Counts) {
+        if let Some(launch) = &mut self.launch
+            && let Some((customer, at)) = launch.let_through.take()
+        {
+            launch.risk.send(RiskMessage::TakeBack(customer, at, counts));
+        }
+    }
+
+    fn release_asked(&mut self) {
+        let Some(launch) = &self.launch else { return };
+        for (account, asked) in self.asked.drain(..) {
+            account.send(match asked {
+                Asked::Money => WalletMessage::Release(launch.order.op),
+                Asked::Opening => WalletMessage::AbandonOpen,
+                Asked::Change => WalletMessage::AbandonChange,
+            });
+        }
+    }
+
+    /// Ends without an entry: nothing happened and nothing is held.
+    fn give_up(&mut self, refusal: Refusal, context: &mut Context<Self>) {
+        self.release_asked();
+        self.take_back(Counts::Nothing);
+        if let Some(launch) = self.launch.take() {
+            if let Some(trace) = &launch.answer.trace {
+                trace.mark();
+            }
+            launch.answer.refuse(refusal);
+        }
+        context.stop();
+    }
+}
+
+/// The accounts of the cast that a durable entry changes. Money on any other account would never be applied: such an entry
+/// must not become durable.
+fn touched(entry: &Entry, cast: &[AccountRef]) -> Result<SmallVec<[AccountRef; 4]>, String> {
+    let mut accounts: SmallVec<[AccountRef; 4]> = SmallVec::new();
+    if entry.failure().is_some() {
+        return Ok(accounts);
+    }
+    let mut stranger = None;
+    for_each_account(entry, |id| match cast.iter().find(|party| party.id() == id) {
+        None => stranger = Some(id.clone()),
+        Some(party) => {
+            if !accounts.iter().any(|known| Arc::ptr_eq(known, party)) {
+                accounts.push(Arc::clone(party));
+            }
+        }
+    });
+    match stranger {
+        None => Ok(accounts),
+        Some(id) => Err(format!("account {id} has no part in this command, and money would move on it")),
+    }
+}
+
+impl Actor for CommandActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let trace = self.launch.as_ref().and_then(|launch| launch.answer.trace.clone());
+        let _entered = trace.as_ref().map(Trace::enter);
+        if let Some(first) = self.first.take() {
+            self.feed(first, context);
+        }
+    }
+}
+
+impl Handler<Queued<CommandMessage>> for CommandActor {
+    type Result = ();
+
+    fn handle(&mut self, queued: Queued<CommandMessage>, context: &mut Self::Context) {
+        queued.handle(|message| match message {
+            CommandMessage::Event(event) => self.feed(event, context),
+            CommandMessage::Priced(n, price) => self.priced(n, price, context),
+        });
+    }
+}

@@ -1,0 +1,233 @@
+//! The head of a command's path: admission, claim of the key, replay or launch (P2). From the launch on, the command is
+//! its own actor and goes on whether or not the caller waits.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+
+use super::{
+    command::{Command, Reply},
+    resolve::Resolved,
+};
+use crate::{
+    actors::{command::Launch, door::DoorMessage, messages::RiskMessage},
+    core::Core,
+    gate::{
+        admission::InFlight,
+        caller::Answer,
+        claims::{Claim, Claimed, Heard},
+    },
+    keys::KeyHash,
+    ledger::{
+        command::Defaults,
+        entry::{Committed, Order},
+        flow::Flow,
+        needs::{House, Terms},
+        time::Timestamp,
+    },
+    metrics::payments::Ended,
+    money::{AccountId, OpId},
+    refusal::{OverloadReason, Refusal, internal, interrupted},
+    trace::{Kind, Trace},
+};
+
+/// A command ready to launch.
+struct Prepared {
+    order: Order,
+    flow: Box<dyn Flow>,
+    /// Which arbiter it runs on.
+    arbiter: usize,
+    resolved: Resolved,
+}
+
+impl Core {
+    /// Decides a command, exactly once per key. Dropping the future gives up waiting, not the command.
+    pub(crate) async fn submit(self: &Arc<Self>, command: Command) -> Result<Reply, Refusal> {
+        let is_house = command.request.is_house();
+        let result = self.decide(command).await;
+        if is_house { result } else { self.counted(result) }
+    }
+
+    async fn decide(self: &Arc<Self>, mut command: Command) -> Result<Reply, Refusal> {
+        let mut in_flight = self.admission.enter(&command.request)?;
+        let timeout = command.timeout.unwrap_or(Duration::from_millis(self.config.deadline_default_ms));
+        let deadline = self.clock.now().plus(timeout);
+        let (key, trace) = (self.hasher.key(command.tenant, &command.tx_id), command.trace.clone());
+        let claim = match self.claims.claim(key, command.bundle) {
+            Claimed::Mine(claim) => claim,
+            Claimed::Crowded => return Err(Refusal::overloaded(OverloadReason::Waiters)),
+            Claimed::Theirs(heard) => match heard.await.unwrap_or_else(|_| Heard::End(Err(interrupted()))) {
+                Heard::Turn(claim) => claim,
+                Heard::End(Ok(committed)) => return self.replay(committed, &command, &mut in_flight).await,
+                // The other caller's deadline; who joined it is told to ask again rather than to wait once more (P2).
+                Heard::End(Err(Refusal::DeadlineExceeded)) => return Err(interrupted()),
+                Heard::End(Err(refusal)) => return Err(refusal),
+            },
+        };
+        // Direction of travel: the key is claimed, now the tail, then the index.
+        match self.find_key(key, &command).await {
+            Ok(None) => {}
+            Ok(Some(committed)) => {
+                claim.end(&Ok(committed.clone()));
+                return self.replay(committed, &command, &mut in_flight).await;
+            }
+            Err(refusal) => return refuse(claim, refusal),
+        }
+        if let Some(objection) = command.objection.take() {
+            return refuse(claim, objection);
+        }
+        match self.prepare(command, deadline).await {
+            Err(refusal) => refuse(claim, refusal),
+            Ok(prepared) => self.launch(prepared, claim, in_flight, deadline, trace).await,
+        }
+    }
+
+    /// Finds what the command needs, and begins its flow.
+    async fn prepare(self: &Arc<Self>, command: Command, deadline: Timestamp) -> Result<Prepared, Refusal> {
+        let op = self.clock.new_id();
+        loop {
+            let terms = Terms { op, moment: self.clock.moment(), house: &self.house };
+            let body = command.request.command();
+            let resolved = self.resolve(command.tenant, body, &terms, deadline).await?;
+            if let Some((reservation, due)) = resolved.expired {
+                // Its turn is given back first: the expiry takes it.
+                drop(resolved);
+                self.expire_first(&command, reservation, due).await?;
+                continue;
+            }
+            let flow = body.begin(&terms, &resolved.found)?;
+            let arbiter = self.residents.arbiter_of(command.tenant, &body.runs_with(&resolved.found), None);
+            let Command { tenant, tx_id, request, notes, .. } = command;
+            return Ok(Prepared { order: Order { tenant, op, tx_id, request, notes }, flow, arbiter, resolved });
+        }
+    }
+
+    /// Expires a reservation whose time is over, for a command that found it before the timers did. Boxed here, as that
+    /// command is itself on its way through.
+    fn expire_first<'a>(
+        self: &'a Arc<Self>,
+        command: &Command,
+        reservation: OpId,
+        due: Timestamp,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send + 'a>> {
+        let expire = Command::expire(command.tenant, reservation, due);
+        Box::pin(async move {
+            let expire = expire.ok_or_else(|| internal("the key of an expiry is no key"))?;
+            match self.submit(expire).await {
+                // Somebody else did, or the clock is not trusted any more.
+                Ok(_) | Err(Refusal::NotFound { .. }) => Ok(()),
+                Err(refusal) => Err(refusal),
+            }
+        })
+    }
+
+    /// Starts the command's actor on its arbiter once there is a slot, and waits for the answer. From here on the
+    /// command goes on by itself, also if nobody polls this.
+    async fn launch(
+        self: &Arc<Self>,
+        prepared: Prepared,
+        claim: Claim,
+        in_flight: InFlight,
+        deadline: Timestamp,
+        trace: Option<Arc<Trace>>,
+    ) -> Result<Reply, Refusal> {
+        leg(trace.as_ref(), "engine", "prepare", Kind::Work);
+        let core = Arc::clone(self);
+        let (reply, told) = oneshot::channel();
+        let traced = trace.clone();
+        self.admission.slots().begin(move |slot| {
+            leg(traced.as_ref(), "admission", "place", Kind::Wait);
+            let _entered = Trace::enter_only(traced.as_ref());
+            let Prepared { order, flow, arbiter, resolved } = prepared;
+            // Without an arbiter the answer is dropped, and whoever waits hears of it.
+            let (Some(door), Some(judge)) = (core.doors.get(arbiter), core.risk.get(arbiter)) else { return };
+            let Resolved { cast, owner, turns, .. } = resolved;
+            let claims: SmallVec<[Claim; 1]> = std::iter::once(claim).chain(turns).collect();
+            let answer = Answer { claims, in_flight, trace: traced.clone(), reply };
+            let (environment, risk) = (Arc::clone(&core.environment), Arc::clone(judge));
+            let is_judged = flow.is_judged();
+            let launch =
+                Launch { environment, order, flow, cast, owner, risk, let_through: None, deadline, slot, answer };
+            let launch = Box::new(launch);
+            if is_judged {
+                judge.send(RiskMessage::Assess(launch));
+            } else {
+                door.send(DoorMessage::Launch(launch));
+            }
+        });
+        let told = told.await;
+        leg(trace.as_ref(), "engine", "answer", Kind::Wait);
+        let committed = told.unwrap_or_else(|_| Err(interrupted()))?;
+        Ok(Reply { committed, replayed: false })
+    }
+
+    async fn find_key(self: &Arc<Self>, key: KeyHash, command: &Command) -> Result<Option<Committed>, Refusal> {
+        if let Some(committed) = self.tail.by_key(key) {
+            return Ok(Some(committed));
+        }
+        if !self.index.may_have_key(key) {
+            return Ok(None);
+        }
+        let (tenant, tx_id) = (command.tenant, command.tx_id.clone());
+        let stored = self.on_load_pool(move |core| {
+            let Some(lsn) = core.index.key(tenant, key).map_err(internal)? else { return Ok(None) };
+            let committed = core.read_entry(lsn)?;
+            // A hash only points; the entry says whose it is. That two keys have one hash does not happen: the row is
+            // damaged, and whether the key was decided is not known.
+            if committed.entry.tenant != tenant || committed.entry.tx_id != tx_id {
+                let why = format!("the index leads from a key to the entry at lsn {lsn}, which has another");
+                core.index.condemn(&why);
+                return Err(internal(why));
+            }
+            Ok(Some(committed))
+        });
+        Box::pin(stored).await
+    }
+
+    async fn replay(
+        &self,
+        committed: Committed,
+        command: &Command,
+        in_flight: &mut InFlight,
+    ) -> Result<Reply, Refusal> {
+        let payee = self.default_payee(&committed, command).await;
+        let first = &committed.entry.decision;
+        let defaults = Defaults { first, house: &self.house, payee: payee.as_ref() };
+        if let Some(field) = committed.entry.request.first_difference(&command.request, &defaults) {
+            return Err(Refusal::KeyReused { field });
+        }
+        in_flight.note(Ended::Replayed);
+        if !command.request.is_house() {
+            self.cells.replayed.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(Reply { committed, replayed: true })
+    }
+
+    /// Whom the house named the first time, or would name now, where one of the two leaves the payee to it.
+    async fn default_payee(&self, committed: &Committed, command: &Command) -> Option<AccountId> {
+        let entry = &committed.entry;
+        let again = command.request.command().house_payee();
+        if entry.request.command().house_payee().is_some() {
+            return entry.payment().map(|payment| payment.payee.clone());
+        }
+        let currency = again?;
+        let house = Box::pin(self.residents.owner(&(command.tenant, self.house.merchant.clone()))).await.ok()?;
+        House::account_of(&house.record(), currency).cloned()
+    }
+}
+
+/// Ends a claim without an entry.
+fn refuse(claim: Claim, refusal: Refusal) -> Result<Reply, Refusal> {
+    claim.end(&Err(refusal.clone()));
+    Err(refusal)
+}
+
+/// Notes the next leg of a command that somebody traces.
+fn leg(trace: Option<&Arc<Trace>>, place: &'static str, what: &'static str, kind: Kind) {
+    trace.into_iter().for_each(|trace| trace.leg(place, what, kind, Instant::now()));
+}

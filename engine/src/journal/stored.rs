@@ -1,0 +1,180 @@
+//! An entry as the records of journal format 2 hold it: `postcard` of the structs below, in this order of fields.
+//!
+//! The ledger's own types may change; these bytes may not. What cannot be said in this format is refused before it is
+//! written.
+
+use serde::{Deserialize, Serialize};
+use smallvec::{SmallVec, smallvec};
+
+use crate::{
+    ledger::{
+        account::Account,
+        commands::Request,
+        decision::{Change, Decision},
+        entry::Entry,
+        failure::Failure,
+        fx::FxLeg,
+        notes::Notes,
+        payment::{Payment, PaymentStatus, Tried},
+        reservation::Reservation,
+        risk::Verdict,
+        settings::DefaultMark,
+    },
+    money::{AccountId, Money, OpId, Posting, TenantId, TxId},
+};
+
+/// An entry that this format has no words for.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredError {
+    /// The decision is of a shape that no command of this format has.
+    #[error("a decision of {0} cannot be written in journal format 2")]
+    Shape(&'static str),
+    /// More bytes than an entry has.
+    #[error("{0} bytes stand behind the entry")]
+    Rest(usize),
+    /// The bytes are not those of an entry.
+    #[error(transparent)]
+    Postcard(#[from] postcard::Error),
+}
+
+/// Encodes an entry.
+pub(super) fn encode(entry: &Entry) -> Result<Vec<u8>, StoredError> {
+    let Entry { tenant, op, tx_id, request, notes, decision } = entry;
+    let outcome = OutcomeRef::of(request, decision)?;
+    let stored = EntryRef { tenant: *tenant, op: *op, tx_id, request, notes, outcome, postings: &decision.postings };
+    Ok(postcard::to_extend(&stored, Vec::with_capacity(512))?)
+}
+
+/// Decodes an entry.
+pub(super) fn decode(bytes: &[u8]) -> Result<Entry, StoredError> {
+    let (stored, rest) = postcard::take_from_bytes::<StoredEntry>(bytes)?;
+    if !rest.is_empty() {
+        return Err(StoredError::Rest(rest.len()));
+    }
+    let StoredEntry { tenant, op, tx_id, request, notes, outcome, postings } = stored;
+    let decision = outcome.decision(postings);
+    Ok(Entry { tenant, op, tx_id, request, notes, decision })
+}
+
+#[derive(Serialize)]
+struct EntryRef<'a> {
+    tenant: TenantId,
+    op: OpId,
+    tx_id: &'a TxId,
+    request: &'a Request,
+    notes: &'a Notes,
+    outcome: OutcomeRef<'a>,
+    postings: &'a [Posting],
+}
+
+#[derive(Deserialize)]
+struct StoredEntry {
+    tenant: TenantId,
+    op: OpId,
+    tx_id: TxId,
+    request: Request,
+    notes: Notes,
+    outcome: Outcome,
+    postings: Vec<Posting>,
+}
+
+#[derive(Serialize)]
+enum OutcomeRef<'a> {
+    Payment(PaymentRef<'a>),
+    Transfer { failure: Option<&'a Failure> },
+    Reservation { reservation: &'a Reservation, failure: Option<&'a Failure> },
+    Account { account: &'a Account, default: DefaultMark, failure: Option<&'a Failure> },
+    Rates { failure: Option<&'a Failure> },
+}
+
+#[derive(Deserialize)]
+enum Outcome {
+    Payment(StoredPayment),
+    Transfer { failure: Option<Failure> },
+    Reservation { reservation: Reservation, failure: Option<Failure> },
+    Account { account: Account, default: DefaultMark, failure: Option<Failure> },
+    Rates { failure: Option<Failure> },
+}
+
+#[derive(Serialize)]
+struct PaymentRef<'a> {
+    id: OpId,
+    status: PaymentStatus,
+    payer: &'a AccountId,
+    payee: &'a AccountId,
+    debited: Option<Money>,
+    credited: Option<Money>,
+    fx: &'a [FxLeg],
+    risk: &'a Verdict,
+    failure: Option<&'a Failure>,
+    tried: &'a [Tried],
+}
+
+#[derive(Deserialize)]
+struct StoredPayment {
+    id: OpId,
+    status: PaymentStatus,
+    payer: AccountId,
+    payee: AccountId,
+    debited: Option<Money>,
+    credited: Option<Money>,
+    fx: Vec<FxLeg>,
+    risk: Verdict,
+    failure: Option<Failure>,
+    tried: Vec<Tried>,
+}
+
+impl<'a> OutcomeRef<'a> {
+    fn of(request: &Request, decision: &'a Decision) -> Result<Self, StoredError> {
+        let failure = decision.failure.as_ref();
+        match (request, decision.changes.as_slice()) {
+            (Request::CreatePayment(_), [Change::Payment(payment)]) => {
+                let Payment { id, status, payer, payee, debited, credited, fx, risk, tried } = payment;
+                Ok(Self::Payment(PaymentRef {
+                    id: *id,
+                    status: *status,
+                    payer,
+                    payee,
+                    debited: *debited,
+                    credited: *credited,
+                    fx,
+                    risk,
+                    failure,
+                    tried,
+                }))
+            }
+            (Request::Deposit(_) | Request::Withdraw(_), []) => Ok(Self::Transfer { failure }),
+            (
+                Request::Reserve(_) | Request::Capture(_) | Request::Release(_) | Request::Expire(_),
+                [Change::Reservation(reservation)],
+            ) => Ok(Self::Reservation { reservation, failure }),
+            (Request::OpenAccount(_) | Request::UpdateAccount(_), [Change::Account { account, default }]) => {
+                Ok(Self::Account { account, default: *default, failure })
+            }
+            (Request::PublishRates(_) | Request::RemoveRates(_), changes)
+                if *changes == [Change::Rates][usize::from(failure.is_some())..] =>
+            {
+                Ok(Self::Rates { failure })
+            }
+            _ => Err(StoredError::Shape(request.method())),
+        }
+    }
+}
+
+impl Outcome {
+    fn decision(self, postings: Vec<Posting>) -> Decision {
+        let (change, failure) = match self {
+            Self::Payment(stored) => {
+                let StoredPayment { id, status, payer, payee, debited, credited, fx, risk, failure, tried } = stored;
+                let payment = Payment { id, status, payer, payee, debited, credited, fx, risk, tried };
+                (Some(Change::Payment(payment)), failure)
+            }
+            Self::Reservation { reservation, failure } => (Some(Change::Reservation(reservation)), failure),
+            Self::Account { account, default, failure } => (Some(Change::Account { account, default }), failure),
+            Self::Rates { failure: None } => (Some(Change::Rates), None),
+            Self::Transfer { failure } | Self::Rates { failure } => (None, failure),
+        };
+        let changes = change.map_or_else(SmallVec::new, |change| smallvec![change]);
+        Decision { failure, changes, postings }
+    }
+}

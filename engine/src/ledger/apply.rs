@@ -1,0 +1,88 @@
+//! What a durable entry does: to an account, to an owner, to the rates. The one place for each.
+//!
+//! The actors, the index builder, recovery and `arus verify` all call it.
+
+use super::{
+    account::{Account, FoldError},
+    commands::Request,
+    decision::Change,
+    entry::Entry,
+    owner::Owner,
+    rates::{PairRow, RateBook},
+    time::Timestamp,
+};
+use crate::money::{AccountId, Lsn, OwnerId};
+
+/// Applies all that a durable entry does to an account. An entry at or below `applied_lsn` changes nothing, so running a
+/// stretch of the journal twice is running it once.
+pub fn to_account(account: &mut Account, entry: &Entry, lsn: Lsn) -> Result<(), FoldError> {
+    if lsn <= account.applied_lsn {
+        return Ok(());
+    }
+    if let Some((changed, _)) = entry.decision.changed_account()
+        && changed.id == account.id
+    {
+        // The settings, not the counters: those are as old as the decision.
+        account.status = changed.status;
+        account.overdraft_limit = changed.overdraft_limit;
+        account.daily_debit_limit = changed.daily_debit_limit;
+        account.applied_lsn = lsn;
+    }
+    for posting in entry.postings() {
+        if posting.account == account.id {
+            account.post(posting, lsn)?;
+            account.applied_lsn = lsn;
+        }
+    }
+    Ok(())
+}
+
+/// The same to an account that the entry may create.
+pub fn fold(state: &mut Option<Account>, id: &AccountId, entry: &Entry, lsn: Lsn) -> Result<(), FoldError> {
+    if state.is_none() {
+        let opened = entry.decision.changed_account().filter(|(account, _)| account.id == *id);
+        *state = opened.map(|(account, _)| account.clone()).or_else(|| {
+            let line = entry.postings().iter().find(|posting| posting.account == *id)?;
+            Some(Account::system(id.clone(), line.amount.currency))
+        });
+        if let Some(account) = state {
+            account.opened_lsn = lsn;
+        }
+    }
+    state.as_mut().map_or(Ok(()), |account| to_account(account, entry, lsn))
+}
+
+/// Applies an entry about one of `id`'s accounts; others change nothing.
+pub fn to_owner(owner: &mut Owner, id: &OwnerId, entry: &Entry, lsn: Lsn) {
+    if let Some((account, default)) = entry.decision.changed_account()
+        && account.owner == *id
+    {
+        owner.take(account, default, lsn);
+    }
+}
+
+/// Whether an entry changes rates.
+pub fn changes_rates(entry: &Entry) -> bool {
+    entry.failure().is_none() && entry.decision.changes.contains(&Change::Rates)
+}
+
+/// Takes in what an entry does to the rates; says which rows changed.
+pub fn to_rates(book: &mut RateBook, entry: &Entry, committed_at: Timestamp) -> Vec<PairRow> {
+    if !changes_rates(entry) {
+        return Vec::new();
+    }
+    let rows = match &entry.request {
+        Request::PublishRates(set) => set.rows(entry.op, committed_at),
+        Request::RemoveRates(removal) => removal.rows(entry.op),
+        Request::CreatePayment(_)
+        | Request::OpenAccount(_)
+        | Request::UpdateAccount(_)
+        | Request::Deposit(_)
+        | Request::Withdraw(_)
+        | Request::Reserve(_)
+        | Request::Capture(_)
+        | Request::Release(_)
+        | Request::Expire(_) => return Vec::new(),
+    };
+    book.take_all(rows, Timestamp::of_id(entry.op))
+}

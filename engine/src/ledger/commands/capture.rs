@@ -1,0 +1,116 @@
+//! Capture: money that was set aside goes to a payee, in full or in part (P10).
+
+use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
+
+use crate::{
+    ledger::{
+        command::{Body, Command, Defaults, unlike},
+        decision::{Change, Decision},
+        failure::{Failure, FailureCode},
+        flow::{Effect, Flow, ask, decided},
+        needs::{Found, Need, Needs, Terms, Turn, Unknown},
+        reservation::{Finality, Reservation},
+    },
+    money::{AccountId, Money, OpId, OwnerId, PostingKind},
+};
+
+/// Take money that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capture {
+    /// The reservation.
+    pub reservation: OpId,
+    /// How much; all that is left if not named.
+    pub amount: Option<Money>,
+    /// Whom to credit; the reservation's destination if not named.
+    pub destination: Option<AccountId>,
+    /// Whether what is left afterwards is freed.
+    pub finality: Finality,
+}
+
+impl Capture {
+    fn payee<'a>(&'a self, reservation: &'a Reservation) -> Option<&'a AccountId> {
+        self.destination.as_ref().or(reservation.destination.as_ref())
+    }
+
+    /// How much to whom, if that may be.
+    fn check(&self, reservation: &Reservation) -> Result<(Money, AccountId), Failure> {
+        let amount = reservation.check_capture(self.amount)?;
+        let Some(payee) = self.payee(reservation) else {
+            let id = reservation.id;
+            let message = format!("neither the capture nor reservation {id} names a destination_account");
+            return Err(Failure::new(FailureCode::DestinationRequired, message));
+        };
+        if *payee == reservation.account {
+            let message = format!("account {payee} cannot pay itself");
+            return Err(Failure::new(FailureCode::SameAccount, message));
+        }
+        Ok((amount, payee.clone()))
+    }
+}
+
+impl Command for Capture {
+    fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+        if found.rounds == 0 {
+            let id = self.reservation;
+            return Ok(smallvec![Need::Turn(Turn::Object(id)), Need::Object(id)]);
+        }
+        let reservation = found.reservation(self.reservation)?;
+        // The sweep has not come to it yet: it is freed first, so that the answer shows it as it is.
+        if reservation.is_active() && terms.moment.is_over(reservation.expires_at) {
+            return Ok(smallvec![Need::Expired(reservation.id, reservation.expires_at)]);
+        }
+        if found.rounds > 1 {
+            return Ok(Needs::new());
+        }
+        let accounts = [&reservation.account].into_iter().chain(self.payee(reservation));
+        Ok(accounts.cloned().map(Need::Account).collect())
+    }
+
+    fn runs_with(&self, found: &Found) -> OwnerId {
+        found.owner_of_reservation(self.reservation)
+    }
+
+    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown> {
+        let before = found.reservation(self.reservation)?.clone();
+        let (amount, payee) = match self.check(&before) {
+            Ok(checked) => checked,
+            Err(failure) => {
+                return Ok(decided(Decision::declined_with(failure, Change::Reservation(before))));
+            }
+        };
+        let finality = self.finality;
+        Ok(ask(Effect::Expect(payee.clone(), amount), move |event| {
+            Ok(match event.granted()?.and_then(|()| before.capture(amount, payee, finality)) {
+                Ok((after, lines)) => Decision::of(Change::Reservation(after), lines),
+                Err(failure) => Decision::declined_with(failure, Change::Reservation(before)),
+            })
+        }))
+    }
+}
+
+impl Body for Capture {
+    fn spell_out(&mut self, defaults: &Defaults<'_>) {
+        if let Some(reservation) = defaults.first.reservation() {
+            self.destination = self.destination.take().or_else(|| reservation.destination.clone());
+            self.amount = self.amount.or_else(|| was_left(defaults.first, reservation));
+        }
+    }
+
+    fn difference(&self, again: &Self) -> Option<&'static str> {
+        let Self { reservation, amount, destination, finality } = self;
+        unlike(&[
+            ("reservation_id", *reservation == again.reservation),
+            ("amount", *amount == again.amount),
+            ("destination_account", *destination == again.destination),
+            ("final", *finality == again.finality),
+        ])
+    }
+}
+
+/// What was left of a reservation before a capture was decided.
+fn was_left(decision: &Decision, reservation: &Reservation) -> Option<Money> {
+    let taken = decision.postings.iter().filter(|posting| posting.account == reservation.account);
+    let taken = taken.filter(|posting| matches!(posting.kind, PostingKind::Settle | PostingKind::Void { .. }));
+    taken.map(|posting| posting.amount).try_fold(reservation.remaining, Money::checked_add)
+}

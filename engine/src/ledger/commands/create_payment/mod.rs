@@ -1,0 +1,146 @@
+//! CreatePayment: pay an amount to the payee from one of the customer's accounts (P6, P7, P8).
+//!
+//! Here is what it asks for and needs; its way from verdict to decision is in [`flow`].
+
+mod flow;
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use self::flow::{PaymentFlow, PaymentOrder};
+use crate::{
+    ledger::{
+        command::{Body, Command, Defaults, unlike},
+        flow::Flow,
+        needs::{Found, House, Need, Needs, Party, Terms, Unknown},
+        owner::Owner,
+    },
+    money::{AccountId, Currency, Money, OwnerId},
+};
+
+/// Pay an amount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatePayment {
+    /// Who pays.
+    pub customer: OwnerId,
+    /// What the payee asked for, in its currency.
+    pub amount: Money,
+    /// The only account that may pay, if named.
+    pub source: Option<AccountId>,
+    /// The payee's account; the house merchant's if not named.
+    pub destination: Option<AccountId>,
+}
+
+impl CreatePayment {
+    /// The account that is credited.
+    fn payee<'a>(&'a self, found: &'a Found, house: &House) -> Result<&'a AccountId, Unknown> {
+        if let Some(destination) = &self.destination {
+            return Ok(destination);
+        }
+        let unknown = || Unknown::new("house merchant", &house.merchant);
+        let merchant = found.owner(&house.merchant).ok_or_else(unknown)?;
+        House::account_of(merchant, self.amount.currency).ok_or_else(unknown)
+    }
+
+    fn customer<'a>(&self, found: &'a Found) -> Result<&'a Owner, Unknown> {
+        let customer = found.owner(&self.customer).filter(|owner| owner.exists());
+        customer.map(|owner| &**owner).ok_or_else(|| Unknown::new("customer", &self.customer))
+    }
+
+    /// Who may pay, in this order (P7). One whose opening is durable and not yet handed over is passed over: nobody was
+    /// told of it.
+    fn candidates(&self, found: &Found) -> Result<SmallVec<[Party; 2]>, Unknown> {
+        let party = |id: &AccountId| found.party(id).cloned();
+        let candidates: SmallVec<[Party; 2]> = match &self.source {
+            Some(source) => party(source).into_iter().collect(),
+            None => {
+                let owned = self.customer(found)?.candidates(self.amount.currency);
+                owned.filter_map(|owned| party(&owned.account)).collect()
+            }
+        };
+        if candidates.is_empty() { Err(Unknown::new("customer", &self.customer)) } else { Ok(candidates) }
+    }
+}
+
+impl Command for CreatePayment {
+    fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+        let mut needs = Needs::new();
+        match found.rounds {
+            0 => {
+                needs.push(Need::Owner(self.customer.clone()));
+                if self.destination.is_none() {
+                    needs.push(Need::Owner(terms.house.merchant.clone()));
+                }
+            }
+            1 => {
+                let customer = self.customer(found)?;
+                match &self.source {
+                    Some(source) => needs.push(Need::Account(source.clone())),
+                    None => {
+                        let owned = customer.candidates(self.amount.currency);
+                        needs.extend(owned.map(|owned| Need::AccountIfOpen(owned.account.clone())));
+                    }
+                }
+                needs.push(Need::Account(self.payee(found, terms.house)?.clone()));
+            }
+            2 => {
+                let payee = self.payee(found, terms.house)?;
+                let payee = found.party(payee).ok_or_else(|| Unknown::new("account", payee))?;
+                needs.extend(desks(&self.candidates(found)?, payee).into_iter().map(|ccy| Need::System("fx", ccy)));
+            }
+            _ => {}
+        }
+        Ok(needs)
+    }
+
+    fn runs_with(&self, _: &Found) -> OwnerId {
+        self.customer.clone()
+    }
+
+    fn begin(&self, terms: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown> {
+        let customer = self.customer(found)?;
+        let home = customer.default_account().or(customer.accounts.first()).map(|owned| owned.account.clone());
+        let payee = self.payee(found, terms.house)?;
+        Ok(Box::new(PaymentFlow::new(PaymentOrder {
+            op: terms.op,
+            customer: self.customer.clone(),
+            amount: self.amount,
+            payee: found.party(payee).cloned().ok_or_else(|| Unknown::new("account", payee))?,
+            candidates: self.candidates(found)?,
+            home: home.ok_or_else(|| Unknown::new("customer", &self.customer))?,
+        })))
+    }
+
+    fn house_payee(&self) -> Option<Currency> {
+        self.destination.is_none().then_some(self.amount.currency)
+    }
+}
+
+impl Body for CreatePayment {
+    fn spell_out(&mut self, defaults: &Defaults<'_>) {
+        self.destination = self.destination.take().or_else(|| defaults.payee.cloned());
+    }
+
+    fn difference(&self, again: &Self) -> Option<&'static str> {
+        let Self { customer, amount, source, destination } = self;
+        unlike(&[
+            ("customer_id", *customer == again.customer),
+            ("amount", *amount == again.amount),
+            ("source_account", *source == again.source),
+            ("destination_account", *destination == again.destination),
+        ])
+    }
+}
+
+/// The currencies whose desk accounts the payment may post to.
+fn desks(candidates: &[Party], payee: &Party) -> SmallVec<[Currency; 3]> {
+    let mut currencies: SmallVec<[Currency; 3]> = SmallVec::new();
+    for party in candidates.iter().filter(|party| party.currency != payee.currency) {
+        for currency in [party.currency, payee.currency] {
+            if !currencies.contains(&currency) {
+                currencies.push(currency);
+            }
+        }
+    }
+    currencies
+}

@@ -1,0 +1,105 @@
+//! OpenAccount: an account that is not there yet, in one currency, for one owner (P6).
+
+use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
+
+use crate::{
+    ledger::{
+        account::Account,
+        command::{Body, Command, unlike},
+        decision::{Change, Decision},
+        failure::{Failure, FailureCode},
+        flow::{Effect, Flow, ask, decided},
+        needs::{Found, Need, Needs, Terms, Turn, Unknown},
+        settings::DefaultMark,
+    },
+    money::{AccountId, Currency, OpId, OwnerId},
+};
+
+/// Open an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenAccount {
+    /// The id; the engine makes one if not named.
+    pub account: Option<AccountId>,
+    /// Whose it is.
+    pub owner: OwnerId,
+    /// Its one currency.
+    pub currency: Currency,
+    /// How far below zero it may go, in minor units.
+    pub overdraft_limit: i128,
+    /// How much may leave it on one UTC day, in minor units.
+    pub daily_debit_limit: Option<i128>,
+}
+
+impl OpenAccount {
+    fn id(&self, op: OpId) -> Result<AccountId, Unknown> {
+        match &self.account {
+            Some(id) => Ok(id.clone()),
+            None => AccountId::parse(&format!("acct_{op}")).map_err(|_| Unknown::new("account", op)),
+        }
+    }
+
+    fn opened(&self, id: AccountId) -> Account {
+        let mut account = Account::open(id, self.owner.clone(), self.currency);
+        account.overdraft_limit = self.overdraft_limit;
+        account.daily_debit_limit = self.daily_debit_limit;
+        account
+    }
+}
+
+impl Command for OpenAccount {
+    fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+        if found.rounds > 0 {
+            return Ok(Needs::new());
+        }
+        let id = self.id(terms.op)?;
+        Ok(smallvec![
+            Need::Turn(Turn::Owner(self.owner.clone())),
+            Need::Turn(Turn::Settings(id.clone())),
+            Need::Owner(self.owner.clone()),
+            Need::NewAccount(id, self.currency, self.owner.clone()),
+        ])
+    }
+
+    fn runs_with(&self, _: &Found) -> OwnerId {
+        self.owner.clone()
+    }
+
+    fn begin(&self, terms: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown> {
+        let id = self.id(terms.op)?;
+        let owned = found.owner(&self.owner).map_or(0, |owner| owner.accounts.len());
+        let allowed = terms.house.accounts_per_owner_max;
+        if owned >= allowed {
+            let message = format!("owner {} has {owned} accounts, {allowed} are allowed", self.owner);
+            // Nobody gave it an id yet: none is shown as if there were an account.
+            let id = self.account.clone().unwrap_or_else(|| AccountId::system("none", self.currency));
+            let account = Account::open(id, self.owner.clone(), self.currency);
+            let change = Change::Account { account, default: DefaultMark::Unchanged };
+            return Ok(decided(Decision::declined_with(Failure::new(FailureCode::TooManyAccounts, message), change)));
+        }
+        let account = self.opened(id);
+        let default = if owned == 0 { DefaultMark::Default } else { DefaultMark::Unchanged };
+        Ok(ask(Effect::Open(Box::new(account.clone())), move |event| {
+            Ok(match event.granted()? {
+                Ok(()) => Decision::of(Change::Account { account, default }, Vec::new()),
+                Err(failure) => {
+                    let change = Change::Account { account, default: DefaultMark::Unchanged };
+                    Decision::declined_with(failure, change)
+                }
+            })
+        }))
+    }
+}
+
+impl Body for OpenAccount {
+    fn difference(&self, again: &Self) -> Option<&'static str> {
+        let Self { account, owner, currency, overdraft_limit, daily_debit_limit } = self;
+        unlike(&[
+            ("account_id", *account == again.account),
+            ("owner_id", *owner == again.owner),
+            ("currency", *currency == again.currency),
+            ("overdraft_limit", *overdraft_limit == again.overdraft_limit),
+            ("daily_debit_limit", *daily_debit_limit == again.daily_debit_limit),
+        ])
+    }
+}

@@ -1,0 +1,110 @@
+//! PublishRates: one atomic set of rates (P8).
+
+use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
+
+use crate::{
+    ledger::{
+        command::{Body, Command, Defaults, unlike},
+        decision::{Change, Decision},
+        failure::{Failure, FailureCode},
+        flow::{Flow, decided},
+        fx::{Pair, RateSource},
+        needs::{Found, Need, Needs, Terms, Unknown},
+        rates::{BOOK_PAIRS_MAX, BookRow, PairRow},
+        time::Timestamp,
+    },
+    money::{Currency, OpId, OwnerId, Rate},
+};
+
+/// One atomic set of rates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishRates {
+    /// Who says so: decides how old the rates may get.
+    pub source: RateSource,
+    /// When they were true; when they were accepted if not named.
+    pub as_of: Option<Timestamp>,
+    /// The rates: a set, their order says nothing.
+    pub rates: Vec<PublishedRate>,
+}
+
+/// One pair of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedRate {
+    /// The currency that is priced.
+    pub base: Currency,
+    /// The currency it is priced in.
+    pub quote: Currency,
+    /// Quote units per base unit.
+    pub mid: Rate,
+    /// What the desk adds to an ask and takes off a bid, in basis points; the configured default if `None`.
+    pub spread_bps: Option<u16>,
+}
+
+impl PublishRates {
+    /// The rows it makes, once it took effect.
+    pub fn rows(&self, rate_id: OpId, committed_at: Timestamp) -> Vec<PairRow> {
+        // Not the block's time, which may lie ahead.
+        let at = self.as_of.unwrap_or(Timestamp::of_id(rate_id).min(committed_at));
+        let row = |rate: &PublishedRate| BookRow {
+            base: rate.base,
+            quote: rate.quote,
+            mid: rate.mid,
+            spread_bps: rate.spread_bps,
+            source: self.source,
+            at,
+            rate_id,
+        };
+        self.rates.iter().map(|rate| PairRow::Rate(row(rate))).collect()
+    }
+}
+
+impl Command for PublishRates {
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+        Ok(if found.rounds == 0 { smallvec![Need::Rates] } else { Needs::new() })
+    }
+
+    fn runs_with(&self, _: &Found) -> OwnerId {
+        OwnerId::system()
+    }
+
+    /// The book is bounded: a publication with new pairs beyond that is declined whole.
+    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown> {
+        let pairs = self.rates.iter().map(|rate| Pair { base: rate.base, quote: rate.quote });
+        let pairs = found.rates()?.pairs_with(pairs);
+        Ok(decided(if pairs <= BOOK_PAIRS_MAX {
+            Decision::of(Change::Rates, Vec::new())
+        } else {
+            let message = format!(
+                "there would be {pairs} published pairs, at most {BOOK_PAIRS_MAX} are kept; remove those that are not used"
+            );
+            Decision::declined(Failure::new(FailureCode::TooManyPairs, message))
+        }))
+    }
+}
+
+impl Body for PublishRates {
+    fn spell_out(&mut self, defaults: &Defaults<'_>) {
+        self.rates.sort_by_key(|rate| (rate.base.numeric(), rate.quote.numeric()));
+        for rate in &mut self.rates {
+            rate.spread_bps = rate.spread_bps.or(Some(defaults.house.spread_bps_default));
+        }
+    }
+
+    fn difference(&self, again: &Self) -> Option<&'static str> {
+        let Self { source, as_of, rates } = self;
+        unlike(&[
+            ("source", *source == again.source),
+            ("as_of", *as_of == again.as_of),
+            ("rates", same_rates(rates, &again.rates)),
+        ])
+    }
+}
+
+fn same_rates(first: &[PublishedRate], again: &[PublishedRate]) -> bool {
+    let same = |(first, again): (&PublishedRate, &PublishedRate)| {
+        let PublishedRate { base, quote, mid, spread_bps } = first;
+        (*base, *quote, *mid, *spread_bps) == (again.base, again.quote, again.mid, again.spread_bps)
+    };
+    first.len() == again.len() && first.iter().zip(again).all(same)
+}

@@ -1,0 +1,60 @@
+//! Release: the client frees what it had set aside (P10).
+
+use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
+
+use crate::{
+    ledger::{
+        command::{Body, Command, unlike},
+        decision::{Change, Decision},
+        flow::{Flow, decided},
+        needs::{Found, Need, Needs, Terms, Turn, Unknown},
+        reservation::{End, Reservation},
+    },
+    money::{OpId, OwnerId},
+};
+
+/// Free money that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// The reservation.
+    pub reservation: OpId,
+}
+
+impl Command for Release {
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+        Ok(match found.rounds {
+            0 => to_end(self.reservation),
+            1 => smallvec![Need::Account(found.reservation(self.reservation)?.account.clone())],
+            _ => Needs::new(),
+        })
+    }
+
+    fn runs_with(&self, found: &Found) -> OwnerId {
+        found.owner_of_reservation(self.reservation)
+    }
+
+    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown> {
+        Ok(ended(found.reservation(self.reservation)?, End::Released))
+    }
+}
+
+impl Body for Release {
+    fn difference(&self, again: &Self) -> Option<&'static str> {
+        let Self { reservation } = self;
+        unlike(&[("reservation_id", *reservation == again.reservation)])
+    }
+}
+
+/// What the end of a reservation needs first.
+pub(super) fn to_end(reservation: OpId) -> Needs {
+    smallvec![Need::Turn(Turn::Object(reservation)), Need::Object(reservation)]
+}
+
+/// Frees what is left of a reservation.
+pub(super) fn ended(before: &Reservation, end: End) -> Box<dyn Flow> {
+    decided(match before.end(end) {
+        Ok((after, lines)) => Decision::of(Change::Reservation(after), lines),
+        Err(failure) => Decision::declined_with(failure, Change::Reservation(before.clone())),
+    })
+}

@@ -1,0 +1,95 @@
+//! Reserve: money set aside for a while, to be captured or freed (P10).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ledger::{
+        command::{Body, Command, Defaults, unlike},
+        decision::{Change, Decision},
+        flow::{Effect, Flow, ask},
+        needs::{Found, Need, Needs, Terms, Unknown},
+        reservation::{Reservation, ReservationStatus},
+        time::Timestamp,
+    },
+    money::{AccountId, Money, OpId, OwnerId, Posting, PostingKind},
+};
+
+/// Set money aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserve {
+    /// The account that will pay.
+    pub account: AccountId,
+    /// How much.
+    pub amount: Money,
+    /// Whom captures credit, unless they name another.
+    pub destination: Option<AccountId>,
+    /// How long it lasts; the configured time if not named.
+    pub expires_in: Option<Duration>,
+}
+
+impl Reserve {
+    /// What it makes, held on a UTC day.
+    fn reservation(&self, id: OpId, held_on: u32, expires_at: Timestamp) -> Reservation {
+        Reservation {
+            id,
+            account: self.account.clone(),
+            destination: self.destination.clone(),
+            amount: self.amount,
+            captured: Money::zero(self.amount.currency),
+            remaining: self.amount,
+            status: ReservationStatus::Active,
+            expires_at,
+            held_on,
+        }
+    }
+}
+
+impl Command for Reserve {
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+        if found.rounds > 0 {
+            return Ok(Needs::new());
+        }
+        Ok([&self.account].into_iter().chain(&self.destination).cloned().map(Need::Account).collect())
+    }
+
+    fn runs_with(&self, found: &Found) -> OwnerId {
+        found.owner_of(&self.account)
+    }
+
+    fn begin(&self, terms: &Terms<'_>, _: &Found) -> Result<Box<dyn Flow>, Unknown> {
+        let (id, today) = (terms.op, terms.moment.believed.utc_day());
+        let expires_at = terms.moment.latest.plus(self.expires_in.unwrap_or(terms.house.reservation_default));
+        let body = self.clone();
+        Ok(ask(Effect::Hold(self.account.clone(), self.amount), move |event| {
+            Ok(match event.held()? {
+                Err(failure) => {
+                    let reservation = body.reservation(id, today, expires_at).failed();
+                    Decision::declined_with(failure, Change::Reservation(reservation))
+                }
+                Ok(held_on) => {
+                    let line = Posting::new(body.account.clone(), PostingKind::Authorize { held_on }, body.amount);
+                    let reservation = body.reservation(id, held_on, expires_at);
+                    Decision::of(Change::Reservation(reservation), vec![line])
+                }
+            })
+        }))
+    }
+}
+
+impl Body for Reserve {
+    fn spell_out(&mut self, defaults: &Defaults<'_>) {
+        self.expires_in = self.expires_in.or(Some(defaults.house.reservation_default));
+    }
+
+    fn difference(&self, again: &Self) -> Option<&'static str> {
+        let Self { account, amount, destination, expires_in } = self;
+        unlike(&[
+            ("account_id", *account == again.account),
+            ("amount", *amount == again.amount),
+            ("destination_account", *destination == again.destination),
+            ("expires_in", *expires_in == again.expires_in),
+        ])
+    }
+}

@@ -1,0 +1,44 @@
+//! What Deposit and Withdraw have in common: money crosses the border of the house, and the world's account takes the
+//! other side.
+
+use serde::{Deserialize, Serialize};
+use smallvec::{SmallVec, smallvec};
+
+use crate::{
+    ledger::{
+        command::unlike,
+        decision::Decision,
+        needs::{Found, Need, Needs},
+    },
+    money::{AccountId, Money, Posting, PostingKind},
+};
+
+/// Money into an account or out of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// The account.
+    pub account: AccountId,
+    /// How much.
+    pub amount: Money,
+}
+
+impl Transfer {
+    pub(super) fn needs(&self, found: &Found) -> Needs {
+        match found.rounds {
+            0 => smallvec![Need::Account(self.account.clone()), Need::System("world", self.amount.currency)],
+            _ => Needs::new(),
+        }
+    }
+
+    /// The two lines: what the world's account does, and what the account does.
+    pub(super) fn moves(self, world: PostingKind, own: PostingKind) -> Decision {
+        let outside = AccountId::system("world", self.amount.currency);
+        let lines = vec![Posting::new(outside, world, self.amount), Posting::new(self.account, own, self.amount)];
+        Decision { failure: None, changes: SmallVec::new(), postings: lines }
+    }
+
+    pub(super) fn difference(&self, again: &Self) -> Option<&'static str> {
+        let Self { account, amount } = self;
+        unlike(&[("account_id", *account == again.account), ("amount", *amount == again.amount)])
+    }
+}

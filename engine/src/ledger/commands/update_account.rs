@@ -1,0 +1,69 @@
+//! UpdateAccount: an account's status, limits, or that it is its owner's default (P6).
+
+use serde::{Deserialize, Serialize};
+use smallvec::smallvec;
+
+use crate::{
+    ledger::{
+        command::{Body, Command, unlike},
+        decision::{Change, Decision},
+        flow::{Effect, Flow, ask},
+        needs::{Found, Need, Needs, Terms, Turn, Unknown},
+        settings::{DefaultMark, SettingsChange},
+    },
+    money::{AccountId, OwnerId},
+};
+
+/// Change an account's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateAccount {
+    /// The account.
+    pub account: AccountId,
+    /// What is set.
+    pub change: SettingsChange,
+    /// Make it the owner's default account.
+    pub make_default: bool,
+}
+
+impl Command for UpdateAccount {
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+        let account = || self.account.clone();
+        Ok(match found.rounds {
+            0 => smallvec![Need::Turn(Turn::Settings(account())), Need::Account(account())],
+            1 => smallvec![Need::AccountNow(account()), Need::Owner(found.owner_of(&self.account))],
+            _ => Needs::new(),
+        })
+    }
+
+    fn runs_with(&self, found: &Found) -> OwnerId {
+        found.owner_of(&self.account)
+    }
+
+    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown> {
+        let before = found.account_now.clone().ok_or_else(|| Unknown::new("account", &self.account))?;
+        let default = if self.make_default { DefaultMark::Default } else { DefaultMark::Unchanged };
+        Ok(ask(Effect::Change(self.account.clone(), Box::new(self.change.clone())), move |event| {
+            Ok(match event.changed()? {
+                Ok(account) => Decision::of(Change::Account { account: *account, default }, Vec::new()),
+                Err(failure) => {
+                    let change = Change::Account { account: before, default: DefaultMark::Unchanged };
+                    Decision::declined_with(failure, change)
+                }
+            })
+        }))
+    }
+}
+
+impl Body for UpdateAccount {
+    fn difference(&self, again: &Self) -> Option<&'static str> {
+        let Self { account, change, make_default } = self;
+        let SettingsChange { status, overdraft_limit, daily_debit_limit } = change;
+        unlike(&[
+            ("account_id", *account == again.account),
+            ("status", *status == again.change.status),
+            ("overdraft_limit", *overdraft_limit == again.change.overdraft_limit),
+            ("daily_debit_limit", *daily_debit_limit == again.change.daily_debit_limit),
+            ("make_default", *make_default == again.make_default),
+        ])
+    }
+}

@@ -1,0 +1,44 @@
+//! Withdraw: money out to outside.
+
+use serde::{Deserialize, Serialize};
+
+use super::transfer::Transfer;
+use crate::{
+    ledger::{
+        command::{Body, Command},
+        decision::Decision,
+        flow::{Effect, Flow, ask},
+        needs::{Found, Needs, Terms, Unknown},
+    },
+    money::{OwnerId, PostingKind},
+};
+
+/// Money out to outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdraw(pub Transfer);
+
+impl Command for Withdraw {
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+        Ok(self.0.needs(found))
+    }
+
+    fn runs_with(&self, found: &Found) -> OwnerId {
+        found.owner_of(&self.0.account)
+    }
+
+    fn begin(&self, _: &Terms<'_>, _: &Found) -> Result<Box<dyn Flow>, Unknown> {
+        let transfer = self.0.clone();
+        Ok(ask(Effect::Hold(self.0.account.clone(), self.0.amount), move |event| {
+            Ok(match event.held()? {
+                Err(failure) => Decision::declined(failure),
+                Ok(held_on) => transfer.moves(PostingKind::Credit, PostingKind::Debit { held_on }),
+            })
+        }))
+    }
+}
+
+impl Body for Withdraw {
+    fn difference(&self, again: &Self) -> Option<&'static str> {
+        self.0.difference(&again.0)
+    }
+}

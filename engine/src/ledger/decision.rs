@@ -1,0 +1,92 @@
+//! What a command comes to: why it was declined, if it was; the objects it leaves behind; the lines that move money.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::{account::Account, failure::Failure, payment::Payment, reservation::Reservation, settings::DefaultMark};
+use crate::money::{OpId, Posting};
+
+/// See the module.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Why the command was declined, if it was. Then nothing moves, and no account and no rate changes.
+    pub failure: Option<Failure>,
+    /// The objects as they are afterwards.
+    pub changes: SmallVec<[Change; 1]>,
+    /// What moves; the posted lines sum to zero per currency.
+    pub postings: Vec<Posting>,
+}
+
+/// One object as it is after the command, also where that was declined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A payment.
+    Payment(Payment),
+    /// A reservation.
+    Reservation(Reservation),
+    /// An account, opened or with other settings. Its counters are those its actor knew when it decided.
+    Account {
+        /// The account.
+        account: Account,
+        /// Whether it is the owner's default from now on.
+        default: DefaultMark,
+    },
+    /// The rates take effect that the request names.
+    Rates,
+}
+
+impl Change {
+    /// The id under which the object is found.
+    pub fn object(&self) -> Option<OpId> {
+        match self {
+            Self::Payment(payment) => Some(payment.id),
+            Self::Reservation(reservation) => Some(reservation.id),
+            Self::Account { .. } | Self::Rates => None,
+        }
+    }
+}
+
+impl Decision {
+    /// One object changes, and money moves.
+    pub fn of(change: Change, postings: Vec<Posting>) -> Self {
+        Self { failure: None, changes: smallvec![change], postings }
+    }
+
+    /// Declined; nothing is left behind.
+    pub fn declined(failure: Failure) -> Self {
+        Self { failure: Some(failure), ..Self::default() }
+    }
+
+    /// Declined, with what is shown of the object all the same.
+    pub fn declined_with(failure: Failure, change: Change) -> Self {
+        Self { failure: Some(failure), changes: smallvec![change], postings: Vec::new() }
+    }
+
+    /// The payment it is about.
+    pub fn payment(&self) -> Option<&Payment> {
+        self.changes.iter().find_map(|change| match change {
+            Change::Payment(payment) => Some(payment),
+            Change::Reservation(_) | Change::Account { .. } | Change::Rates => None,
+        })
+    }
+
+    /// The reservation it is about.
+    pub fn reservation(&self) -> Option<&Reservation> {
+        self.changes.iter().find_map(|change| match change {
+            Change::Reservation(reservation) => Some(reservation),
+            Change::Payment(_) | Change::Account { .. } | Change::Rates => None,
+        })
+    }
+
+    /// The account it opened or set, or was to.
+    pub fn account(&self) -> Option<(&Account, DefaultMark)> {
+        self.changes.iter().find_map(|change| match change {
+            Change::Account { account, default } => Some((account, *default)),
+            Change::Payment(_) | Change::Reservation(_) | Change::Rates => None,
+        })
+    }
+
+    /// The account whose settings it changed.
+    pub fn changed_account(&self) -> Option<(&Account, DefaultMark)> {
+        if self.failure.is_none() { self.account() } else { None }
+    }
+}

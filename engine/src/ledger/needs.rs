@@ -1,0 +1,180 @@
+//! What a command has to know before it is decided, as data, and what of it was found.
+//!
+//! A command says what it still needs, given what was found so far, until it needs nothing more. `intake/resolve.rs` finds
+//! it, the same for every command.
+
+use std::{sync::Arc, time::Duration};
+
+use smallvec::SmallVec;
+
+use super::{
+    account::Account, decision::Change, owner::Owner, rates::RateBook, reservation::Reservation, time::Timestamp,
+};
+use crate::money::{AccountId, Currency, OpId, OwnerId};
+
+/// What one command may need in one go, mostly.
+pub type Needs = SmallVec<[Need; 4]>;
+
+/// One thing a command needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// Commands that take the same turn are decided one after another.
+    Turn(Turn),
+    /// The record of an owner; it is empty where nobody knows the owner.
+    Owner(OwnerId),
+    /// An account that has to be open.
+    Account(AccountId),
+    /// An account that takes part if it is open.
+    AccountIfOpen(AccountId),
+    /// An open account's settings and counters, as its own actor knows them.
+    AccountNow(AccountId),
+    /// An account that is to be opened.
+    NewAccount(AccountId, Currency, OwnerId),
+    /// An account of the house, made on first use: what it is for, in a currency.
+    System(&'static str, Currency),
+    /// The object under an id, as the latest entry about it left it.
+    Object(OpId),
+    /// All rates that stand.
+    Rates,
+    /// The time of a reservation is over: it has to expire before the command is decided.
+    Expired(OpId, Timestamp),
+}
+
+/// What commands take turns at. Where a command takes several, they are claimed in the order of this list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// The opening of an owner's accounts.
+    Owner(OwnerId),
+    /// The settings of an account.
+    Settings(AccountId),
+    /// What becomes of an object.
+    Object(OpId),
+}
+
+/// An account that may take part, as known when the command was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Party {
+    /// The account.
+    pub account: AccountId,
+    /// Its currency.
+    pub currency: Currency,
+    /// Its owner.
+    pub owner: OwnerId,
+}
+
+/// What was found of it.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Owners that were asked for.
+    pub owners: SmallVec<[(OwnerId, Arc<Owner>); 2]>,
+    /// Accounts that were asked for and are open.
+    pub parties: SmallVec<[Party; 4]>,
+    /// An account's settings and counters.
+    pub account_now: Option<Account>,
+    /// The object that was asked for.
+    pub object: Option<Change>,
+    /// All rates that stand.
+    pub rates: Option<Arc<RateBook>>,
+    /// How often something was asked for.
+    pub rounds: usize,
+}
+
+impl Found {
+    /// An owner's record.
+    pub fn owner(&self, id: &OwnerId) -> Option<&Arc<Owner>> {
+        self.owners.iter().find(|(known, _)| known == id).map(|(_, owner)| owner)
+    }
+
+    /// The owner of an account that was found.
+    pub fn owner_of(&self, id: &AccountId) -> OwnerId {
+        self.party(id).map_or_else(OwnerId::system, |party| party.owner.clone())
+    }
+
+    /// The reservation that was asked for.
+    pub fn reservation(&self, id: OpId) -> Result<&Reservation, Unknown> {
+        match &self.object {
+            Some(Change::Reservation(reservation)) if reservation.id == id => Ok(reservation),
+            _ => Err(Unknown::new("reservation", id)),
+        }
+    }
+
+    /// The owner of the account that a reservation holds money of.
+    pub fn owner_of_reservation(&self, id: OpId) -> OwnerId {
+        self.reservation(id).map_or_else(|_| OwnerId::system(), |reservation| self.owner_of(&reservation.account))
+    }
+
+    /// All rates that stand.
+    pub fn rates(&self) -> Result<&RateBook, Unknown> {
+        self.rates.as_deref().ok_or_else(|| Unknown::new("rate book", "of this house"))
+    }
+
+    /// An account that is open.
+    pub fn party(&self, id: &AccountId) -> Option<&Party> {
+        self.parties.iter().find(|party| party.account == *id)
+    }
+}
+
+/// What a command needs does not exist: it is refused and not recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// What kind of thing.
+    pub what: &'static str,
+    /// Its id.
+    pub id: String,
+}
+
+impl Unknown {
+    /// Nothing of this kind has this id.
+    pub fn new(what: &'static str, id: impl ToString) -> Self {
+        Self { what, id: id.to_string() }
+    }
+}
+
+/// Under what terms a command is decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// The command's own id; that of the object it makes, if it makes one.
+    pub op: OpId,
+    /// When it is decided.
+    pub moment: Moment,
+    /// What the house says.
+    pub house: &'a House,
+}
+
+/// One look at the engine's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The time that is believed: daily limits and risk windows count by it.
+    pub believed: Timestamp,
+    /// The latest time that is known of: objects' times begin and end by it.
+    pub latest: Timestamp,
+    /// Whether the clock is trusted; while it is not, nothing's time is over.
+    pub is_trusted: bool,
+}
+
+impl Moment {
+    /// Whether the time of an object that ends at `end` is over.
+    pub fn is_over(&self, end: Timestamp) -> bool {
+        self.is_trusted && end <= self.latest
+    }
+}
+
+/// What the house puts where a request leaves something open, and what it allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct House {
+    /// The merchant that is paid where a payment names no destination.
+    pub merchant: OwnerId,
+    /// How long a reservation lasts that names no time.
+    pub reservation_default: Duration,
+    /// The spread of a published rate that names none, in basis points.
+    pub spread_bps_default: u16,
+    /// Accounts one owner may have.
+    pub accounts_per_owner_max: usize,
+}
+
+impl House {
+    /// Which account the merchant takes an amount of a currency with.
+    pub fn account_of(merchant: &Owner, currency: Currency) -> Option<&AccountId> {
+        merchant.candidates(currency).next().map(|owned| &owned.account)
+    }
+}

@@ -1,0 +1,182 @@
+//! Timers: reservations whose time is over are freed by commands of the house's own, durably (P6, P10).
+//!
+//! Each round takes what is due from tail and index into queues, one per account, and gives out one timer of each
+//! account in turn, so that nobody's thousands delay another's. A command that is refused is simply due again. Nothing
+//! is given out while the clock is not trusted.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    time::Duration,
+};
+
+use foldhash::fast::RandomState;
+
+use crate::{
+    clock::Trust,
+    core::Core,
+    engine::Engine,
+    index::{AccountKey, TimerKey},
+    intake::command::Command,
+    ledger::time::Timestamp,
+    money::OpId,
+    refusal::{Refusal, internal},
+};
+
+/// How many timers one round fires at most; what becomes due meanwhile waits for the next.
+const ROUND_MAX: usize = 8_192;
+/// How many timers are queued at most, apart from the first of each account; the others stay in the index.
+const QUEUED_MAX: usize = 262_144;
+/// How many of one account.
+const QUEUED_PER_ACCOUNT_MAX: usize = 65_536;
+
+/// The state between rounds.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    due: Due,
+    /// All that was due by then has been queued, or left out where the queue was full.
+    read_upto: Timestamp,
+}
+
+impl Timers {
+    /// The commands of the next round.
+    pub(crate) async fn due(&mut self, engine: &Engine) -> Vec<Command> {
+        if engine.clock().tick() == Trust::Distrusted {
+            *self = Self::default();
+            return Vec::new();
+        }
+        match self.read(engine).await {
+            Ok(()) => self
+                .due
+                .round(ROUND_MAX)
+                .into_iter()
+                .filter_map(|(due, tenant, id)| Command::expire(tenant, id, due))
+                .collect(),
+            Err(error) => {
+                tracing::warn!(%error, "timers cannot be read; they are tried again");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Queues what has become due since the last round; once all that was queued is done, everything that is due, so
+    /// that nothing is left out for good.
+    async fn read(&mut self, engine: &Engine) -> Result<(), Refusal> {
+        let mut due = std::mem::take(&mut self.due);
+        let from = if due.is_empty() { Timestamp::default() } else { self.read_upto.plus(Duration::from_micros(1)) };
+        let upto = engine.clock().latest();
+        self.due = engine.0.on_load_pool(move |core| due.read(core, from, upto).map(|()| due)).await?;
+        self.read_upto = upto.max(self.read_upto);
+        Ok(())
+    }
+}
+
+/// Due timers by account, each account's oldest first.
+#[derive(Debug, Default)]
+struct Due {
+    accounts: HashMap<AccountKey, VecDeque<TimerKey>, RandomState>,
+    /// Every account with timers once: whose turn is next.
+    turns: VecDeque<AccountKey>,
+    len: usize,
+}
+
+impl Due {
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The tail first and the index second (P1): what the tail says of a reservation is newer.
+    fn read(&mut self, core: &Core, from: Timestamp, upto: Timestamp) -> Result<(), Refusal> {
+        let mut ended: HashSet<OpId, RandomState> = HashSet::default();
+        let mut set: BTreeMap<TimerKey, AccountKey> = BTreeMap::new();
+        for committed in core.tail.all().iter().flat_map(|block| block.committed()) {
+            let decision = &committed.entry.decision;
+            let (Some(reservation), None) = (decision.reservation(), &decision.failure) else { continue };
+            let timer = (reservation.expires_at, committed.entry.tenant, reservation.id);
+            if !reservation.is_active() {
+                set.remove(&timer);
+                ended.insert(reservation.id);
+            } else if (from..=upto).contains(&reservation.expires_at) {
+                set.insert(timer, (committed.entry.tenant, reservation.account.clone()));
+            }
+        }
+        let mut push = |timer: TimerKey, account| {
+            if !ended.contains(&timer.2) && !set.contains_key(&timer) {
+                self.push(timer, (timer.1, account));
+            }
+        };
+        core.index.timers_due(from, upto, &mut push).map_err(internal)?;
+        set.into_iter().for_each(|(timer, account)| self.push(timer, account));
+        Ok(())
+    }
+
+    fn push(&mut self, timer: TimerKey, account: AccountKey) {
+        if let Some(queue) = self.accounts.get_mut(&account) {
+            if queue.len() < QUEUED_PER_ACCOUNT_MAX && self.len < QUEUED_MAX {
+                queue.push_back(timer);
+                self.len += 1;
+            }
+        } else if self.accounts.len() < QUEUED_MAX {
+            self.turns.push_back(account.clone());
+            self.accounts.insert(account, VecDeque::from([timer]));
+            self.len += 1;
+        }
+    }
+
+    /// One timer of each account in turn.
+    fn round(&mut self, timers_max: usize) -> Vec<TimerKey> {
+        let mut round = Vec::with_capacity(self.len.min(timers_max));
+        while round.len() < timers_max {
+            let Some(account) = self.turns.pop_front() else { break };
+            let Some(queue) = self.accounts.get_mut(&account) else { continue };
+            round.extend(queue.pop_front());
+            if queue.is_empty() {
+                self.accounts.remove(&account);
+            } else {
+                self.turns.push_back(account);
+            }
+        }
+        self.len -= round.len();
+        round
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::money::{AccountId, TenantId};
+
+    fn timer(n: u64) -> TimerKey {
+        (Timestamp(n), TenantId(0), OpId(u128::from(n)))
+    }
+
+    fn account(id: &str) -> AccountKey {
+        (TenantId(0), AccountId::parse(id).expect("an id"))
+    }
+
+    #[test]
+    fn nobodys_thousands_delay_another() {
+        let mut due = Due::default();
+        (0..100_000).for_each(|n| due.push(timer(n), account("noisy")));
+        due.push(timer(100_000), account("quiet"));
+        due.push(timer(100_001), account("other"));
+        let round = due.round(4);
+        assert_eq!(round, [timer(0), timer(100_000), timer(100_001), timer(1)]);
+        assert!(due.round(ROUND_MAX).into_iter().eq((2..).map(timer).take(ROUND_MAX)), "then the oldest first");
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_has_room_for_everybodys_first() {
+        let mut due = Due::default();
+        for id in ["a", "b", "c", "d", "e"] {
+            (0..100_000).for_each(|n| due.push(timer(n), account(id)));
+        }
+        assert_eq!(due.len, QUEUED_PER_ACCOUNT_MAX * 4 + 1);
+        assert!(due.accounts.values().all(|queue| queue.len() <= QUEUED_PER_ACCOUNT_MAX));
+        let mut given = 0;
+        while !due.is_empty() {
+            given += due.round(ROUND_MAX).len();
+        }
+        assert_eq!(given, QUEUED_PER_ACCOUNT_MAX * 4 + 1);
+        assert!(due.accounts.is_empty() && due.turns.is_empty());
+    }
+}
