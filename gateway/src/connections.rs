@@ -1,30 +1,14 @@
 //! A bound on the connections of one port, and on those of one address. One more is closed at once, so that the client
-//! learns of it instead of waiting for an answer that nobody will give. One that says nothing gives its place back soon:
-//! what counts is what the peer says, for the server of HTTP/2 speaks without being asked.
+//! learns of it instead of waiting for an answer that nobody will give.
 
 use std::{
     collections::HashMap,
-    io,
     net::{IpAddr, Ipv6Addr},
-    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    task::{Context, Poll},
-    time::Duration,
 };
-
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    time::Sleep,
-};
-
-/// How long a peer may take to say what it speaks.
-pub(crate) const HELLO_MAX: Duration = Duration::from_secs(10);
-/// So much it says at least: the preface of HTTP/2, or the head of a request in HTTP/1.1.
-const HELLO_BYTES: usize = 24;
 
 /// The places of one port.
 pub(crate) struct Places {
@@ -96,119 +80,9 @@ impl Drop for Place {
     }
 }
 
-/// An open connection.
-pub(crate) struct Connection {
-    stream: TcpStream,
-    /// Runs until the peer has said what it speaks.
-    hello: Option<Pin<Box<Sleep>>>,
-    heard_bytes: usize,
-    /// The socket takes no more. Nothing is read meanwhile: every call would have an answer that waits.
-    is_blocked: bool,
-    _place: Place,
-}
-
-impl Connection {
-    pub(crate) fn new(stream: TcpStream, place: Place, hello_max: Duration) -> Self {
-        let hello = Some(Box::pin(tokio::time::sleep(hello_max)));
-        Self { stream, hello, heard_bytes: 0, is_blocked: false, _place: place }
-    }
-
-    /// What came of writing; reads again once the socket takes something.
-    fn wrote<T>(&mut self, wrote: Poll<T>, context: &mut Context<'_>) -> Poll<T> {
-        if std::mem::replace(&mut self.is_blocked, wrote.is_pending()) && wrote.is_ready() {
-            context.waker().wake_by_ref();
-        }
-        wrote
-    }
-
-    fn stream(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
-        Pin::new(&mut self.get_mut().stream)
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.is_blocked {
-            // Whoever made it so waits for the socket to take something.
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        if let Some(hello) = &mut this.hello {
-            this.heard_bytes += buffer.filled().len() - before;
-            if this.heard_bytes >= HELLO_BYTES {
-                this.hello = None;
-            } else if hello.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let wrote = Pin::new(&mut this.stream).poll_write(context, bytes);
-        this.wrote(wrote, context)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let wrote = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
-        this.wrote(wrote, context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-        time::timeout,
-    };
-
     use super::*;
-
-    #[tokio::test]
-    async fn who_takes_nothing_is_not_heard_until_it_does() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let mut client = TcpStream::connect(address).await.expect("it listens");
-        let (stream, peer) = listener.accept().await.expect("a connection");
-        let place = Places::new(1, 1).take(peer.ip()).expect("a place");
-        let mut served = Connection::new(stream, place, HELLO_MAX);
-        client.write_all(&[1; 64]).await.expect("it is sent");
-        let full = async { while timeout(Duration::from_millis(100), served.write(&[0; 1 << 16])).await.is_ok() {} };
-        timeout(HELLO_MAX, full).await.expect("sockets hold so much and no more");
-        let mut some = [0; 64];
-        timeout(Duration::from_millis(100), served.read(&mut some)).await.expect_err("it is not read");
-        let reader = tokio::spawn(async move { client.read_to_end(&mut Vec::new()).await });
-        let again = async {
-            served.write_all(&[0]).await.expect("there is room again");
-            served.read(&mut some).await.expect("it is read again")
-        };
-        assert_eq!(timeout(HELLO_MAX, again).await.expect("in time"), 64);
-        drop(served);
-        reader.await.expect("no panic").expect("it ends");
-    }
 
     fn address(text: &str) -> IpAddr {
         text.parse().expect("an address")

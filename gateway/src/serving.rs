@@ -3,16 +3,24 @@
 //! A peer that does not say what it speaks within seconds, that answers no ping, or that takes nothing of its answers is
 //! cut. One that has made no call for minutes is told to go (GOAWAY): clients connect again with their next call.
 
-use std::{convert::Infallible, error::Error, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use axum::http::{Request, Response};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, stream::FuturesUnordered};
 use hyper::{
     body::{Body, Incoming},
     service::service_fn,
 };
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
 use tokio::{
@@ -24,7 +32,9 @@ use tokio::{
 
 use crate::{
     budget::{Budget, Caller},
-    connections::{Connection, HELLO_MAX, Place, Places, peer},
+    calls::Calls,
+    connection::{Connection, HELLO_MAX},
+    connections::{Place, Places, peer},
     framing::Watched,
     outgoing::Held,
 };
@@ -110,7 +120,6 @@ pub(crate) async fn serve<S: Serve>(
 ) -> anyhow::Result<()> {
     let places = Places::new(limits.connections_max, limits.connections_per_peer_max);
     let limits = Arc::new(limits);
-    let http = Arc::new(builder(&limits));
     let (mut connections, mut stopped) = (JoinSet::new(), stop.clone());
     loop {
         tokio::select! {
@@ -119,7 +128,7 @@ pub(crate) async fn serve<S: Serve>(
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => if let Some(place) = places.take(from.ip()) {
                     let caller = Caller::new(&budget, peer(from.ip()));
-                    let served = Served { server: server.clone(), http: Arc::clone(&http), limits: Arc::clone(&limits) };
+                    let served = Served { server: server.clone(), limits: Arc::clone(&limits) };
                     connections.spawn(served.run(stream, place, caller, stop.clone()));
                 },
                 Err(error) => {
@@ -140,8 +149,8 @@ async fn told_to(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-fn builder(limits: &Limits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn builder(limits: &Limits, calls: &Calls) -> Builder<Calls> {
+    let mut builder = Builder::new(calls.clone());
     if limits.wire == Wire::Grpc {
         builder = builder.http2_only();
     }
@@ -166,7 +175,6 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
 /// What one connection is served with.
 struct Served<S> {
     server: S,
-    http: Arc<Builder<TokioExecutor>>,
     limits: Arc<Limits>,
 }
 
@@ -176,16 +184,30 @@ impl<S: Serve> Served<S> {
         // Nagle costs 40 ms.
         let _ = stream.set_nodelay(true);
         let watch = if self.limits.wire == Wire::Http { Watched::new } else { Watched::unwatched };
-        let stream = TokioIo::new(watch(Connection::new(stream, place, hello_max)));
+        let connection = Connection::new(stream, place, hello_max);
+        let (outbox, calls) = (connection.outbox(), Calls::default());
+        let (stream, http) = (TokioIo::new(watch(connection)), builder(&self.limits, &calls));
         let (server, of) = (self.server, Arc::clone(&caller));
         let service =
             service_fn(move |request| server.clone().serve(request, Arc::clone(&of)).map(Ok::<_, Infallible>));
-        let mut connection = pin!(self.http.serve_connection(stream, service));
+        let mut connection = pin!(http.serve_connection(stream, service));
+        let mut under_way = FuturesUnordered::new();
         let mut looks = tokio::time::interval_at(Instant::now() + period, period);
         let (mut idle, mut is_leaving, mut leaves_by) = (Idle::new(), false, None);
         loop {
             tokio::select! {
-                ended = &mut connection => {
+                ended = poll_fn(|context| {
+                    // First what the socket did not take the last time: nothing is read before.
+                    if let Poll::Ready(Err(error)) = outbox.poll_send(context) {
+                        return Poll::Ready(Err(error.into()));
+                    }
+                    let ended = calls.poll_all(connection.as_mut(), &mut under_way, context);
+                    // Then, at once, all that the connection and its calls have to say now.
+                    match outbox.poll_send(context) {
+                        Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+                        Poll::Ready(Ok(())) | Poll::Pending => ended,
+                    }
+                }) => {
                     if let Err(error) = ended {
                         tracing::debug!(error, "a connection failed");
                     }
