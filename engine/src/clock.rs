@@ -157,18 +157,24 @@ impl Clock {
         self.0.block_at.fetch_max(at.0, Ordering::Relaxed);
     }
 
-    /// The latest of what the clock says, what is believed, and the last block's time: objects' times begin and end by
-    /// it, so a clock that goes back undoes nothing. A block further ahead than a jump was written by a wrong clock and
-    /// does not count: an object of today would end before it began.
-    pub fn latest(&self) -> Timestamp {
-        let time = self.now().max(self.believed());
-        let block_at = Timestamp(self.0.block_at.load(Ordering::Relaxed));
-        if block_at.since(time) > JUMP_MAX { time } else { time.max(block_at) }
+    /// One look at it, for what is decided now.
+    ///
+    /// The latest is that of what the clock says, what is believed, and the last block's time, so a clock that goes back
+    /// undoes nothing. A block further ahead than a jump was written by a wrong clock and does not count: an object of
+    /// today would end before it began.
+    pub fn moment(&self) -> Moment {
+        let now = self.now();
+        let tick = self.0.ticked.load();
+        let believed = tick.as_ref().map_or(now, |tick| tick.believed(now));
+        let is_trusted = tick.as_ref().is_none_or(|tick| tick.trust(now) == Trust::Trusted);
+        let (time, block_at) = (now.max(believed), Timestamp(self.0.block_at.load(Ordering::Relaxed)));
+        let latest = if block_at.since(time) > JUMP_MAX { time } else { time.max(block_at) };
+        Moment { believed, latest, is_trusted }
     }
 
-    /// One look at it, for what is decided now.
-    pub fn moment(&self) -> Moment {
-        Moment { believed: self.believed(), latest: self.latest(), is_trusted: self.trust() == Trust::Trusted }
+    /// The latest time that is known of: see [`Clock::moment`].
+    pub fn latest(&self) -> Timestamp {
+        self.moment().latest
     }
 
     /// Moves a manual clock on; the machine's clock is not ours to move.

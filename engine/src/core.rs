@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// See the module.
-pub struct Core {
+pub(crate) struct Core {
     pub(crate) config: EngineConfig,
     pub(crate) house: House,
     pub(crate) clock: Clock,

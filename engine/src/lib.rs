@@ -32,7 +32,6 @@ pub mod trace;
 mod watch;
 pub mod watched_thread;
 
-pub use crate::core::Core;
 pub use crate::engine::Engine;
 pub use crate::intake::command::{Command, Reply};
 pub use crate::queries::{PAGE_MAX, Page, PaymentsOf, Position, Window};

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::ledger::needs::Unknown;
+use crate::ledger::needs::Missing;
 
 /// See the module. None of these binds a tx_id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -194,9 +194,12 @@ pub(crate) fn internal(error: impl std::fmt::Display) -> Refusal {
     Refusal::Internal(error.to_string())
 }
 
-impl From<Unknown> for Refusal {
-    fn from(unknown: Unknown) -> Self {
-        Self::NotFound { what: unknown.what, id: unknown.id }
+impl From<Missing> for Refusal {
+    fn from(missing: Missing) -> Self {
+        match missing {
+            Missing::Unknown { what, id } => Self::NotFound { what, id },
+            Missing::NotAsked(what) => internal(format!("a command wants {what}, which it did not ask for")),
+        }
     }
 }
 

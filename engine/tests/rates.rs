@@ -13,7 +13,7 @@ use arus_engine::{
         failure::FailureCode,
         flow::{Effect, Event},
         fx::{FxPolicy, LegSide, Pair, PairPrice, RateSource},
-        needs::{Found, Moment, Terms},
+        needs::{Found, Terms},
         notes::Notes,
         rates::{BOOK_PAIRS_MAX, RateBook},
         time::Timestamp,
@@ -55,7 +55,7 @@ fn entry(request: Request, accepted: Timestamp) -> Entry {
         tx_id: TxId::parse("rates").expect("a key"),
         request,
         notes: Notes::default(),
-        decision: Decision::of(Change::Rates, Vec::new()),
+        decision: Box::new(Decision::of(Change::Rates, Vec::new())),
     }
 }
 
@@ -71,8 +71,7 @@ fn remove(book: &mut RateBook, pairs: Vec<Pair>, accepted: Timestamp) {
 fn declined(book: &RateBook, command: &dyn Command) -> Option<FailureCode> {
     let found = Found { rates: Some(Arc::new(book.clone())), ..Found::default() };
     let house = arus_engine::config::EngineConfig::default().house().expect("valid");
-    let moment = Moment { believed: NOW, latest: NOW, is_trusted: true };
-    let terms = Terms { op: OpId(1), moment, house: &house };
+    let terms = Terms { op: OpId(1), house: &house };
     let mut flow = command.begin(&terms, &found).expect("all is found");
     match flow.on(Event::Start) {
         Ok(Effect::Decide(decision)) => decision.failure.map(|failure| failure.code),

@@ -21,7 +21,7 @@ use arus_engine::{
         failure::FailureCode,
         flow::{Effect, Event},
         fx::{Pair, RateSource},
-        needs::{Found, Moment, Party, Terms},
+        needs::{Found, Party, Terms},
         owner::Owner,
         rates::RateBook,
         risk::{RiskDecision, Verdict},
@@ -319,8 +319,7 @@ fn prices_of_two_books_are_asked_for_again_and_never_mixed() {
         found.parties.push(Party { account: account(id, code), currency: currency(code), owner: owner(id) });
     }
     let house = support::config().house().expect("valid");
-    let moment = Moment { believed: Timestamp(0), latest: Timestamp(0), is_trusted: true };
-    let terms = Terms { op: OpId(7), moment, house: &house };
+    let terms = Terms { op: OpId(7), house: &house };
     let begun = || payment.begin(&terms, &found).expect("all is found");
     let started = || {
         let mut flow = begun();

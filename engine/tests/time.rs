@@ -167,6 +167,31 @@ fn a_capture_that_is_too_late_finds_the_reservation_expired() {
     });
 }
 
+/// The time that counts is that of the capture's turn, not that of its arrival.
+#[test]
+fn a_capture_that_waits_for_its_turn_past_the_end_finds_the_reservation_expired() {
+    actix::System::new().block_on(async {
+        let mut world = world(support::config());
+        world.seed().await;
+        let made = decided(&mut world, "reserve", reserve("A", 300, SECOND)).await;
+        let id = reservation(&made).id;
+        let begin = |tx_id: &str| {
+            let (engine, command) = (world.engine.engine().clone(), support::command(tx_id, capture(id, Some(100))));
+            tokio::task::spawn_local(async move { engine.submit(command).await.expect("decided") })
+        };
+        let (first, second) = (begin("first"), begin("second"));
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        world.clock.advance(SECOND);
+        let first = world.run(async move { first.await.expect("no panic") }).await;
+        assert_eq!(code(&first), None, "it had its turn in time");
+        let second = world.run(async move { second.await.expect("no panic") }).await;
+        assert_eq!(code(&second), Some(FailureCode::ReservationNotActive));
+        assert_eq!(set_aside(&mut world, "A").await, 0);
+    });
+}
+
 #[test]
 fn one_round_frees_all_that_is_due_and_everybodys_turn_comes_first() {
     actix::System::new().block_on(async {

@@ -26,7 +26,9 @@ fn root() -> PathBuf {
 impl Source {
     fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).expect("it is text");
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        // Tests stand at the end of their file.
+        let tests = ["#[cfg(test)]\nmod ", "#[cfg(test)]\npub(crate) mod "].map(|begin| text.find(begin));
+        let code = text.get(..tests.into_iter().flatten().min().unwrap_or(text.len())).unwrap_or_default();
         let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
         Self { code: lines.collect::<Vec<_>>().join("\n") }
     }
@@ -53,7 +55,7 @@ impl Source {
             }
         }
         for start in ["crate::", "super::"] {
-            for (at, _) in rest.match_indices(start) {
+            for (at, _) in rest.match_indices(start).filter(|(at, _)| !rest[..*at].ends_with("::")) {
                 let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
                 let path: String = rest[at..].chars().take_while(|c| is_path(*c)).collect();
                 paths.push((segments(&path), false));

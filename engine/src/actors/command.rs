@@ -13,7 +13,7 @@ use super::{
     fx::Desk,
     handles::{AccountRef, OwnerRef},
     mailbox::{DeliveryOrder, Mailbox, Queued},
-    messages::{CommandMessage, CommandRef, FxMessage, Judged, RiskMessage, WalletMessage},
+    messages::{CommandMessage, CommandRef, FxMessage, Judged, RiskMessage, Told, WalletMessage},
     risk::RiskActor,
     sink::{Handed, Sink},
 };
@@ -28,7 +28,7 @@ use crate::{
         flow::{Effect, Event, Flow},
         fx::{Pair, PairPrice},
         invariants, payment,
-        risk::{Assessment, Counts, RiskDecision, Verdict},
+        risk::{Assessment, Counts},
         time::Timestamp,
     },
     metrics::{ActorKind, Live},
@@ -42,7 +42,7 @@ pub struct Environment {
     /// The engine's clock.
     pub clock: Clock,
     /// Who prices.
-    pub desk: Desk,
+    pub desk: Arc<Desk>,
     /// The way into the journal.
     pub sink: Sink,
 }
@@ -51,8 +51,10 @@ pub struct Environment {
 pub struct Launch {
     /// What it works with.
     pub environment: Arc<Environment>,
-    /// What was asked.
-    pub order: Order,
+    /// The command's id.
+    pub op: OpId,
+    /// What was asked; gone once it is decided.
+    pub order: Option<Order>,
     /// What decides.
     pub flow: Box<dyn Flow>,
     /// Every account that may take part, pinned.
@@ -65,32 +67,32 @@ pub struct Launch {
     pub let_through: Option<(OwnerId, Timestamp)>,
     /// Until when it may still be given up.
     pub deadline: Timestamp,
-    /// Its place among those at work: given back when its entry is handed to the journal, so that others work while
-    /// that syncs.
-    pub slot: Slot,
+    /// Its place among those at work, once it has one: given back when its entry is handed to the journal, so that
+    /// others work while that syncs.
+    pub slot: Option<Slot>,
     /// Who is told.
     pub answer: Answer,
 }
 
 impl fmt::Debug for Launch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Launch({})", self.order.op)
+        write!(f, "Launch({})", self.op)
     }
 }
 
 impl Judged for Launch {
     fn assessment(&self) -> Option<Assessment> {
-        self.flow.assessment(&self.order.notes)
+        self.order.as_ref().and_then(|order| self.flow.assessment(&order.notes))
     }
 
-    fn begin(mut self: Box<Self>, verdict: Option<(Verdict, Timestamp)>, order: &DeliveryOrder) {
-        let first = match verdict {
-            Some((verdict, at)) => {
-                let counted = self.assessment().filter(|_| verdict.decision == RiskDecision::Accept);
-                self.let_through = counted.map(|assessment| (assessment.customer, at));
+    fn begin(mut self: Box<Self>, told: Told, order: &DeliveryOrder) {
+        let first = match told {
+            Told::Nothing => Event::Start,
+            Told::Verdict(verdict) => Event::Assessed(verdict),
+            Told::LetThrough(verdict, customer, at) => {
+                self.let_through = Some((customer, at));
                 Event::Assessed(verdict)
             }
-            None => Event::Start,
         };
         CommandActor::start_here(self, first, order);
     }
@@ -152,7 +154,7 @@ impl CommandActor {
             Effect::Change(account, change) => {
                 self.ask(&account, Asked::Change, context, |_, me| WalletMessage::Change(change, me));
             }
-            Effect::Decide(decision) => self.append(*decision, context),
+            Effect::Decide(decision) => self.append(decision, context),
         }
     }
 
@@ -173,7 +175,7 @@ impl CommandActor {
         let Some(launch) = &self.launch else { return };
         match launch.cast.iter().find(|party| party.id() == account) {
             Some(party) => {
-                party.send(question(launch.order.op, Arc::clone(&self.me)));
+                party.send(question(launch.op, Arc::clone(&self.me)));
                 if !self.asked.iter().any(|(known, _)| known.id() == account) {
                     self.asked.push((Arc::clone(party), asked));
                 }
@@ -215,18 +217,15 @@ impl CommandActor {
 
     /// Makes the entry and hands it to the journal, with the answer. Nothing stops the command any more, and nothing of
     /// it is left to do here.
-    fn append(&mut self, decision: Decision, context: &mut Context<Self>) {
+    fn append(&mut self, decision: Box<Decision>, context: &mut Context<Self>) {
         if self.is_late() {
             return self.give_up(Refusal::DeadlineExceeded, context);
         }
-        let Some(launch) = &self.launch else { return };
-        let entry = Arc::new(Entry::new(launch.order.clone(), decision));
-        let prepared = invariants::check(&entry).map_err(|broken| broken.to_string()).and_then(|()| {
-            let accounts = touched(&entry, &launch.cast)?;
-            Ok((Record::new(Arc::clone(&entry)).map_err(|error| error.to_string())?, accounts))
-        });
-        let (record, accounts) = match prepared {
-            Ok(prepared) => prepared,
+        let Some(launch) = &mut self.launch else { return };
+        let Some(order) = launch.order.take() else { return };
+        let entry = Arc::new(Entry::new(order, decision));
+        let (record, accounts) = match ready(&entry, &launch.cast) {
+            Ok(ready) => ready,
             Err(broken) => return self.give_up(Refusal::Internal(broken), context),
         };
         if let Some(failure) = entry.failure() {
@@ -257,7 +256,7 @@ impl CommandActor {
         let Some(launch) = &self.launch else { return };
         for (account, asked) in self.asked.drain(..) {
             account.send(match asked {
-                Asked::Money => WalletMessage::Release(launch.order.op),
+                Asked::Money => WalletMessage::Release(launch.op),
                 Asked::Opening => WalletMessage::AbandonOpen,
                 Asked::Change => WalletMessage::AbandonChange,
             });
@@ -278,8 +277,16 @@ impl CommandActor {
     }
 }
 
-/// The accounts of the cast that a durable entry changes. Money on any other account would never be applied: such an entry
-/// must not become durable.
+/// The record of an entry, and the accounts that it changes; why it must not become durable, if it must not.
+fn ready(entry: &Arc<Entry>, cast: &[AccountRef]) -> Result<(Record, SmallVec<[AccountRef; 4]>), String> {
+    invariants::check(entry).map_err(|broken| broken.to_string())?;
+    let accounts = touched(entry, cast)?;
+    let record = Record::new(Arc::clone(entry)).map_err(|error| error.to_string())?;
+    Ok((record, accounts))
+}
+
+/// The accounts of the cast that an entry changes, once it is durable. A change to any other account would never be
+/// applied.
 fn touched(entry: &Entry, cast: &[AccountRef]) -> Result<SmallVec<[AccountRef; 4]>, String> {
     let mut accounts: SmallVec<[AccountRef; 4]> = SmallVec::new();
     if entry.failure().is_some() {
@@ -296,7 +303,7 @@ fn touched(entry: &Entry, cast: &[AccountRef]) -> Result<SmallVec<[AccountRef; 4
     });
     match stranger {
         None => Ok(accounts),
-        Some(id) => Err(format!("account {id} has no part in this command, and money would move on it")),
+        Some(id) => Err(format!("account {id} has no part in this command, and would be changed by it")),
     }
 }
 
@@ -320,5 +327,39 @@ impl Handler<Queued<CommandMessage>> for CommandActor {
             CommandMessage::Event(event) => self.feed(event, context),
             CommandMessage::Priced(n, price) => self.priced(n, price, context),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ledger::{
+            commands::{Deposit, Request, transfer::Transfer},
+            failure::FailureCode,
+            notes::Notes,
+        },
+        money::{Currency, Posting, PostingKind, TenantId, TxId},
+    };
+
+    #[test]
+    fn an_entry_that_changes_an_account_outside_the_cast_never_gets_ready() {
+        let usd = |minor| Money::new(minor, Currency::from_code("USD").expect("USD"));
+        let account = |id: &str| AccountId::parse(id).expect("an id");
+        let entry = |decision| {
+            let request = Request::Deposit(Deposit(Transfer { account: account("a"), amount: usd(1) }));
+            let tx_id = TxId::parse("key").expect("a key");
+            let order = Order { tenant: TenantId(0), op: OpId(1), tx_id, request, notes: Notes::default() };
+            Arc::new(Entry::new(order, Box::new(decision)))
+        };
+        let lines = vec![
+            Posting::new(account("w"), PostingKind::Debit { held_on: 1 }, usd(1)),
+            Posting::new(account("a"), PostingKind::Credit, usd(1)),
+        ];
+        let moved = entry(Decision { postings: lines, ..Decision::default() });
+        let why = ready(&moved, &[]).map(|_| ()).expect_err("nobody takes part");
+        assert_eq!(why, "account a has no part in this command, and would be changed by it");
+        let declined = entry(Decision::declined(Failure::new(FailureCode::AccountFrozen, "frozen")));
+        assert!(ready(&declined, &[]).is_ok_and(|(_, accounts)| accounts.is_empty()));
     }
 }

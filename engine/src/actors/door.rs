@@ -12,7 +12,7 @@ use super::{
     command::Launch,
     handles::AccountRef,
     mailbox::{DeliveryOrder, Named, Queued},
-    messages::{Apply, Judged, WalletMessage},
+    messages::{Apply, Judged, Told, WalletMessage},
 };
 use crate::{
     journal::Block,
@@ -37,14 +37,17 @@ impl Named for DoorMessage {
     }
 }
 
+/// The answers of a block (`commit/answers.rs`): dropping the last reference gives them.
+pub trait GivenWhenDropped: Send + Sync {}
+
 /// One arbiter's share of a durable block.
 pub struct Share {
     /// The block.
     pub block: Arc<Block>,
     /// Each touched account that lives here, with the positions of its entries in order.
     pub touched: Vec<(AccountRef, SmallVec<[u32; 4]>)>,
-    /// What waits for it: once every share has let go of this, the block's answers are given (`commit/answers.rs`).
-    pub answers: Arc<dyn Send + Sync>,
+    /// Once every share has let go of this, the block's answers are given.
+    pub answers: Arc<dyn GivenWhenDropped>,
 }
 
 impl fmt::Debug for Share {
@@ -75,7 +78,7 @@ impl Handler<Queued<DoorMessage>> for DoorActor {
 
     fn handle(&mut self, queued: Queued<DoorMessage>, _: &mut Self::Context) {
         queued.handle(|message| match message {
-            DoorMessage::Launch(launch) => launch.begin(None, &self.order),
+            DoorMessage::Launch(launch) => launch.begin(Told::Nothing, &self.order),
             DoorMessage::Share(Share { block, touched, answers }) => {
                 for (account, entries) in touched {
                     // First the apply: whoever finds the account open finds it behind this message.

@@ -53,8 +53,19 @@ pub trait Judged: Send + std::fmt::Debug {
     /// What the rules are asked.
     fn assessment(&self) -> Option<Assessment>;
 
-    /// Begins, on the thread this runs on, with the verdict, and when that was given; without one where none was asked.
-    fn begin(self: Box<Self>, verdict: Option<(Verdict, Timestamp)>, order: &DeliveryOrder);
+    /// Begins, on the thread this runs on, with what they say.
+    fn begin(self: Box<Self>, told: Told, order: &DeliveryOrder);
+}
+
+/// What the rules say.
+#[derive(Debug)]
+pub enum Told {
+    /// They were not asked.
+    Nothing,
+    /// Their verdict.
+    Verdict(Verdict),
+    /// They let the payment through, and counted it for a customer at a time.
+    LetThrough(Verdict, OwnerId, Timestamp),
 }
 
 /// 2. To the actor of a currency pair.

@@ -55,7 +55,7 @@ pub struct Residents {
 }
 
 impl Residents {
-    /// An empty directory.
+    /// Nobody yet.
     pub(crate) fn new(
         tail: Arc<Tail>,
         index: Arc<dyn Index>,
@@ -110,8 +110,8 @@ impl Residents {
     async fn wait_for_account(self: &Arc<Self>, key: &AccountKey) -> Result<Option<AccountRef>, Refusal> {
         let (receiver, join) = self.account_loads.join(key)?;
         if join == Join::First {
-            let (directory, wanted) = (Arc::clone(self), key.clone());
-            if !self.pool.submit(Box::new(move || directory.load_account(&wanted))) {
+            let (residents, wanted) = (Arc::clone(self), key.clone());
+            if !self.pool.submit(Box::new(move || residents.load_account(&wanted))) {
                 self.account_loads.end(key, &Err(Refusal::overloaded(OverloadReason::Loads)));
             }
         }
@@ -248,11 +248,11 @@ impl Residents {
     async fn wait_for_owner(self: &Arc<Self>, key: &OwnerKey) -> Result<OwnerRef, Refusal> {
         let (receiver, join) = self.owner_loads.join(key)?;
         if join == Join::First {
-            let (directory, wanted) = (Arc::clone(self), key.clone());
+            let (residents, wanted) = (Arc::clone(self), key.clone());
             let job = move || {
-                let loaded = directory.load_owner(&wanted).map_err(|error| Refusal::Internal(error.to_string()));
-                directory.owner_loads.end(&wanted, &loaded);
-                directory.sweep();
+                let loaded = residents.load_owner(&wanted).map_err(|error| Refusal::Internal(error.to_string()));
+                residents.owner_loads.end(&wanted, &loaded);
+                residents.sweep();
             };
             if !self.pool.submit(Box::new(job)) {
                 self.owner_loads.end(key, &Err(Refusal::overloaded(OverloadReason::Loads)));

@@ -7,11 +7,11 @@ use actix::{Actor, Context, Handler};
 
 use super::{
     mailbox::{DeliveryOrder, Queued},
-    messages::{Judged, RiskMessage},
+    messages::{Judged, RiskMessage, Told},
 };
 use crate::{
     clock::Clock,
-    ledger::risk::{RiskRules, RiskState},
+    ledger::risk::{RiskDecision, RiskRules, RiskState},
     metrics::{ActorKind, EngineCells, Live},
 };
 
@@ -37,13 +37,16 @@ impl RiskActor {
     }
 
     fn assess(&mut self, judged: Box<dyn Judged>) {
-        let verdict = judged.assessment().map(|assessment| {
+        let told = judged.assessment().map_or(Told::Nothing, |assessment| {
             let now = self.clock.believed();
             let verdict = self.state.assess(&self.rules, &assessment, now);
             self.cells.count_verdict(verdict.decision, &verdict.reasons);
-            (verdict, now)
+            match verdict.decision {
+                RiskDecision::Accept => Told::LetThrough(verdict, assessment.customer, now),
+                RiskDecision::Review | RiskDecision::Reject => Told::Verdict(verdict),
+            }
         });
-        judged.begin(verdict, &self.order);
+        judged.begin(told, &self.order);
     }
 }
 

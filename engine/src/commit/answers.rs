@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    actors::handles::OwnerRef,
+    actors::{door::GivenWhenDropped, handles::OwnerRef},
     gate::caller::{Answer, Answering},
     journal::Block,
     metrics::{EngineCells, payments::PaymentTally},
@@ -53,6 +53,8 @@ fn count(cells: &EngineCells, block: &Block, answers: &mut [Answer]) {
     cells.failed.fetch_add(failed, Ordering::Relaxed);
     cells.payments.fold(&tally);
 }
+
+impl GivenWhenDropped for Answers {}
 
 impl Drop for Answers {
     fn drop(&mut self) {

@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 use super::answers::Answers;
 use crate::{
     actors::{
-        command::Environment,
         door::{DoorActor, DoorMessage, Share},
+        fx::Desk,
         handles::AccountRef,
         mailbox::Mailbox,
         sink::Handed,
@@ -33,7 +33,7 @@ pub(crate) struct HandOver {
     /// Where blocks wait for the index.
     pub(crate) tail: Arc<Tail>,
     /// Where rates switch.
-    pub(crate) environment: Arc<Environment>,
+    pub(crate) desk: Arc<Desk>,
     /// What closes when the journal fails.
     pub(crate) admission: Arc<Admission>,
     /// The arbiters.
@@ -101,9 +101,9 @@ impl HandOver {
     /// Rates switch here, in the order of their entries.
     fn publish_rates(&self, block: &Block) {
         for entry in block.entries.iter().filter(|entry| apply::changes_rates(entry)) {
-            let mut book = RateBook::clone(&self.environment.desk.book());
+            let mut book = RateBook::clone(&self.desk.book());
             apply::to_rates(&mut book, entry, block.at);
-            self.environment.desk.publish(book);
+            self.desk.publish(book);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Who is told how a command ended, and what ends with it: its keys' claims and its place in admission.
 //!
-//! Until the entry is handed to the journal the payment's actor holds the answer; from then on it travels with the
+//! Until the entry is handed to the journal the command's actor holds the answer; from then on it travels with the
 //! record, and `commit/answers.rs` gives it once every account has its apply (P1).
 
 use std::{sync::Arc, time::Instant};

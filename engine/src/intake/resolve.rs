@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::{
     actors::handles::{AccountRef, OwnerRef},
     core::Core,
     gate::claims::{Claim, Claimed, Heard},
     ledger::{
-        command::Command as Body,
+        command::Command,
         needs::{Found, Need, Party, Terms, Turn},
         time::Timestamp,
     },
@@ -23,58 +23,67 @@ use crate::{
 const ROUNDS_MAX: usize = 8;
 
 /// What a command needs, found.
+#[derive(Default)]
 pub(super) struct Resolved {
     /// As data, for its flow.
     pub(super) found: Found,
-    /// Every account that may take part, pinned.
-    pub(super) cast: SmallVec<[AccountRef; 4]>,
-    /// The owner whose record it may change, pinned.
-    pub(super) owner: Option<OwnerRef>,
-    /// The turns it took.
-    pub(super) turns: SmallVec<[Claim; 2]>,
+    /// Who and what takes part.
+    pub(super) pinned: Pinned,
     /// What has to expire before it can be decided; then nothing else counts.
     pub(super) expired: Option<(OpId, Timestamp)>,
 }
 
+/// What a command holds on to until its entry is durable.
+#[derive(Default)]
+pub(super) struct Pinned {
+    /// Every account that may take part.
+    pub(super) cast: SmallVec<[AccountRef; 4]>,
+    /// The owner whose record it may change.
+    pub(super) owner: Option<OwnerRef>,
+    /// The turns it took.
+    pub(super) turns: SmallVec<[Claim; 2]>,
+}
+
 impl Core {
-    /// Finds what `body` needs, round by round, until it needs nothing more.
+    /// Finds what a command needs, round by round, until it needs nothing more.
     pub(super) async fn resolve(
         self: &Arc<Self>,
         tenant: TenantId,
-        body: &dyn Body,
+        command: &dyn Command,
         terms: &Terms<'_>,
         deadline: Timestamp,
     ) -> Result<Resolved, Refusal> {
-        let mut resolved =
-            Resolved { found: Found::default(), cast: SmallVec::new(), owner: None, turns: smallvec![], expired: None };
+        let mut resolved = Resolved::default();
         loop {
-            let needs = body.needs(terms, &resolved.found)?;
+            let needs = command.needs(terms, &resolved.found)?;
             if needs.is_empty() || resolved.expired.is_some() {
                 return Ok(resolved);
             }
             if resolved.found.rounds >= ROUNDS_MAX {
-                return Err(internal(format!("{body:?} asks for ever more")));
+                return Err(internal("a command asks for ever more"));
             }
             for need in needs {
                 match need {
                     Need::Owner(id) => {
                         let owner = self.residents.owner(&(tenant, id.clone())).await?;
                         resolved.found.owners.push((id, owner.record()));
-                        resolved.owner = Some(owner);
                     }
-                    Need::Account(id) => {
-                        let known = self.find_account(tenant, &id).await?;
-                        resolved.takes_part(known.ok_or_else(|| Refusal::not_found("account", id))?);
-                    }
+                    Need::Account(id) => resolved.takes_part(self.known_account(tenant, &id).await?),
                     Need::AccountIfOpen(id) => {
                         let known = self.find_account(tenant, &id).await?;
                         known.into_iter().for_each(|known| resolved.takes_part(known));
                     }
                     Need::System(role, currency) => {
-                        resolved.cast.push(self.residents.system(tenant, role, currency).await?);
+                        resolved.pinned.cast.push(self.residents.system(tenant, role, currency).await?);
                     }
+                    Need::Now => resolved.found.now = Some(self.clock.moment()),
+                    Need::Rates => resolved.found.rates = Some(self.environment.desk.book()),
+                    Need::Expired(id, due) => resolved.expired = Some((id, due)),
                     // Boxed, so that the future of a payment does not grow with the rare commands' ways.
-                    rare => Box::pin(self.resolve_rare(tenant, rare, &mut resolved, deadline)).await?,
+                    Need::Turn(turn) => {
+                        resolved.pinned.turns.push(Box::pin(self.take_turn(tenant, &turn, deadline)).await?);
+                    }
+                    rare => Box::pin(self.resolve_rare(tenant, rare, &mut resolved)).await?,
                 }
             }
             resolved.found.rounds += 1;
@@ -87,39 +96,47 @@ impl Core {
         tenant: TenantId,
         need: Need,
         resolved: &mut Resolved,
-        deadline: Timestamp,
     ) -> Result<(), Refusal> {
+        let Resolved { found, pinned, .. } = resolved;
         match need {
-            Need::Turn(turn) => resolved.turns.push(self.take_turn(tenant, &turn, deadline).await?),
+            Need::OwnerToChange(id) => {
+                let owner = self.residents.owner(&(tenant, id.clone())).await?;
+                found.owners.push((id, owner.record()));
+                pinned.owner = Some(owner);
+            }
+            Need::AccountExists(id) => found.parties.push(self.known_account(tenant, &id).await?.1),
             Need::NewAccount(id, currency, owner) => {
-                resolved.cast.push(self.residents.to_open((tenant, id), currency, owner).await?);
+                pinned.cast.push(self.residents.to_open((tenant, id), currency, owner).await?);
             }
             Need::AccountNow(id) => {
                 let unknown = || Refusal::not_found("account", &id);
-                let account = resolved.cast.iter().find(|account| *account.id() == id).ok_or_else(unknown)?;
+                let account = pinned.cast.iter().find(|account| *account.id() == id).ok_or_else(unknown)?;
                 let view = account.view().await?.ok_or_else(unknown)?;
-                resolved.found.account_now = Some(view.account);
+                found.account_now = Some(Box::new(view.account));
             }
             Need::Object(id) => {
                 let latest = self.on_load_pool(move |core| core.object(tenant, id)).await?;
                 let changes = latest.map(|committed| committed.entry.decision.changes.clone()).unwrap_or_default();
-                resolved.found.object = changes.into_iter().find(|change| change.object() == Some(id));
+                found.object = changes.into_iter().find(|change| change.object() == Some(id)).map(Box::new);
             }
-            Need::Rates => resolved.found.rates = Some(self.environment.desk.book()),
-            Need::Expired(id, due) => resolved.expired = Some((id, due)),
-            Need::Owner(_) | Need::Account(_) | Need::AccountIfOpen(_) | Need::System(..) => {
-                return Err(internal(format!("{need:?} is no rare need")));
-            }
+            Need::Owner(_)
+            | Need::Account(_)
+            | Need::AccountIfOpen(_)
+            | Need::System(..)
+            | Need::Now
+            | Need::Rates
+            | Need::Turn(_)
+            | Need::Expired(..) => return Err(internal("a need that is not rare")),
         }
         Ok(())
     }
 
+    async fn known_account(&self, tenant: TenantId, id: &AccountId) -> Result<(AccountRef, Party), Refusal> {
+        self.find_account(tenant, id).await?.ok_or_else(|| Refusal::not_found("account", id))
+    }
+
     /// An open account, and what it is.
-    pub(super) async fn find_account(
-        &self,
-        tenant: TenantId,
-        id: &AccountId,
-    ) -> Result<Option<(AccountRef, Party)>, Refusal> {
+    async fn find_account(&self, tenant: TenantId, id: &AccountId) -> Result<Option<(AccountRef, Party)>, Refusal> {
         let handle = self.residents.account(&(tenant, id.clone())).await?;
         Ok(handle.and_then(|handle| handle.party().map(|party| (handle, party))))
     }
@@ -140,7 +157,7 @@ impl Core {
 
 impl Resolved {
     fn takes_part(&mut self, (account, party): (AccountRef, Party)) {
-        self.cast.push(account);
+        self.pinned.cast.push(account);
         self.found.parties.push(party);
     }
 }

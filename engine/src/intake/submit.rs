@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{
     command::{Command, Reply},
-    resolve::Resolved,
+    resolve::{Pinned, Resolved},
 };
 use crate::{
     actors::{command::Launch, door::DoorMessage, messages::RiskMessage},
@@ -25,13 +25,14 @@ use crate::{
     keys::KeyHash,
     ledger::{
         command::Defaults,
+        commands::expire::NOTHING_TO_EXPIRE,
         entry::{Committed, Order},
         flow::Flow,
         needs::{House, Terms},
         time::Timestamp,
     },
     metrics::payments::Ended,
-    money::{AccountId, OpId},
+    money::{AccountId, OpId, TenantId},
     refusal::{OverloadReason, Refusal, internal, interrupted},
     trace::{Kind, Trace},
 };
@@ -42,7 +43,7 @@ struct Prepared {
     flow: Box<dyn Flow>,
     /// Which arbiter it runs on.
     arbiter: usize,
-    resolved: Resolved,
+    pinned: Pinned,
 }
 
 impl Core {
@@ -89,38 +90,40 @@ impl Core {
 
     /// Finds what the command needs, and begins its flow.
     async fn prepare(self: &Arc<Self>, command: Command, deadline: Timestamp) -> Result<Prepared, Refusal> {
-        let op = self.clock.new_id();
-        loop {
-            let terms = Terms { op, moment: self.clock.moment(), house: &self.house };
-            let body = command.request.command();
-            let resolved = self.resolve(command.tenant, body, &terms, deadline).await?;
-            if let Some((reservation, due)) = resolved.expired {
-                // Its turn is given back first: the expiry takes it.
-                drop(resolved);
-                self.expire_first(&command, reservation, due).await?;
-                continue;
+        let (tenant, terms) = (command.tenant, Terms { op: self.clock.new_id(), house: &self.house });
+        let body = command.request.command();
+        let mut resolved = self.resolve(tenant, body, &terms, deadline).await?;
+        if let Some((reservation, due)) = resolved.expired {
+            // Its turn is given back first: the expiry takes it. One is enough: what has expired is active no more.
+            drop(resolved);
+            self.expire_first(tenant, reservation, due).await?;
+            resolved = self.resolve(tenant, body, &terms, deadline).await?;
+            if resolved.expired.is_some() {
+                return Err(interrupted());
             }
-            let flow = body.begin(&terms, &resolved.found)?;
-            let arbiter = self.residents.arbiter_of(command.tenant, &body.runs_with(&resolved.found), None);
-            let Command { tenant, tx_id, request, notes, .. } = command;
-            return Ok(Prepared { order: Order { tenant, op, tx_id, request, notes }, flow, arbiter, resolved });
         }
+        let Resolved { found, pinned, .. } = resolved;
+        let flow = body.begin(&terms, &found)?;
+        let arbiter = self.residents.arbiter_of(tenant, &body.runs_with(&found), None);
+        let Command { tx_id, request, notes, .. } = command;
+        Ok(Prepared { order: Order { tenant, op: terms.op, tx_id, request, notes }, flow, arbiter, pinned })
     }
 
     /// Expires a reservation whose time is over, for a command that found it before the timers did. Boxed here, as that
     /// command is itself on its way through.
     fn expire_first<'a>(
         self: &'a Arc<Self>,
-        command: &Command,
+        tenant: TenantId,
         reservation: OpId,
         due: Timestamp,
     ) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send + 'a>> {
-        let expire = Command::expire(command.tenant, reservation, due);
+        let expire = Command::expire(tenant, reservation, due);
         Box::pin(async move {
             let expire = expire.ok_or_else(|| internal("the key of an expiry is no key"))?;
             match self.submit(expire).await {
                 // Somebody else did, or the clock is not trusted any more.
-                Ok(_) | Err(Refusal::NotFound { .. }) => Ok(()),
+                Ok(_) => Ok(()),
+                Err(Refusal::NotFound { what, .. }) if what == NOTHING_TO_EXPIRE => Ok(()),
                 Err(refusal) => Err(refusal),
             }
         })
@@ -137,24 +140,36 @@ impl Core {
         trace: Option<Arc<Trace>>,
     ) -> Result<Reply, Refusal> {
         leg(trace.as_ref(), "engine", "prepare", Kind::Work);
-        let core = Arc::clone(self);
         let (reply, told) = oneshot::channel();
-        let traced = trace.clone();
+        let Prepared { order, flow, arbiter, pinned } = prepared;
+        // Without an arbiter whoever waits hears of it.
+        let (Some(door), Some(judge)) = (self.doors.get(arbiter), self.risk.get(arbiter)) else {
+            return Err(interrupted());
+        };
+        let Pinned { cast, owner, turns } = pinned;
+        let claims: SmallVec<[Claim; 1]> = std::iter::once(claim).chain(turns).collect();
+        let (op, is_judged) = (order.op, flow.is_judged());
+        let mut launch = Box::new(Launch {
+            environment: Arc::clone(&self.environment),
+            op,
+            order: Some(order),
+            flow,
+            cast,
+            owner,
+            risk: Arc::clone(judge),
+            let_through: None,
+            deadline,
+            slot: None,
+            answer: Answer { claims, in_flight, trace: trace.clone(), reply },
+        });
+        let door = Arc::clone(door);
         self.admission.slots().begin(move |slot| {
+            let traced = launch.answer.trace.clone();
             leg(traced.as_ref(), "admission", "place", Kind::Wait);
             let _entered = Trace::enter_only(traced.as_ref());
-            let Prepared { order, flow, arbiter, resolved } = prepared;
-            // Without an arbiter the answer is dropped, and whoever waits hears of it.
-            let (Some(door), Some(judge)) = (core.doors.get(arbiter), core.risk.get(arbiter)) else { return };
-            let Resolved { cast, owner, turns, .. } = resolved;
-            let claims: SmallVec<[Claim; 1]> = std::iter::once(claim).chain(turns).collect();
-            let answer = Answer { claims, in_flight, trace: traced.clone(), reply };
-            let (environment, risk) = (Arc::clone(&core.environment), Arc::clone(judge));
-            let is_judged = flow.is_judged();
-            let launch =
-                Launch { environment, order, flow, cast, owner, risk, let_through: None, deadline, slot, answer };
-            let launch = Box::new(launch);
+            launch.slot = Some(slot);
             if is_judged {
+                let judge = Arc::clone(&launch.risk);
                 judge.send(RiskMessage::Assess(launch));
             } else {
                 door.send(DoorMessage::Launch(launch));
@@ -211,6 +226,9 @@ impl Core {
     /// Whom the house named the first time, or would name now, where one of the two leaves the payee to it.
     async fn default_payee(&self, committed: &Committed, command: &Command) -> Option<AccountId> {
         let entry = &committed.entry;
+        if entry.request.method() != command.request.method() {
+            return None;
+        }
         let again = command.request.command().house_payee();
         if entry.request.command().house_payee().is_some() {
             return entry.payment().map(|payment| payment.payee.clone());

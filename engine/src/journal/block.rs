@@ -5,7 +5,7 @@ use std::{hash::BuildHasher, sync::Arc};
 use super::merkle::Hash;
 use crate::{
     ledger::{
-        decision::Change,
+        decision::{Change, Decision},
         entry::{Committed, Entry},
         time::Timestamp,
     },
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What one entry costs in memory besides its encoded bytes: the structs and the allocations around them.
-const ENTRY_OVERHEAD_BYTES: usize = size_of::<Entry>() + 256;
+const ENTRY_OVERHEAD_BYTES: usize = size_of::<Entry>() + size_of::<Decision>() + 256;
 
 /// A durable block. Entry `i` has lsn `first_lsn + i`; all share one time.
 #[derive(Debug)]

@@ -1,7 +1,9 @@
 //! An entry as the records of journal format 2 hold it: `postcard` of the structs below, in this order of fields.
 //!
-//! The ledger's own types may change; these bytes may not. What cannot be said in this format is refused before it is
-//! written.
+//! Entry, decision and payment of the ledger may change; these bytes may not. What stands in them (requests, accounts,
+//! reservations, verdicts, postings) is still written as the ledger has it: `engine/tests/stored.rs` holds the bytes of
+//! one entry of each kind against those of format 2. What cannot be said in this format is refused before it is written,
+//! and so is a record with more bytes than its entry has.
 
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
@@ -52,7 +54,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Entry, StoredError> {
         return Err(StoredError::Rest(rest.len()));
     }
     let StoredEntry { tenant, op, tx_id, request, notes, outcome, postings } = stored;
-    let decision = outcome.decision(postings);
+    let decision = Box::new(outcome.decision(postings));
     Ok(Entry { tenant, op, tx_id, request, notes, decision })
 }
 
@@ -128,7 +130,7 @@ impl<'a> OutcomeRef<'a> {
     fn of(request: &Request, decision: &'a Decision) -> Result<Self, StoredError> {
         let failure = decision.failure.as_ref();
         match (request, decision.changes.as_slice()) {
-            (Request::CreatePayment(_), [Change::Payment(payment)]) => {
+            (_, [Change::Payment(payment)]) => {
                 let Payment { id, status, payer, payee, debited, credited, fx, risk, tried } = payment;
                 Ok(Self::Payment(PaymentRef {
                     id: *id,
@@ -143,19 +145,14 @@ impl<'a> OutcomeRef<'a> {
                     tried,
                 }))
             }
-            (Request::Deposit(_) | Request::Withdraw(_), []) => Ok(Self::Transfer { failure }),
-            (
-                Request::Reserve(_) | Request::Capture(_) | Request::Release(_) | Request::Expire(_),
-                [Change::Reservation(reservation)],
-            ) => Ok(Self::Reservation { reservation, failure }),
-            (Request::OpenAccount(_) | Request::UpdateAccount(_), [Change::Account { account, default }]) => {
-                Ok(Self::Account { account, default: *default, failure })
-            }
-            (Request::PublishRates(_) | Request::RemoveRates(_), changes)
-                if *changes == [Change::Rates][usize::from(failure.is_some())..] =>
-            {
+            (_, [Change::Reservation(reservation)]) => Ok(Self::Reservation { reservation, failure }),
+            (_, [Change::Account { account, default }]) => Ok(Self::Account { account, default: *default, failure }),
+            (_, [Change::Rates]) if failure.is_none() => Ok(Self::Rates { failure }),
+            // What changed nothing says only whether it was declined.
+            (Request::PublishRates(_) | Request::RemoveRates(_), []) if failure.is_some() => {
                 Ok(Self::Rates { failure })
             }
+            (_, []) => Ok(Self::Transfer { failure }),
             _ => Err(StoredError::Shape(request.method())),
         }
     }

@@ -4,7 +4,6 @@
 
 use super::{
     account::{Account, FoldError},
-    commands::Request,
     decision::Change,
     entry::Entry,
     owner::Owner,
@@ -71,18 +70,6 @@ pub fn to_rates(book: &mut RateBook, entry: &Entry, committed_at: Timestamp) -> 
     if !changes_rates(entry) {
         return Vec::new();
     }
-    let rows = match &entry.request {
-        Request::PublishRates(set) => set.rows(entry.op, committed_at),
-        Request::RemoveRates(removal) => removal.rows(entry.op),
-        Request::CreatePayment(_)
-        | Request::OpenAccount(_)
-        | Request::UpdateAccount(_)
-        | Request::Deposit(_)
-        | Request::Withdraw(_)
-        | Request::Reserve(_)
-        | Request::Capture(_)
-        | Request::Release(_)
-        | Request::Expire(_) => return Vec::new(),
-    };
+    let rows = entry.request.command().rate_rows(entry.op, committed_at);
     book.take_all(rows, Timestamp::of_id(entry.op))
 }

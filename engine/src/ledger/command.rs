@@ -7,20 +7,32 @@ use std::fmt;
 use super::{
     decision::Decision,
     flow::Flow,
-    needs::{Found, House, Needs, Terms, Unknown},
+    needs::{Found, House, Missing, Needs, Terms},
+    rates::PairRow,
+    time::Timestamp,
+    value::Field,
 };
-use crate::money::{AccountId, Currency, OwnerId};
+use crate::money::{AccountId, Currency, OpId, OwnerId};
 
 /// A body, from what it needs to its flow.
 pub trait Command: fmt::Debug + Sync {
     /// What it still needs, given what was found so far; nothing once it can begin.
-    fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Unknown>;
+    fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Missing>;
 
     /// Whose thread it runs on, once all is found.
     fn runs_with(&self, found: &Found) -> OwnerId;
 
     /// Its flow, once all is found.
-    fn begin(&self, terms: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown>;
+    fn begin(&self, terms: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing>;
+
+    /// Every field by the name of the wire, in its order: what two bodies are held against each other by, and what is shown
+    /// of one. Each is taken apart by name, so that a field which is left out here does not compile.
+    fn fields(&self) -> Vec<Field>;
+
+    /// The rows it makes in the rate book once it took effect, if it is about rates.
+    fn rate_rows(&self, _op: OpId, _committed_at: Timestamp) -> Vec<PairRow> {
+        Vec::new()
+    }
 
     /// In which currency the house names the payee, if the command leaves that to it.
     fn house_payee(&self) -> Option<Currency> {
@@ -41,17 +53,17 @@ pub struct Defaults<'a> {
 
 /// A body that can be held against another: "same body" (P2), field by field, what is left out spelled out first.
 ///
-/// Whoever spells a default out asks for the same as whoever leaves it out. Every field is taken apart by name, so that
-/// one which nobody compares does not compile.
+/// Whoever spells a default out asks for the same as whoever leaves it out.
 pub trait Body: Command + Clone {
     /// Puts in what is left out: what held when the first was decided, where that says so.
     fn spell_out(&mut self, _defaults: &Defaults<'_>) {}
 
     /// The first field in which two differ.
-    fn difference(&self, again: &Self) -> Option<&'static str>;
-}
-
-/// The first of these fields that is not the same.
-pub(super) fn unlike(fields: &[(&'static str, bool)]) -> Option<&'static str> {
-    fields.iter().find(|(_, same)| !same).map(|(name, _)| *name)
+    fn difference(&self, again: &Self, defaults: &Defaults<'_>) -> Option<&'static str> {
+        let (mut first, mut again) = (self.clone(), again.clone());
+        first.spell_out(defaults);
+        again.spell_out(defaults);
+        let fields = first.fields().into_iter().zip(again.fields());
+        fields.into_iter().find(|(first, again)| first != again).map(|((name, _), _)| name)
+    }
 }

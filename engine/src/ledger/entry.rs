@@ -43,13 +43,13 @@ pub struct Entry {
     pub request: Request,
     /// What came with it.
     pub notes: Notes,
-    /// What was decided.
-    pub decision: Decision,
+    /// What was decided. Boxed as its flow made it: it is not copied on its way into the journal.
+    pub decision: Box<Decision>,
 }
 
 impl Entry {
     /// What becomes of a command.
-    pub fn new(order: Order, decision: Decision) -> Self {
+    pub fn new(order: Order, decision: Box<Decision>) -> Self {
         let Order { tenant, op, tx_id, request, notes } = order;
         Self { tenant, op, tx_id, request, notes, decision }
     }

@@ -32,7 +32,7 @@ pub enum Effect {
     Change(AccountId, Box<SettingsChange>),
     /// Ask an account that is not there yet to be this one.
     Open(Box<Account>),
-    /// Hand the entry to the journal. Nothing stops the command any more.
+    /// Make the entry and hand it to the journal, if nothing speaks against it: a deadline, a broken rule.
     Decide(Box<Decision>),
 }
 

@@ -26,4 +26,5 @@ pub mod reservation;
 pub mod risk;
 pub mod settings;
 pub mod time;
+pub mod value;
 pub mod wallet;

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::money::{AccountId, Currency, OpId, OwnerId};
 
-/// What one command may need in one go, mostly.
-pub type Needs = SmallVec<[Need; 4]>;
+/// What a command needs in one go: a payment two things at most, as long as it has one candidate.
+pub type Needs = SmallVec<[Need; 2]>;
 
 /// One thing a command needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +22,14 @@ pub enum Need {
     Turn(Turn),
     /// The record of an owner; it is empty where nobody knows the owner.
     Owner(OwnerId),
+    /// The same of an owner whose record the command changes.
+    OwnerToChange(OwnerId),
     /// An account that has to be open.
     Account(AccountId),
     /// An account that takes part if it is open.
     AccountIfOpen(AccountId),
+    /// An account that has to be open and takes no part.
+    AccountExists(AccountId),
     /// An open account's settings and counters, as its own actor knows them.
     AccountNow(AccountId),
     /// An account that is to be opened.
@@ -36,6 +40,8 @@ pub enum Need {
     Object(OpId),
     /// All rates that stand.
     Rates,
+    /// The time, once all that stands before it in the list was found.
+    Now,
     /// The time of a reservation is over: it has to expire before the command is decided.
     Expired(OpId, Timestamp),
 }
@@ -69,12 +75,14 @@ pub struct Found {
     pub owners: SmallVec<[(OwnerId, Arc<Owner>); 2]>,
     /// Accounts that were asked for and are open.
     pub parties: SmallVec<[Party; 4]>,
-    /// An account's settings and counters.
-    pub account_now: Option<Account>,
+    /// An account's settings and counters. Boxed as the next, which payments do not need either.
+    pub account_now: Option<Box<Account>>,
     /// The object that was asked for.
-    pub object: Option<Change>,
+    pub object: Option<Box<Change>>,
     /// All rates that stand.
     pub rates: Option<Arc<RateBook>>,
+    /// The time.
+    pub now: Option<Moment>,
     /// How often something was asked for.
     pub rounds: usize,
 }
@@ -91,10 +99,10 @@ impl Found {
     }
 
     /// The reservation that was asked for.
-    pub fn reservation(&self, id: OpId) -> Result<&Reservation, Unknown> {
-        match &self.object {
+    pub fn reservation(&self, id: OpId) -> Result<&Reservation, Missing> {
+        match self.object.as_deref() {
             Some(Change::Reservation(reservation)) if reservation.id == id => Ok(reservation),
-            _ => Err(Unknown::new("reservation", id)),
+            _ => Err(Missing::unknown("reservation", id)),
         }
     }
 
@@ -104,8 +112,13 @@ impl Found {
     }
 
     /// All rates that stand.
-    pub fn rates(&self) -> Result<&RateBook, Unknown> {
-        self.rates.as_deref().ok_or_else(|| Unknown::new("rate book", "of this house"))
+    pub fn rates(&self) -> Result<&RateBook, Missing> {
+        self.rates.as_deref().ok_or(Missing::NotAsked("the rates"))
+    }
+
+    /// The time.
+    pub fn now(&self) -> Result<Moment, Missing> {
+        self.now.ok_or(Missing::NotAsked("the time"))
     }
 
     /// An account that is open.
@@ -114,19 +127,24 @@ impl Found {
     }
 }
 
-/// What a command needs does not exist: it is refused and not recorded.
+/// Something a command cannot do without.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unknown {
-    /// What kind of thing.
-    pub what: &'static str,
-    /// Its id.
-    pub id: String,
+pub enum Missing {
+    /// It does not exist: the command is refused and not recorded.
+    Unknown {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// The command did not ask for it first: a bug.
+    NotAsked(&'static str),
 }
 
-impl Unknown {
+impl Missing {
     /// Nothing of this kind has this id.
-    pub fn new(what: &'static str, id: impl ToString) -> Self {
-        Self { what, id: id.to_string() }
+    pub fn unknown(what: &'static str, id: impl ToString) -> Self {
+        Self::Unknown { what, id: id.to_string() }
     }
 }
 
@@ -135,8 +153,6 @@ impl Unknown {
 pub struct Terms<'a> {
     /// The command's own id; that of the object it makes, if it makes one.
     pub op: OpId,
-    /// When it is decided.
-    pub moment: Moment,
     /// What the house says.
     pub house: &'a House,
 }

@@ -15,6 +15,17 @@ pub enum AccountStatus {
     Closed,
 }
 
+impl AccountStatus {
+    /// The status as the wire spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Frozen => "FROZEN",
+            Self::Closed => "CLOSED",
+        }
+    }
+}
+
 /// A change of settings. `None` leaves a setting as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingsChange {

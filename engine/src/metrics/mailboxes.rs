@@ -32,7 +32,7 @@ pub enum ActorKind {
     Fx,
     /// One per arbiter.
     Risk,
-    /// One per arbiter: where others' messages arrive.
+    /// One per arbiter: its door, where others' messages arrive. Metrics call it a partition.
     Partition,
 }
 

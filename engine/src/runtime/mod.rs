@@ -94,7 +94,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let (appender, queue) = mpsc::channel();
     let environment = Arc::new(Environment {
         clock: clock.clone(),
-        desk: Desk::new(book, config.fx_policy(), clock.clone(), arbiters.clone()),
+        desk: Arc::new(Desk::new(book, config.fx_policy(), clock.clone(), arbiters.clone())),
         sink: Sink::new(appender, Arc::clone(&cells)),
     });
     let residents = Arc::new(Residents::new(
@@ -130,7 +130,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let passed_on = Arc::new(PassedOn::new(head.lsn));
     let hand_over = HandOver {
         tail: Arc::clone(&tail),
-        environment: Arc::clone(&environment),
+        desk: Arc::clone(&environment.desk),
         admission: Arc::clone(&admission),
         doors: doors.clone(),
         answering,

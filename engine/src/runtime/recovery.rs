@@ -19,12 +19,13 @@ use crate::{
     ledger::{
         apply::to_rates,
         commands::Request,
+        entry::Entry,
         payment,
         rates::RateBook,
         risk::{RiskRules, RiskState, WINDOW},
         time::Timestamp,
     },
-    money::Lsn,
+    money::{Lsn, OwnerId},
 };
 
 /// How many of the last entries are read at most to rebuild the risk windows: a minute at 66,000 payments a second, the
@@ -112,14 +113,14 @@ pub fn rates(index: &dyn Index, tail: &Tail) -> Result<RateBook, StartError> {
     Ok(book)
 }
 
-/// One risk state per arbiter, rebuilt from the journal's last minutes. `partition` says which customer lives where.
+/// One risk state per arbiter, rebuilt from the journal's last minutes. `arbiter_of` says which customer lives where.
 pub fn risk_states(
     reader: &dyn JournalReader,
     head: &Head,
     rules: &RiskRules,
     clock: &Clock,
     arbiters: usize,
-    partition: impl Fn(&crate::ledger::entry::Entry, &crate::money::OwnerId) -> usize,
+    arbiter_of: impl Fn(&Entry, &OwnerId) -> usize,
 ) -> Result<Vec<RiskState>, StartError> {
     let mut states: Vec<RiskState> = (0..arbiters).map(|_| RiskState::default()).collect();
     // A journal written by a clock that was ahead: its last minutes count as the last minutes all the same.
@@ -138,7 +139,7 @@ pub fn risk_states(
         next = Lsn(block.last_lsn().0 + 1);
         for (_, entry) in block.placed() {
             let Request::CreatePayment(request) = &entry.request else { continue };
-            let Some(state) = states.get_mut(partition(entry, &request.customer)) else { continue };
+            let Some(state) = states.get_mut(arbiter_of(entry, &request.customer)) else { continue };
             state.note(rules, &request.customer, block.at.minus(ahead), payment::counts(entry.failure()));
         }
     }

@@ -17,7 +17,10 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::{Assembled, Parts, assemble, data_dir::DataDir, recovery::StartError, stores::Stores, timers::Timers};
 use crate::{
-    actors::{mailbox, mailbox::DeliveryOrder, sink::Handed},
+    actors::{
+        mailbox::{self, DeliveryOrder},
+        sink::Handed,
+    },
     clock::Clock,
     commit::hand_over::HandOver,
     config::EngineConfig,

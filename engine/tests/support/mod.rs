@@ -167,7 +167,7 @@ pub fn rates_entry(rates: PublishRates) -> Entry {
         tx_id: TxId::parse("rates").expect("a key"),
         request: Request::PublishRates(rates),
         notes: Notes::default(),
-        decision: Decision::of(Change::Rates, Vec::new()),
+        decision: Box::new(Decision::of(Change::Rates, Vec::new())),
     }
 }
 

@@ -1,86 +1,42 @@
 //! Every kind of entry as a [`Record`], spelled as on the wire.
 
-use std::time::Duration;
-
 use arus_engine::{
     index::rows::Moved,
     ledger::{
         account::Account,
-        commands::{
-            Capture, CreatePayment, Deposit, Expire, OpenAccount, PublishRates, Release, RemoveRates, Request, Reserve,
-            UpdateAccount, Withdraw,
-        },
+        commands::Request,
         decision::{Change, Decision},
         failure::Failure,
-        fx::{FxLeg, LegSide, Pair},
+        fx::{FxLeg, LegSide},
         notes::Notes,
         payment::{Payment, PaymentStatus},
-        reservation::{Finality, Reservation, ReservationStatus},
+        reservation::{Reservation, ReservationStatus},
         risk::RiskDecision,
-        settings::{AccountStatus, DailyLimit, DefaultMark, SettingsChange},
+        settings::DefaultMark,
+        value::{Field, Value as Shown},
     },
     money::{Currency, Money, Posting, PostingKind},
 };
 
-use super::record::{Record, Value};
+use super::record::Record;
 use crate::convert::payments::millionths;
 
 /// What was asked, by the names of the wire.
 pub(super) fn request(request: &Request) -> Record {
-    let record = Record::default();
-    match request {
-        Request::CreatePayment(CreatePayment { customer, amount, source, destination }) => record
-            .with("customer_id", customer.to_string())
-            .with("amount", *amount)
-            .with_some("source_account", source.as_ref().map(ToString::to_string))
-            .with_some("destination_account", destination.as_ref().map(ToString::to_string)),
-        Request::OpenAccount(OpenAccount { account, owner, currency, overdraft_limit, daily_debit_limit }) => record
-            .with_some("account_id", account.as_ref().map(ToString::to_string))
-            .with("owner_id", owner.to_string())
-            .with("currency", currency.code())
-            .with("overdraft_limit", Money::new(*overdraft_limit, *currency))
-            .with_some("daily_debit_limit", daily_debit_limit.map(|limit| Money::new(limit, *currency))),
-        Request::UpdateAccount(UpdateAccount { account, change, make_default }) => {
-            let SettingsChange { status, overdraft_limit, daily_debit_limit } = change;
-            record
-                .with("account_id", account.to_string())
-                .with_some("status", status.map(account_status))
-                .with_some("overdraft_limit", *overdraft_limit)
-                .with_some("daily_debit_limit", daily_debit_limit.map(daily_limit))
-                .with("make_default", *make_default)
-        }
-        Request::Deposit(Deposit(transfer)) | Request::Withdraw(Withdraw(transfer)) => {
-            record.with("account_id", transfer.account.to_string()).with("amount", transfer.amount)
-        }
-        Request::Reserve(Reserve { account, amount, destination, expires_in }) => record
-            .with("account_id", account.to_string())
-            .with("amount", *amount)
-            .with_some("destination_account", destination.as_ref().map(ToString::to_string))
-            .with_some("expires_in", expires_in.map(seconds)),
-        Request::Capture(Capture { reservation, amount, destination, finality }) => record
-            .with("reservation_id", reservation.to_string())
-            .with_some("amount", *amount)
-            .with_some("destination_account", destination.as_ref().map(ToString::to_string))
-            .with("final", *finality == Finality::Final),
-        Request::Release(Release { reservation }) | Request::Expire(Expire { reservation }) => {
-            record.with("reservation_id", reservation.to_string())
-        }
-        Request::RemoveRates(RemoveRates { pairs }) => {
-            let rows = pairs
-                .iter()
-                .map(|Pair { base, quote }| Record::default().with("base", base.code()).with("quote", quote.code()));
-            record.with("pairs", rows.collect::<Vec<_>>())
-        }
-        Request::PublishRates(PublishRates { source, as_of, rates }) => {
-            let rows = rates.iter().map(|rate| {
-                let spread = rate.spread_bps.map(u64::from);
-                let row = Record::default().with("base", rate.base.code()).with("quote", rate.quote.code());
-                row.with("mid", rate.mid.to_string()).with_some("spread_bps", spread)
-            });
-            let record = record.with("source", source.name()).with_some("as_of", *as_of);
-            record.with("rates", rows.collect::<Vec<_>>())
-        }
-    }
+    fields(request.command().fields())
+}
+
+fn fields(fields: Vec<Field>) -> Record {
+    fields.into_iter().fold(Record::default(), |record, (name, value)| match value {
+        Shown::Absent => record,
+        Shown::Text(text) => record.with(name, text),
+        Shown::Money(amount) => record.with(name, amount),
+        Shown::Flag(is_so) => record.with(name, is_so),
+        Shown::Number(number) => record.with(name, number),
+        Shown::Time(at) => record.with(name, at),
+        Shown::Length(length) => record.with(name, format!("{} s", length.as_secs())),
+        Shown::Rows(rows) => record.with(name, rows.into_iter().map(self::fields).collect::<Vec<_>>()),
+    })
 }
 
 /// What came with it; nothing if nothing did.
@@ -205,7 +161,7 @@ fn account(of: &Account) -> Record {
         .with("account_id", of.id.to_string())
         .with("owner_id", of.owner.to_string())
         .with("currency", of.currency.code())
-        .with("status", account_status(of.status))
+        .with("status", of.status.name())
         .with("overdraft_limit", Money::new(of.overdraft_limit, of.currency))
         .with_some("daily_debit_limit", limit)
 }
@@ -232,23 +188,4 @@ fn posting_kind(kind: PostingKind) -> &'static str {
         PostingKind::Settle => "SETTLE",
         PostingKind::Void { .. } => "VOID",
     }
-}
-
-fn account_status(status: AccountStatus) -> &'static str {
-    match status {
-        AccountStatus::Active => "ACTIVE",
-        AccountStatus::Frozen => "FROZEN",
-        AccountStatus::Closed => "CLOSED",
-    }
-}
-
-fn daily_limit(limit: DailyLimit) -> Value {
-    match limit {
-        DailyLimit::AtMost(amount) => amount.into(),
-        DailyLimit::Unlimited => "unlimited".into(),
-    }
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{} s", duration.as_secs())
 }

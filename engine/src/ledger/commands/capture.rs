@@ -5,12 +5,13 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
-        command::{Body, Command, Defaults, unlike},
+        command::{Body, Command, Defaults},
         decision::{Change, Decision},
         failure::{Failure, FailureCode},
         flow::{Effect, Flow, ask, decided},
-        needs::{Found, Need, Needs, Terms, Turn, Unknown},
+        needs::{Found, Missing, Need, Needs, Terms, Turn},
         reservation::{Finality, Reservation},
+        value::Field,
     },
     money::{AccountId, Money, OpId, OwnerId, PostingKind},
 };
@@ -50,18 +51,18 @@ impl Capture {
 }
 
 impl Command for Capture {
-    fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         if found.rounds == 0 {
             let id = self.reservation;
-            return Ok(smallvec![Need::Turn(Turn::Object(id)), Need::Object(id)]);
+            return Ok(smallvec![Need::Turn(Turn::Object(id)), Need::Object(id), Need::Now]);
         }
         let reservation = found.reservation(self.reservation)?;
-        // The sweep has not come to it yet: it is freed first, so that the answer shows it as it is.
-        if reservation.is_active() && terms.moment.is_over(reservation.expires_at) {
-            return Ok(smallvec![Need::Expired(reservation.id, reservation.expires_at)]);
-        }
         if found.rounds > 1 {
             return Ok(Needs::new());
+        }
+        // The sweep has not come to it yet: it is freed first, so that the answer shows it as it is.
+        if reservation.is_active() && found.now()?.is_over(reservation.expires_at) {
+            return Ok(smallvec![Need::Expired(reservation.id, reservation.expires_at)]);
         }
         let accounts = [&reservation.account].into_iter().chain(self.payee(reservation));
         Ok(accounts.cloned().map(Need::Account).collect())
@@ -71,7 +72,7 @@ impl Command for Capture {
         found.owner_of_reservation(self.reservation)
     }
 
-    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown> {
+    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
         let before = found.reservation(self.reservation)?.clone();
         let (amount, payee) = match self.check(&before) {
             Ok(checked) => checked,
@@ -87,6 +88,16 @@ impl Command for Capture {
             })
         }))
     }
+
+    fn fields(&self) -> Vec<Field> {
+        let Self { reservation, amount, destination, finality } = self;
+        vec![
+            ("reservation_id", (*reservation).into()),
+            ("amount", (*amount).into()),
+            ("destination_account", destination.as_ref().into()),
+            ("final", (*finality == Finality::Final).into()),
+        ]
+    }
 }
 
 impl Body for Capture {
@@ -95,16 +106,6 @@ impl Body for Capture {
             self.destination = self.destination.take().or_else(|| reservation.destination.clone());
             self.amount = self.amount.or_else(|| was_left(defaults.first, reservation));
         }
-    }
-
-    fn difference(&self, again: &Self) -> Option<&'static str> {
-        let Self { reservation, amount, destination, finality } = self;
-        unlike(&[
-            ("reservation_id", *reservation == again.reservation),
-            ("amount", *amount == again.amount),
-            ("destination_account", *destination == again.destination),
-            ("final", *finality == again.finality),
-        ])
     }
 }
 

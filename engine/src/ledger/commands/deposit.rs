@@ -8,7 +8,8 @@ use crate::{
         command::{Body, Command},
         decision::Decision,
         flow::{Effect, Flow, ask},
-        needs::{Found, Needs, Terms, Unknown},
+        needs::{Found, Missing, Needs, Terms},
+        value::Field,
     },
     money::{OwnerId, PostingKind},
 };
@@ -18,7 +19,7 @@ use crate::{
 pub struct Deposit(pub Transfer);
 
 impl Command for Deposit {
-    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         Ok(self.0.needs(found))
     }
 
@@ -26,9 +27,9 @@ impl Command for Deposit {
         found.owner_of(&self.0.account)
     }
 
-    fn begin(&self, terms: &Terms<'_>, _: &Found) -> Result<Box<dyn Flow>, Unknown> {
+    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
         let transfer = self.0.clone();
-        let today = terms.moment.believed.utc_day();
+        let today = found.now()?.believed.utc_day();
         Ok(ask(Effect::Expect(self.0.account.clone(), self.0.amount), move |event| {
             Ok(match event.granted()? {
                 Err(failure) => Decision::declined(failure),
@@ -36,10 +37,10 @@ impl Command for Deposit {
             })
         }))
     }
-}
 
-impl Body for Deposit {
-    fn difference(&self, again: &Self) -> Option<&'static str> {
-        self.0.difference(&again.0)
+    fn fields(&self) -> Vec<Field> {
+        self.0.fields()
     }
 }
+
+impl Body for Deposit {}

@@ -7,13 +7,17 @@ use smallvec::smallvec;
 use super::release::{ended, to_end};
 use crate::{
     ledger::{
-        command::{Body, Command, unlike},
+        command::{Body, Command},
         flow::Flow,
-        needs::{Found, Need, Needs, Terms, Unknown},
+        needs::{Found, Missing, Need, Needs, Terms},
         reservation::End,
+        value::Field,
     },
     money::{OpId, OwnerId},
 };
+
+/// What is missing where a reservation ended before, or its time is not over.
+pub const NOTHING_TO_EXPIRE: &str = "reservation to expire";
 
 /// Free money whose time is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,14 +27,14 @@ pub struct Expire {
 }
 
 impl Command for Expire {
-    fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         if found.rounds == 0 {
             return Ok(to_end(self.reservation));
         }
         let reservation = found.reservation(self.reservation)?;
         // One that finds nothing to do makes no entry: the reservation ended before, or its time is not over.
-        if !reservation.is_active() || !terms.moment.is_over(reservation.expires_at) {
-            return Err(Unknown::new("reservation to expire", self.reservation));
+        if !reservation.is_active() || !found.now()?.is_over(reservation.expires_at) {
+            return Err(Missing::unknown(NOTHING_TO_EXPIRE, self.reservation));
         }
         Ok(match found.rounds {
             1 => smallvec![Need::Account(reservation.account.clone())],
@@ -42,14 +46,14 @@ impl Command for Expire {
         found.owner_of_reservation(self.reservation)
     }
 
-    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown> {
+    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
         Ok(ended(found.reservation(self.reservation)?, End::Expired))
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let Self { reservation } = self;
+        vec![("reservation_id", (*reservation).into())]
     }
 }
 
-impl Body for Expire {
-    fn difference(&self, again: &Self) -> Option<&'static str> {
-        let Self { reservation } = self;
-        unlike(&[("reservation_id", *reservation == again.reservation)])
-    }
-}
+impl Body for Expire {}

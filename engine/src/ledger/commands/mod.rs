@@ -51,10 +51,7 @@ macro_rules! commands {
             pub fn first_difference(&self, again: &Self, defaults: &Defaults<'_>) -> Option<&'static str> {
                 match (self, again) {
                     $( (Self::$name(first), Self::$name(again)) => {
-                        let (mut first, mut again) = (first.clone(), again.clone());
-                        first.spell_out(defaults);
-                        again.spell_out(defaults);
-                        first.difference(&again)
+                        first.difference(again, defaults)
                     } )*
                     _ => Some("method"),
                 }

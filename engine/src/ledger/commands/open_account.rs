@@ -6,14 +6,15 @@ use smallvec::smallvec;
 use crate::{
     ledger::{
         account::Account,
-        command::{Body, Command, unlike},
+        command::{Body, Command},
         decision::{Change, Decision},
         failure::{Failure, FailureCode},
         flow::{Effect, Flow, ask, decided},
-        needs::{Found, Need, Needs, Terms, Turn, Unknown},
+        needs::{Found, Missing, Need, Needs, Terms, Turn},
         settings::DefaultMark,
+        value::Field,
     },
-    money::{AccountId, Currency, OpId, OwnerId},
+    money::{AccountId, Currency, Money, OpId, OwnerId},
 };
 
 /// Open an account.
@@ -32,10 +33,10 @@ pub struct OpenAccount {
 }
 
 impl OpenAccount {
-    fn id(&self, op: OpId) -> Result<AccountId, Unknown> {
+    fn id(&self, op: OpId) -> Result<AccountId, Missing> {
         match &self.account {
             Some(id) => Ok(id.clone()),
-            None => AccountId::parse(&format!("acct_{op}")).map_err(|_| Unknown::new("account", op)),
+            None => AccountId::parse(&format!("acct_{op}")).map_err(|_| Missing::NotAsked("an id that is one")),
         }
     }
 
@@ -48,7 +49,7 @@ impl OpenAccount {
 }
 
 impl Command for OpenAccount {
-    fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+    fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         if found.rounds > 0 {
             return Ok(Needs::new());
         }
@@ -56,7 +57,7 @@ impl Command for OpenAccount {
         Ok(smallvec![
             Need::Turn(Turn::Owner(self.owner.clone())),
             Need::Turn(Turn::Settings(id.clone())),
-            Need::Owner(self.owner.clone()),
+            Need::OwnerToChange(self.owner.clone()),
             Need::NewAccount(id, self.currency, self.owner.clone()),
         ])
     }
@@ -65,7 +66,7 @@ impl Command for OpenAccount {
         self.owner.clone()
     }
 
-    fn begin(&self, terms: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown> {
+    fn begin(&self, terms: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
         let id = self.id(terms.op)?;
         let owned = found.owner(&self.owner).map_or(0, |owner| owner.accounts.len());
         let allowed = terms.house.accounts_per_owner_max;
@@ -89,17 +90,18 @@ impl Command for OpenAccount {
             })
         }))
     }
-}
 
-impl Body for OpenAccount {
-    fn difference(&self, again: &Self) -> Option<&'static str> {
+    fn fields(&self) -> Vec<Field> {
         let Self { account, owner, currency, overdraft_limit, daily_debit_limit } = self;
-        unlike(&[
-            ("account_id", *account == again.account),
-            ("owner_id", *owner == again.owner),
-            ("currency", *currency == again.currency),
-            ("overdraft_limit", *overdraft_limit == again.overdraft_limit),
-            ("daily_debit_limit", *daily_debit_limit == again.daily_debit_limit),
-        ])
+        let money = |minor| Money::new(minor, *currency);
+        vec![
+            ("account_id", account.as_ref().into()),
+            ("owner_id", owner.into()),
+            ("currency", (*currency).into()),
+            ("overdraft_limit", money(*overdraft_limit).into()),
+            ("daily_debit_limit", daily_debit_limit.map(money).into()),
+        ]
     }
 }
+
+impl Body for OpenAccount {}

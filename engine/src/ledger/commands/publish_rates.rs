@@ -5,14 +5,15 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
-        command::{Body, Command, Defaults, unlike},
+        command::{Body, Command, Defaults},
         decision::{Change, Decision},
         failure::{Failure, FailureCode},
         flow::{Flow, decided},
         fx::{Pair, RateSource},
-        needs::{Found, Need, Needs, Terms, Unknown},
+        needs::{Found, Missing, Need, Needs, Terms},
         rates::{BOOK_PAIRS_MAX, BookRow, PairRow},
         time::Timestamp,
+        value::Field,
     },
     money::{Currency, OpId, OwnerId, Rate},
 };
@@ -41,9 +42,45 @@ pub struct PublishedRate {
     pub spread_bps: Option<u16>,
 }
 
-impl PublishRates {
-    /// The rows it makes, once it took effect.
-    pub fn rows(&self, rate_id: OpId, committed_at: Timestamp) -> Vec<PairRow> {
+impl Command for PublishRates {
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
+        Ok(if found.rounds == 0 { smallvec![Need::Rates] } else { Needs::new() })
+    }
+
+    fn runs_with(&self, _: &Found) -> OwnerId {
+        OwnerId::system()
+    }
+
+    /// The book is bounded: a publication with new pairs beyond that is declined whole.
+    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
+        let pairs = self.rates.iter().map(|rate| Pair { base: rate.base, quote: rate.quote });
+        let pairs = found.rates()?.pairs_with(pairs);
+        Ok(decided(if pairs <= BOOK_PAIRS_MAX {
+            Decision::of(Change::Rates, Vec::new())
+        } else {
+            let message = format!(
+                "there would be {pairs} published pairs, at most {BOOK_PAIRS_MAX} are kept; remove those that are not used"
+            );
+            Decision::declined(Failure::new(FailureCode::TooManyPairs, message))
+        }))
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let Self { source, as_of, rates } = self;
+        let row = |rate: &PublishedRate| {
+            let PublishedRate { base, quote, mid, spread_bps } = rate;
+            vec![
+                ("base", (*base).into()),
+                ("quote", (*quote).into()),
+                ("mid", (*mid).into()),
+                ("spread_bps", spread_bps.map(u64::from).into()),
+            ]
+        };
+        let rows: Vec<_> = rates.iter().map(row).collect();
+        vec![("source", source.name().into()), ("as_of", (*as_of).into()), ("rates", rows.into())]
+    }
+
+    fn rate_rows(&self, rate_id: OpId, committed_at: Timestamp) -> Vec<PairRow> {
         // Not the block's time, which may lie ahead.
         let at = self.as_of.unwrap_or(Timestamp::of_id(rate_id).min(committed_at));
         let row = |rate: &PublishedRate| BookRow {
@@ -59,30 +96,6 @@ impl PublishRates {
     }
 }
 
-impl Command for PublishRates {
-    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
-        Ok(if found.rounds == 0 { smallvec![Need::Rates] } else { Needs::new() })
-    }
-
-    fn runs_with(&self, _: &Found) -> OwnerId {
-        OwnerId::system()
-    }
-
-    /// The book is bounded: a publication with new pairs beyond that is declined whole.
-    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown> {
-        let pairs = self.rates.iter().map(|rate| Pair { base: rate.base, quote: rate.quote });
-        let pairs = found.rates()?.pairs_with(pairs);
-        Ok(decided(if pairs <= BOOK_PAIRS_MAX {
-            Decision::of(Change::Rates, Vec::new())
-        } else {
-            let message = format!(
-                "there would be {pairs} published pairs, at most {BOOK_PAIRS_MAX} are kept; remove those that are not used"
-            );
-            Decision::declined(Failure::new(FailureCode::TooManyPairs, message))
-        }))
-    }
-}
-
 impl Body for PublishRates {
     fn spell_out(&mut self, defaults: &Defaults<'_>) {
         self.rates.sort_by_key(|rate| (rate.base.numeric(), rate.quote.numeric()));
@@ -90,21 +103,4 @@ impl Body for PublishRates {
             rate.spread_bps = rate.spread_bps.or(Some(defaults.house.spread_bps_default));
         }
     }
-
-    fn difference(&self, again: &Self) -> Option<&'static str> {
-        let Self { source, as_of, rates } = self;
-        unlike(&[
-            ("source", *source == again.source),
-            ("as_of", *as_of == again.as_of),
-            ("rates", same_rates(rates, &again.rates)),
-        ])
-    }
-}
-
-fn same_rates(first: &[PublishedRate], again: &[PublishedRate]) -> bool {
-    let same = |(first, again): (&PublishedRate, &PublishedRate)| {
-        let PublishedRate { base, quote, mid, spread_bps } = first;
-        (*base, *quote, *mid, *spread_bps) == (again.base, again.quote, again.mid, again.spread_bps)
-    };
-    first.len() == again.len() && first.iter().zip(again).all(same)
 }

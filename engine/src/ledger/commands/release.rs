@@ -5,11 +5,12 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
-        command::{Body, Command, unlike},
+        command::{Body, Command},
         decision::{Change, Decision},
         flow::{Flow, decided},
-        needs::{Found, Need, Needs, Terms, Turn, Unknown},
+        needs::{Found, Missing, Need, Needs, Terms, Turn},
         reservation::{End, Reservation},
+        value::Field,
     },
     money::{OpId, OwnerId},
 };
@@ -22,7 +23,7 @@ pub struct Release {
 }
 
 impl Command for Release {
-    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         Ok(match found.rounds {
             0 => to_end(self.reservation),
             1 => smallvec![Need::Account(found.reservation(self.reservation)?.account.clone())],
@@ -34,21 +35,21 @@ impl Command for Release {
         found.owner_of_reservation(self.reservation)
     }
 
-    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown> {
+    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
         Ok(ended(found.reservation(self.reservation)?, End::Released))
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let Self { reservation } = self;
+        vec![("reservation_id", (*reservation).into())]
     }
 }
 
-impl Body for Release {
-    fn difference(&self, again: &Self) -> Option<&'static str> {
-        let Self { reservation } = self;
-        unlike(&[("reservation_id", *reservation == again.reservation)])
-    }
-}
+impl Body for Release {}
 
 /// What the end of a reservation needs first.
 pub(super) fn to_end(reservation: OpId) -> Needs {
-    smallvec![Need::Turn(Turn::Object(reservation)), Need::Object(reservation)]
+    smallvec![Need::Turn(Turn::Object(reservation)), Need::Object(reservation), Need::Now]
 }
 
 /// Frees what is left of a reservation.

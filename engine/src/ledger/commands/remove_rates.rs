@@ -5,14 +5,15 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
-        command::{Body, Command, Defaults, unlike},
+        command::{Body, Command, Defaults},
         decision::{Change, Decision},
         failure::{Failure, FailureCode},
         flow::{Flow, decided},
         fx::Pair,
-        needs::{Found, Need, Needs, Terms, Unknown},
+        needs::{Found, Missing, Need, Needs, Terms},
         rates::PairRow,
         time::Timestamp,
+        value::Field,
     },
     money::{OpId, OwnerId},
 };
@@ -24,16 +25,8 @@ pub struct RemoveRates {
     pub pairs: Vec<Pair>,
 }
 
-impl RemoveRates {
-    /// The rows it makes, once it took effect.
-    pub fn rows(&self, op: OpId) -> Vec<PairRow> {
-        let at = Timestamp::of_id(op);
-        self.pairs.iter().map(|pair| PairRow::Removed { pair: *pair, at }).collect()
-    }
-}
-
 impl Command for RemoveRates {
-    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         Ok(if found.rounds == 0 { smallvec![Need::Rates] } else { Needs::new() })
     }
 
@@ -42,7 +35,7 @@ impl Command for RemoveRates {
     }
 
     /// Only what is published can be removed: a removal that names any other pair is declined whole.
-    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown> {
+    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
         let book = found.rates()?;
         Ok(decided(match self.pairs.iter().find(|pair| book.row(**pair).is_none()) {
             None => Decision::of(Change::Rates, Vec::new()),
@@ -53,16 +46,23 @@ impl Command for RemoveRates {
             }
         }))
     }
+
+    fn fields(&self) -> Vec<Field> {
+        let Self { pairs } = self;
+        let row = |pair: &Pair| vec![("base", pair.base.into()), ("quote", pair.quote.into())];
+        let rows: Vec<_> = pairs.iter().map(row).collect();
+        vec![("pairs", rows.into())]
+    }
+
+    fn rate_rows(&self, op: OpId, _: Timestamp) -> Vec<PairRow> {
+        let at = Timestamp::of_id(op);
+        self.pairs.iter().map(|pair| PairRow::Removed { pair: *pair, at }).collect()
+    }
 }
 
 impl Body for RemoveRates {
     fn spell_out(&mut self, _: &Defaults<'_>) {
         self.pairs.iter_mut().for_each(|pair| *pair = pair.unordered());
         self.pairs.sort_unstable();
-    }
-
-    fn difference(&self, again: &Self) -> Option<&'static str> {
-        let Self { pairs } = self;
-        unlike(&[("pairs", *pairs == again.pairs)])
     }
 }

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ledger::{
-        command::{Body, Command, Defaults, unlike},
+        command::{Body, Command, Defaults},
         decision::{Change, Decision},
         flow::{Effect, Flow, ask},
-        needs::{Found, Need, Needs, Terms, Unknown},
+        needs::{Found, Missing, Need, Needs, Terms},
         reservation::{Reservation, ReservationStatus},
         time::Timestamp,
+        value::Field,
     },
     money::{AccountId, Money, OpId, OwnerId, Posting, PostingKind},
 };
@@ -47,20 +48,22 @@ impl Reserve {
 }
 
 impl Command for Reserve {
-    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         if found.rounds > 0 {
             return Ok(Needs::new());
         }
-        Ok([&self.account].into_iter().chain(&self.destination).cloned().map(Need::Account).collect())
+        let destination = self.destination.clone().map(Need::AccountExists);
+        Ok([Need::Account(self.account.clone())].into_iter().chain(destination).chain([Need::Now]).collect())
     }
 
     fn runs_with(&self, found: &Found) -> OwnerId {
         found.owner_of(&self.account)
     }
 
-    fn begin(&self, terms: &Terms<'_>, _: &Found) -> Result<Box<dyn Flow>, Unknown> {
-        let (id, today) = (terms.op, terms.moment.believed.utc_day());
-        let expires_at = terms.moment.latest.plus(self.expires_in.unwrap_or(terms.house.reservation_default));
+    fn begin(&self, terms: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
+        let (id, now) = (terms.op, found.now()?);
+        let today = now.believed.utc_day();
+        let expires_at = now.latest.plus(self.expires_in.unwrap_or(terms.house.reservation_default));
         let body = self.clone();
         Ok(ask(Effect::Hold(self.account.clone(), self.amount), move |event| {
             Ok(match event.held()? {
@@ -76,20 +79,20 @@ impl Command for Reserve {
             })
         }))
     }
+
+    fn fields(&self) -> Vec<Field> {
+        let Self { account, amount, destination, expires_in } = self;
+        vec![
+            ("account_id", account.into()),
+            ("amount", (*amount).into()),
+            ("destination_account", destination.as_ref().into()),
+            ("expires_in", (*expires_in).into()),
+        ]
+    }
 }
 
 impl Body for Reserve {
     fn spell_out(&mut self, defaults: &Defaults<'_>) {
         self.expires_in = self.expires_in.or(Some(defaults.house.reservation_default));
-    }
-
-    fn difference(&self, again: &Self) -> Option<&'static str> {
-        let Self { account, amount, destination, expires_in } = self;
-        unlike(&[
-            ("account_id", *account == again.account),
-            ("amount", *amount == again.amount),
-            ("destination_account", *destination == again.destination),
-            ("expires_in", *expires_in == again.expires_in),
-        ])
     }
 }

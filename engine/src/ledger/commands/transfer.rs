@@ -6,9 +6,9 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::{
     ledger::{
-        command::unlike,
         decision::Decision,
         needs::{Found, Need, Needs},
+        value::Field,
     },
     money::{AccountId, Money, Posting, PostingKind},
 };
@@ -25,7 +25,9 @@ pub struct Transfer {
 impl Transfer {
     pub(super) fn needs(&self, found: &Found) -> Needs {
         match found.rounds {
-            0 => smallvec![Need::Account(self.account.clone()), Need::System("world", self.amount.currency)],
+            0 => {
+                smallvec![Need::Account(self.account.clone()), Need::System("world", self.amount.currency), Need::Now]
+            }
             _ => Needs::new(),
         }
     }
@@ -37,8 +39,8 @@ impl Transfer {
         Decision { failure: None, changes: SmallVec::new(), postings: lines }
     }
 
-    pub(super) fn difference(&self, again: &Self) -> Option<&'static str> {
+    pub(super) fn fields(&self) -> Vec<Field> {
         let Self { account, amount } = self;
-        unlike(&[("account_id", *account == again.account), ("amount", *amount == again.amount)])
+        vec![("account_id", account.into()), ("amount", (*amount).into())]
     }
 }

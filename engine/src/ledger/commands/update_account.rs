@@ -5,11 +5,12 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
-        command::{Body, Command, unlike},
+        command::{Body, Command},
         decision::{Change, Decision},
         flow::{Effect, Flow, ask},
-        needs::{Found, Need, Needs, Terms, Turn, Unknown},
-        settings::{DefaultMark, SettingsChange},
+        needs::{Found, Missing, Need, Needs, Terms, Turn},
+        settings::{AccountStatus, DailyLimit, DefaultMark, SettingsChange},
+        value::{Field, Value},
     },
     money::{AccountId, OwnerId},
 };
@@ -26,11 +27,11 @@ pub struct UpdateAccount {
 }
 
 impl Command for UpdateAccount {
-    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         let account = || self.account.clone();
         Ok(match found.rounds {
             0 => smallvec![Need::Turn(Turn::Settings(account())), Need::Account(account())],
-            1 => smallvec![Need::AccountNow(account()), Need::Owner(found.owner_of(&self.account))],
+            1 => smallvec![Need::AccountNow(account()), Need::OwnerToChange(found.owner_of(&self.account))],
             _ => Needs::new(),
         })
     }
@@ -39,31 +40,38 @@ impl Command for UpdateAccount {
         found.owner_of(&self.account)
     }
 
-    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown> {
-        let before = found.account_now.clone().ok_or_else(|| Unknown::new("account", &self.account))?;
+    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
+        let before = found.account_now.clone().ok_or(Missing::NotAsked("the account"))?;
         let default = if self.make_default { DefaultMark::Default } else { DefaultMark::Unchanged };
         Ok(ask(Effect::Change(self.account.clone(), Box::new(self.change.clone())), move |event| {
             Ok(match event.changed()? {
                 Ok(account) => Decision::of(Change::Account { account: *account, default }, Vec::new()),
                 Err(failure) => {
-                    let change = Change::Account { account: before, default: DefaultMark::Unchanged };
+                    let change = Change::Account { account: *before, default: DefaultMark::Unchanged };
                     Decision::declined_with(failure, change)
                 }
             })
         }))
     }
-}
 
-impl Body for UpdateAccount {
-    fn difference(&self, again: &Self) -> Option<&'static str> {
+    fn fields(&self) -> Vec<Field> {
         let Self { account, change, make_default } = self;
         let SettingsChange { status, overdraft_limit, daily_debit_limit } = change;
-        unlike(&[
-            ("account_id", *account == again.account),
-            ("status", *status == again.change.status),
-            ("overdraft_limit", *overdraft_limit == again.change.overdraft_limit),
-            ("daily_debit_limit", *daily_debit_limit == again.change.daily_debit_limit),
-            ("make_default", *make_default == again.make_default),
-        ])
+        vec![
+            ("account_id", account.into()),
+            ("status", status.map(AccountStatus::name).into()),
+            ("overdraft_limit", (*overdraft_limit).into()),
+            ("daily_debit_limit", daily_debit_limit.map(shown).into()),
+            ("make_default", (*make_default).into()),
+        ]
+    }
+}
+
+impl Body for UpdateAccount {}
+
+fn shown(limit: DailyLimit) -> Value {
+    match limit {
+        DailyLimit::AtMost(amount) => amount.into(),
+        DailyLimit::Unlimited => "unlimited".into(),
     }
 }

@@ -8,7 +8,8 @@ use crate::{
         command::{Body, Command},
         decision::Decision,
         flow::{Effect, Flow, ask},
-        needs::{Found, Needs, Terms, Unknown},
+        needs::{Found, Missing, Needs, Terms},
+        value::Field,
     },
     money::{OwnerId, PostingKind},
 };
@@ -18,7 +19,7 @@ use crate::{
 pub struct Withdraw(pub Transfer);
 
 impl Command for Withdraw {
-    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         Ok(self.0.needs(found))
     }
 
@@ -26,7 +27,7 @@ impl Command for Withdraw {
         found.owner_of(&self.0.account)
     }
 
-    fn begin(&self, _: &Terms<'_>, _: &Found) -> Result<Box<dyn Flow>, Unknown> {
+    fn begin(&self, _: &Terms<'_>, _: &Found) -> Result<Box<dyn Flow>, Missing> {
         let transfer = self.0.clone();
         Ok(ask(Effect::Hold(self.0.account.clone(), self.0.amount), move |event| {
             Ok(match event.held()? {
@@ -35,10 +36,10 @@ impl Command for Withdraw {
             })
         }))
     }
-}
 
-impl Body for Withdraw {
-    fn difference(&self, again: &Self) -> Option<&'static str> {
-        self.0.difference(&again.0)
+    fn fields(&self) -> Vec<Field> {
+        self.0.fields()
     }
 }
+
+impl Body for Withdraw {}

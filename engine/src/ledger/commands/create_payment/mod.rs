@@ -10,10 +10,11 @@ use smallvec::SmallVec;
 use self::flow::{PaymentFlow, PaymentOrder};
 use crate::{
     ledger::{
-        command::{Body, Command, Defaults, unlike},
+        command::{Body, Command, Defaults},
         flow::Flow,
-        needs::{Found, House, Need, Needs, Party, Terms, Unknown},
+        needs::{Found, House, Missing, Need, Needs, Party, Terms},
         owner::Owner,
+        value::Field,
     },
     money::{AccountId, Currency, Money, OwnerId},
 };
@@ -33,23 +34,23 @@ pub struct CreatePayment {
 
 impl CreatePayment {
     /// The account that is credited.
-    fn payee<'a>(&'a self, found: &'a Found, house: &House) -> Result<&'a AccountId, Unknown> {
+    fn payee<'a>(&'a self, found: &'a Found, house: &House) -> Result<&'a AccountId, Missing> {
         if let Some(destination) = &self.destination {
             return Ok(destination);
         }
-        let unknown = || Unknown::new("house merchant", &house.merchant);
+        let unknown = || Missing::unknown("house merchant", &house.merchant);
         let merchant = found.owner(&house.merchant).ok_or_else(unknown)?;
         House::account_of(merchant, self.amount.currency).ok_or_else(unknown)
     }
 
-    fn customer<'a>(&self, found: &'a Found) -> Result<&'a Owner, Unknown> {
+    fn customer<'a>(&self, found: &'a Found) -> Result<&'a Owner, Missing> {
         let customer = found.owner(&self.customer).filter(|owner| owner.exists());
-        customer.map(|owner| &**owner).ok_or_else(|| Unknown::new("customer", &self.customer))
+        customer.map(|owner| &**owner).ok_or_else(|| Missing::unknown("customer", &self.customer))
     }
 
     /// Who may pay, in this order (P7). One whose opening is durable and not yet handed over is passed over: nobody was
     /// told of it.
-    fn candidates(&self, found: &Found) -> Result<SmallVec<[Party; 2]>, Unknown> {
+    fn candidates(&self, found: &Found) -> Result<SmallVec<[Party; 2]>, Missing> {
         let party = |id: &AccountId| found.party(id).cloned();
         let candidates: SmallVec<[Party; 2]> = match &self.source {
             Some(source) => party(source).into_iter().collect(),
@@ -58,20 +59,15 @@ impl CreatePayment {
                 owned.filter_map(|owned| party(&owned.account)).collect()
             }
         };
-        if candidates.is_empty() { Err(Unknown::new("customer", &self.customer)) } else { Ok(candidates) }
+        if candidates.is_empty() { Err(Missing::unknown("customer", &self.customer)) } else { Ok(candidates) }
     }
 }
 
 impl Command for CreatePayment {
-    fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Unknown> {
+    fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         let mut needs = Needs::new();
         match found.rounds {
-            0 => {
-                needs.push(Need::Owner(self.customer.clone()));
-                if self.destination.is_none() {
-                    needs.push(Need::Owner(terms.house.merchant.clone()));
-                }
-            }
+            0 => needs.push(Need::Owner(self.customer.clone())),
             1 => {
                 let customer = self.customer(found)?;
                 match &self.source {
@@ -81,11 +77,18 @@ impl Command for CreatePayment {
                         needs.extend(owned.map(|owned| Need::AccountIfOpen(owned.account.clone())));
                     }
                 }
+                needs.push(match &self.destination {
+                    Some(destination) => Need::Account(destination.clone()),
+                    None => Need::Owner(terms.house.merchant.clone()),
+                });
+            }
+            2 if self.destination.is_none() => {
+                self.candidates(found)?;
                 needs.push(Need::Account(self.payee(found, terms.house)?.clone()));
             }
-            2 => {
+            2 | 3 => {
                 let payee = self.payee(found, terms.house)?;
-                let payee = found.party(payee).ok_or_else(|| Unknown::new("account", payee))?;
+                let payee = found.party(payee).ok_or(Missing::NotAsked("the payee"))?;
                 needs.extend(desks(&self.candidates(found)?, payee).into_iter().map(|ccy| Need::System("fx", ccy)));
             }
             _ => {}
@@ -97,7 +100,7 @@ impl Command for CreatePayment {
         self.customer.clone()
     }
 
-    fn begin(&self, terms: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Unknown> {
+    fn begin(&self, terms: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
         let customer = self.customer(found)?;
         let home = customer.default_account().or(customer.accounts.first()).map(|owned| owned.account.clone());
         let payee = self.payee(found, terms.house)?;
@@ -105,30 +108,30 @@ impl Command for CreatePayment {
             op: terms.op,
             customer: self.customer.clone(),
             amount: self.amount,
-            payee: found.party(payee).cloned().ok_or_else(|| Unknown::new("account", payee))?,
+            payee: found.party(payee).cloned().ok_or(Missing::NotAsked("the payee"))?,
             candidates: self.candidates(found)?,
-            home: home.ok_or_else(|| Unknown::new("customer", &self.customer))?,
+            home: home.ok_or_else(|| Missing::unknown("customer", &self.customer))?,
         })))
     }
 
     fn house_payee(&self) -> Option<Currency> {
         self.destination.is_none().then_some(self.amount.currency)
     }
+
+    fn fields(&self) -> Vec<Field> {
+        let Self { customer, amount, source, destination } = self;
+        vec![
+            ("customer_id", customer.into()),
+            ("amount", (*amount).into()),
+            ("source_account", source.as_ref().into()),
+            ("destination_account", destination.as_ref().into()),
+        ]
+    }
 }
 
 impl Body for CreatePayment {
     fn spell_out(&mut self, defaults: &Defaults<'_>) {
         self.destination = self.destination.take().or_else(|| defaults.payee.cloned());
-    }
-
-    fn difference(&self, again: &Self) -> Option<&'static str> {
-        let Self { customer, amount, source, destination } = self;
-        unlike(&[
-            ("customer_id", *customer == again.customer),
-            ("amount", *amount == again.amount),
-            ("source_account", *source == again.source),
-            ("destination_account", *destination == again.destination),
-        ])
     }
 }
 

@@ -1,0 +1,62 @@
+//! The bytes of format 2 are a promise: every kind of entry, accepted and declined, is read and written again as it was.
+
+#[path = "support/server.rs"]
+mod server;
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use arus_engine::{
+    journal::{
+        Record, audit,
+        disk::{Access, RealDisk},
+        record::encode_entries,
+    },
+    runtime::data_dir::DataDir,
+};
+
+#[test]
+fn every_kind_of_entry_is_written_again_as_format_2_has_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-2-all-kinds");
+    server::copy(&frozen, &data);
+    let segment = fs::File::options().write(true).open(data.join("journal/00000001.seg")).expect("it opens");
+    segment.set_len(1 << 20).expect("it is as long as it was made");
+    fs::write(data.join("LOCK"), "").expect("it is ours");
+    let (dir, _) = DataDir::open_read_only(&data).expect("it opens");
+    let disk = RealDisk::open(&dir.journal(), Access::ReadOnly).expect("it opens");
+    let (mut seen, mut entries) = (BTreeSet::new(), 0);
+    let walked = audit::walk(&disk, dir.hasher().fingerprint(), |head, block| {
+        let records = block.entries.iter().map(|entry| Record::new(entry.clone()).expect("it has a form"));
+        let records: Vec<_> = records.collect();
+        let written = encode_entries(&mut Vec::new(), &records, block.first_lsn, block.at, head.prev_hash);
+        let methods: Vec<_> = block.entries.iter().map(|entry| entry.request.method()).collect();
+        assert_eq!(written.hash, head.hash, "{methods:?} at lsn {} are written otherwise", block.first_lsn);
+        for entry in &block.entries {
+            seen.insert((entry.request.method(), entry.failure().is_some()));
+            entries += 1;
+        }
+        Ok(())
+    });
+    walked.expect("the journal is whole");
+    assert_eq!(entries, 41);
+    let methods = [
+        "CreatePayment",
+        "OpenAccount",
+        "UpdateAccount",
+        "Deposit",
+        "Withdraw",
+        "Reserve",
+        "Capture",
+        "Release",
+        "PublishRates",
+        "RemoveRates",
+        "Expire",
+    ];
+    // More than 1,024 pairs were not published; nobody declines an expiry.
+    for method in methods {
+        assert!(seen.contains(&(method, false)), "no accepted {method}");
+        let has_no_decline = ["PublishRates", "Expire"].contains(&method);
+        assert!(has_no_decline || seen.contains(&(method, true)), "no declined {method}");
+    }
+}
