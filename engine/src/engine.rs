@@ -20,8 +20,8 @@ pub struct Engine(pub(crate) Arc<Core>);
 
 impl Engine {
     /// Decides a command, exactly once per key. Dropping the future gives up waiting, not the command.
-    pub async fn submit(&self, command: Command) -> Result<Reply, Refusal> {
-        self.0.submit(command).await
+    pub fn submit(&self, command: Command) -> impl Future<Output = Result<Reply, Refusal>> + Send + '_ {
+        self.0.submit(command)
     }
 
     /// Everything that is committed from now on, for somebody who looks on.

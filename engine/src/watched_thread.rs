@@ -30,17 +30,25 @@ pub(crate) fn spawn(
     on_fatal: &OnFatal,
     body: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
-    let guard = Guard { name, stopping: Arc::clone(stopping), on_fatal: Arc::clone(on_fatal) };
+    let guard = Guard::new(name, stopping, on_fatal);
     std::thread::Builder::new().name(name.into()).spawn(move || {
         let _guard = guard;
         body();
     })
 }
 
-struct Guard {
+/// What a thread holds as long as it runs: dropped before `stopping` is set, it ends the process.
+pub(crate) struct Guard {
     name: &'static str,
     stopping: Arc<AtomicBool>,
     on_fatal: OnFatal,
+}
+
+impl Guard {
+    /// Of the thread called `name`.
+    pub(crate) fn new(name: &'static str, stopping: &Arc<AtomicBool>, on_fatal: &OnFatal) -> Self {
+        Self { name, stopping: Arc::clone(stopping), on_fatal: Arc::clone(on_fatal) }
+    }
 }
 
 impl Drop for Guard {

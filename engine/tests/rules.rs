@@ -3,18 +3,22 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use arus_engine::{
-    OverloadReason, Refusal,
+    Command, OverloadReason, Refusal,
     clock::Clock,
+    config::EngineConfig,
     gate::claims::{Claimed, Claims, Heard, TURNS_MAX, WAITERS_MAX},
     index::memory::MemoryIndex,
     journal::memory::MemoryDisk,
     ledger::{
         account::Account,
         apply::to_rates,
-        command::Command,
+        command::Command as _,
         commands::{
             CreatePayment, Deposit, PublishRates, Request, Reserve, publish_rates::PublishedRate, transfer::Transfer,
         },
@@ -203,6 +207,39 @@ fn a_deadline_that_passes_before_the_hold_leaves_nothing_behind() {
         let (engine, id) = (world.engine.engine().clone(), account("A", "USD"));
         let view = world.run(async move { engine.account(support::TENANT, &id).await }).await.expect("it exists");
         assert_eq!((view.pending_debits.minor, view.account.balance().minor), (0, 100_000 - 4_000));
+    });
+}
+
+/// P6: a payment that is late when its turn at work comes is not judged, so it counts for nothing; one that is late when
+/// it comes is not let in.
+#[test]
+fn a_payment_that_waited_too_long_for_its_turn_is_not_judged() {
+    actix::System::new().block_on(async {
+        let config = EngineConfig { at_work_max: 1, ..support::config() };
+        let clock = Clock::manual(support::START, 4);
+        let mut world = World::with(MemoryDisk::new(), MemoryIndex::new(), clock, config);
+        world.seed().await;
+        let judged = |world: &World| world.engine.engine().cells().decisions[0].load(Ordering::Relaxed);
+        let before = judged(&world);
+        let begin = |tx_id: &str, timeout| {
+            let command = Command { timeout, ..support::command(tx_id, pay(100, "USD", "USD")) };
+            let engine = world.engine.engine().clone();
+            tokio::task::spawn_local(async move { engine.submit(command).await })
+        };
+        let first = begin("first", Some(Duration::from_secs(60)));
+        let late = begin("late", Some(Duration::from_secs(1)));
+        let none = begin("none", Some(Duration::ZERO));
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        world.clock.advance(Duration::from_secs(2));
+        let first = world.run(async move { first.await.expect("no panic") }).await.expect("decided");
+        assert_eq!(first.committed.entry.failure(), None);
+        for late in [late, none] {
+            let refused = world.run(async move { late.await.expect("no panic") }).await.expect_err("late");
+            assert_eq!(refused, Refusal::DeadlineExceeded);
+        }
+        assert_eq!(judged(&world) - before, 1, "the first");
     });
 }
 

@@ -81,6 +81,14 @@ impl fmt::Debug for Launch {
 }
 
 impl Judged for Launch {
+    fn deadline(&self) -> Timestamp {
+        self.deadline
+    }
+
+    fn give_up(self: Box<Self>) {
+        self.answer.refuse(Refusal::DeadlineExceeded);
+    }
+
     fn assessment(&self) -> Option<Assessment> {
         self.order.as_ref().and_then(|order| self.flow.assessment(&order.notes))
     }

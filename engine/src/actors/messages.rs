@@ -50,6 +50,12 @@ pub enum RiskMessage {
 
 /// A payment that waits for its verdict.
 pub trait Judged: Send + std::fmt::Debug {
+    /// Until when somebody waits for it.
+    fn deadline(&self) -> Timestamp;
+
+    /// Ends it: nobody waits any more, and nothing was begun.
+    fn give_up(self: Box<Self>);
+
     /// What the rules are asked.
     fn assessment(&self) -> Option<Assessment>;
 

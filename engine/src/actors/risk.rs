@@ -37,6 +37,10 @@ impl RiskActor {
     }
 
     fn assess(&mut self, judged: Box<dyn Judged>) {
+        // It waited too long for its turn: it is not judged, and counts for nothing (P6).
+        if self.clock.now() > judged.deadline() {
+            return judged.give_up();
+        }
         let told = judged.assessment().map_or(Told::Nothing, |assessment| {
             let now = self.clock.believed();
             let verdict = self.state.assess(&self.rules, &assessment, now);

@@ -45,19 +45,20 @@ pub(super) struct Pinned {
 }
 
 impl Core {
-    /// Finds what a command needs, round by round, until it needs nothing more.
+    /// Finds what a command needs, round by round, until it needs nothing more. What was found is filled in rather than
+    /// given back: it is large, and every payment comes this way.
     pub(super) async fn resolve(
         self: &Arc<Self>,
         tenant: TenantId,
         command: &dyn Command,
         terms: &Terms<'_>,
         deadline: Timestamp,
-    ) -> Result<Resolved, Refusal> {
-        let mut resolved = Resolved::default();
+        resolved: &mut Resolved,
+    ) -> Result<(), Refusal> {
         loop {
             let needs = command.needs(terms, &resolved.found)?;
             if needs.is_empty() || resolved.expired.is_some() {
-                return Ok(resolved);
+                return Ok(());
             }
             if resolved.found.rounds >= ROUNDS_MAX {
                 return Err(internal("a command asks for ever more"));
@@ -83,7 +84,7 @@ impl Core {
                     Need::Turn(turn) => {
                         resolved.pinned.turns.push(Box::pin(self.take_turn(tenant, &turn, deadline)).await?);
                     }
-                    rare => Box::pin(self.resolve_rare(tenant, rare, &mut resolved)).await?,
+                    rare => Box::pin(self.resolve_rare(tenant, rare, resolved)).await?,
                 }
             }
             resolved.found.rounds += 1;

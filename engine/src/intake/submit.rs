@@ -57,6 +57,10 @@ impl Core {
     async fn decide(self: &Arc<Self>, mut command: Command) -> Result<Reply, Refusal> {
         let mut in_flight = self.admission.enter(&command.request)?;
         let timeout = command.timeout.unwrap_or(Duration::from_millis(self.config.deadline_default_ms));
+        if timeout.is_zero() {
+            in_flight.note(Ended::Late);
+            return Err(Refusal::DeadlineExceeded);
+        }
         let deadline = self.clock.now().plus(timeout);
         let (key, trace) = (self.hasher.key(command.tenant, &command.tx_id), command.trace.clone());
         let claim = match self.claims.claim(key, command.bundle) {
@@ -92,12 +96,13 @@ impl Core {
     async fn prepare(self: &Arc<Self>, command: Command, deadline: Timestamp) -> Result<Prepared, Refusal> {
         let (tenant, terms) = (command.tenant, Terms { op: self.clock.new_id(), house: &self.house });
         let body = command.request.command();
-        let mut resolved = self.resolve(tenant, body, &terms, deadline).await?;
+        let mut resolved = Resolved::default();
+        self.resolve(tenant, body, &terms, deadline, &mut resolved).await?;
         if let Some((reservation, due)) = resolved.expired {
             // Its turn is given back first: the expiry takes it. One is enough: what has expired is active no more.
-            drop(resolved);
+            resolved = Resolved::default();
             self.expire_first(tenant, reservation, due).await?;
-            resolved = self.resolve(tenant, body, &terms, deadline).await?;
+            self.resolve(tenant, body, &terms, deadline, &mut resolved).await?;
             if resolved.expired.is_some() {
                 return Err(interrupted());
             }

@@ -38,7 +38,7 @@ use crate::{
     ledger::time::Timestamp,
     money::Lsn,
     pool::Pool,
-    watched_thread,
+    watched_thread::{self, Guard},
 };
 
 /// How long the journal waits for a record before it looks around.
@@ -114,12 +114,11 @@ impl Running {
         {
             tracing::warn!(%error, "the next journal segment cannot be prepared; writes are refused until it is");
         }
-        let (system, arbiters, system_thread) = start_arbiters(config.arbiters())?;
-        let homes =
-            arbiters.iter().map(|thread| mailbox::Arbiter { thread: thread.clone(), order: DeliveryOrder::Direct });
-        let homes = homes.collect();
         // A start that fails drops what it began: threads may end until everything runs.
         let stopping = Arc::new(AtomicBool::new(true));
+        let (system, arbiters, system_thread) = start_arbiters(config.arbiters(), &stopping, &on_fatal)?;
+        let home = |thread: &ArbiterHandle| mailbox::Arbiter { thread: thread.clone(), order: DeliveryOrder::Direct };
+        let homes = arbiters.iter().map(home).collect();
         let pool = |name, threads, queue_max| {
             let started = Pool::start(name, (threads, queue_max), (&stopping, &on_fatal));
             started.map_err(|error| StartError::Thread(name, error))
@@ -215,8 +214,9 @@ impl Running {
 
 type Arbiters = (System, Vec<ArbiterHandle>, JoinHandle<()>);
 
-/// The actix system on its own thread, with so many arbiters.
-fn start_arbiters(count: usize) -> Result<Arbiters, StartError> {
+/// The actix system on its own thread, with so many arbiters. One that ends by itself takes its accounts with it, so it
+/// ends the process (P11).
+fn start_arbiters(count: usize, stopping: &Arc<AtomicBool>, on_fatal: &OnFatal) -> Result<Arbiters, StartError> {
     let (sender, receiver) = mpsc::channel();
     let thread = std::thread::Builder::new().name("arus-system".into()).spawn(move || {
         let runner = System::new();
@@ -230,7 +230,14 @@ fn start_arbiters(count: usize) -> Result<Arbiters, StartError> {
     });
     let thread = thread.map_err(|error| StartError::Thread("arus-system", error))?;
     let gone = |_| StartError::Thread("arus-system", std::io::Error::other("it ended at once"));
-    let (system, arbiters) = receiver.recv().map_err(gone)?;
+    let (system, arbiters): (System, Vec<ArbiterHandle>) = receiver.recv().map_err(gone)?;
+    for arbiter in &arbiters {
+        let guard = Guard::new("an arbiter", stopping, on_fatal);
+        arbiter.spawn(async move {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+        });
+    }
     Ok((system, arbiters, thread))
 }
 
@@ -355,4 +362,25 @@ async fn fire(engine: &Engine, due: Vec<Command>, stopping: &AtomicBool) -> usiz
         decided += count(done);
     }
     decided
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arbiter_that_ends_by_itself_ends_the_process() {
+        let (told, said) = mpsc::channel();
+        let on_fatal: OnFatal = Arc::new(move |why: &str| told.send(why.to_owned()).expect("the test waits"));
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (system, arbiters, thread) = start_arbiters(2, &stopping, &on_fatal).expect("they start");
+        arbiters[0].stop();
+        let why = said.recv_timeout(Duration::from_secs(60)).expect("somebody says so");
+        assert_eq!(why, "thread an arbiter ended though nobody asked it to");
+        stopping.store(true, Ordering::SeqCst);
+        arbiters[1].stop();
+        system.stop();
+        thread.join().expect("no panic");
+        assert!(said.try_recv().is_err(), "one that was asked to is no news");
+    }
 }

@@ -36,7 +36,7 @@ use arus_engine::{
 };
 
 pub const TENANT: TenantId = TenantId(0);
-const START: Timestamp = Timestamp(1_800_000_000_000_000);
+pub const START: Timestamp = Timestamp(1_800_000_000_000_000);
 
 /// Of the data directories here.
 pub fn fingerprint() -> Fingerprint {

@@ -31,15 +31,15 @@ pub struct RiskRules {
 /// What each rule adds to the score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RiskPoints {
-    /// [`Reason::AmountAboveMax`].
+    /// [`super::Reason::AmountAboveMax`].
     pub amount: u8,
-    /// [`Reason::VelocityPerMinute`].
+    /// [`super::Reason::VelocityPerMinute`].
     pub velocity: u8,
-    /// [`Reason::AccountBlocked`] and [`Reason::CountryBlocked`].
+    /// [`super::Reason::AccountBlocked`] and [`super::Reason::CountryBlocked`].
     pub blocked: u8,
-    /// [`Reason::CountryMismatch`].
+    /// [`super::Reason::CountryMismatch`].
     pub country_mismatch: u8,
-    /// [`Reason::RecentDeclines`].
+    /// [`super::Reason::RecentDeclines`].
     pub declines: u8,
 }
 

@@ -1,6 +1,6 @@
 //! CreatePayment: pay an amount to the payee from one of the customer's accounts (P6, P7, P8).
 //!
-//! Here is what it asks for and needs; its way from verdict to decision is in [`flow`].
+//! Here is what it asks for and needs; its way from verdict to decision is in `flow`.
 
 mod flow;
 
