@@ -43,7 +43,7 @@ for setting in ${SET:-}; do listen+=(--set "$setting"); done
 "$BIN/arus" serve --data-dir "$work/data" "${listen[@]}" --set engine.risk.velocity_per_minute_max=4000000000 \
   --set engine.risk.recent_declines_max=4000000000 --set log.level=warn,arus=info 2>"$work/log" &
 server=$!
-for _ in $(seq 100); do
+for _ in $(seq 1200); do
   kill -0 "$server" 2>/dev/null || fail "the server ended"
   ! grep -q serving "$work/log" || break
   sleep 0.1

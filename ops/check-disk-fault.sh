@@ -24,11 +24,11 @@ done
 strace -f -qq -o /dev/null -e trace=fdatasync -e inject=fdatasync:error=EIO:when=400+ \
   target/release/arus serve --data-dir "$work/data" "${ports[@]}" >"$work/log" 2>&1 &
 pid=$!
-for _ in $(seq 200); do
+for _ in $(seq 1200); do
   grep -q 'serving' "$work/log" && break
   sleep 0.1
 done
-grep -q 'serving' "$work/log" || fail "the server did not serve within 20 s"
+grep -q 'serving' "$work/log" || fail "the server did not serve within 2 minutes"
 if timeout 120 target/release/arus-load run --payments http://127.0.0.1:19091 --wallet http://127.0.0.1:19093 \
   --metrics http://127.0.0.1:19101/metrics --count 200000 >"$work/load" 2>&1; then
   fail "the load went on over a failed sync"

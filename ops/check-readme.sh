@@ -23,7 +23,7 @@ mkdir "$work/target" && ln -s "$root/target/release" "$work/target/release"
 block 1 | sed 's/^/exec /' >"$work/serve.sh"
 (cd "$work" && exec bash serve.sh >serve.log 2>&1) &
 pid=$!
-for _ in $(seq 200); do
+for _ in $(seq 1200); do
   grep -q serving "$work/serve.log" 2>/dev/null && break
   kill -0 "$pid" 2>/dev/null || fail "the server ended"
   sleep 0.1

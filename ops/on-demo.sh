@@ -16,7 +16,7 @@ fail() {
 }
 target/release/arus demo --data-dir "$work/data" >"$work/demo.log" 2>&1 &
 pid=$!
-for _ in $(seq 300); do
+for _ in $(seq 1200); do
   grep -q '^Serving' "$work/demo.log" && break
   kill -0 "$pid" 2>/dev/null || fail "the demo ended"
   sleep 0.1

@@ -168,7 +168,7 @@ fn a_known_key_is_replayed_whatever_limits_say_now() {
         let objection = Refusal::Invalid(vec![FieldError::new("context.country", "is unknown by now")]);
         let tried = |tx_id: &str| {
             let mut command = command(tx_id, pay("B", 100, None));
-            command.objection = Some(objection.clone());
+            command.objection = Some(Box::new(objection.clone()));
             command
         };
         let (engine, command) = (world.engine.engine().clone(), tried("new"));

@@ -296,11 +296,11 @@ fn a_jump_of_the_clock_frees_no_daily_limit() {
         world.engine.due().await;
         let limit = UpdateAccount {
             account: account("A", "USD"),
-            change: SettingsChange {
+            change: Box::new(SettingsChange {
                 status: None,
                 overdraft_limit: None,
                 daily_debit_limit: Some(DailyLimit::AtMost(money(1_000, "USD"))),
-            },
+            }),
             make_default: false,
         };
         decided(&mut world, "limit", Request::UpdateAccount(limit)).await;
@@ -347,7 +347,11 @@ fn only_what_a_customer_did_is_held_against_it() {
         let update = |status, limit| {
             Request::UpdateAccount(UpdateAccount {
                 account: account("A", "USD"),
-                change: SettingsChange { status: Some(status), overdraft_limit: None, daily_debit_limit: Some(limit) },
+                change: Box::new(SettingsChange {
+                    status: Some(status),
+                    overdraft_limit: None,
+                    daily_debit_limit: Some(limit),
+                }),
                 make_default: false,
             })
         };

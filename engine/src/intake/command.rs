@@ -32,7 +32,7 @@ pub struct Command {
     /// The batch or stream it came in: the one caller of all its items.
     pub bundle: Option<OpId>,
     /// What a limit of today says against it. A key that was decided before is replayed all the same: limits change.
-    pub objection: Option<Refusal>,
+    pub objection: Option<Box<Refusal>>,
 }
 
 impl Command {

@@ -84,7 +84,7 @@ impl Core {
             Err(refusal) => return refuse(claim, refusal),
         }
         if let Some(objection) = command.objection.take() {
-            return refuse(claim, objection);
+            return refuse(claim, *objection);
         }
         match self.prepare(command, deadline).await {
             Err(refusal) => refuse(claim, refusal),

@@ -25,6 +25,9 @@ use crate::{
     money::{AccountId, Money, OpId, Posting, TenantId, TxId},
 };
 
+/// How long almost all entries are at most, in bytes.
+const SHORT_BYTES: usize = 768;
+
 /// An entry that this format has no words for.
 #[derive(Debug, thiserror::Error)]
 pub enum StoredError {
@@ -44,7 +47,13 @@ pub(super) fn encode(entry: &Entry) -> Result<Vec<u8>, StoredError> {
     let Entry { tenant, op, tx_id, request, notes, decision } = entry;
     let outcome = OutcomeRef::of(request, decision)?;
     let stored = EntryRef { tenant: *tenant, op: *op, tx_id, request, notes, outcome, postings: &decision.postings };
-    Ok(postcard::to_extend(&stored, Vec::with_capacity(512))?)
+    // Into a plain slice: pushing byte by byte into a vector costs more, and few entries are longer.
+    let mut short = [0; SHORT_BYTES];
+    match postcard::to_slice(&stored, &mut short) {
+        Ok(bytes) => Ok(bytes.to_vec()),
+        Err(postcard::Error::SerializeBufferFull) => Ok(postcard::to_stdvec(&stored)?),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Decodes an entry.

@@ -203,7 +203,7 @@ impl Fields {
 
     /// A command of the one tenant, with what is said against it; the caller's deadline is added by the handler.
     pub fn command(self, tx_id: TxId, request: Request, notes: Notes) -> Command {
-        let objection = (!self.is_within()).then_some(Refusal::Invalid(self.beyond));
+        let objection = (!self.is_within()).then(|| Box::new(Refusal::Invalid(self.beyond)));
         Command { objection, ..command(tx_id, request, notes) }
     }
 

@@ -90,11 +90,11 @@ pub fn update(request: &wire::UpdateAccountRequest) -> Result<Command, Refusal> 
             let cleared = request.clear_daily_debit_limit.then_some(DailyLimit::Unlimited);
             let update = UpdateAccount {
                 account,
-                change: SettingsChange {
+                change: Box::new(SettingsChange {
                     status,
                     overdraft_limit,
                     daily_debit_limit: daily.map(DailyLimit::AtMost).or(cleared),
-                },
+                }),
                 make_default: request.make_default,
             };
             Ok(fields.command(tx_id, Request::UpdateAccount(update), Notes::default()))

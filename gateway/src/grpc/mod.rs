@@ -45,3 +45,31 @@ impl Services {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+
+    /// What is not in a service's list is not counted.
+    #[test]
+    fn every_method_is_counted() {
+        let set = FileDescriptorSet::decode(arus_proto::DESCRIPTORS).expect("descriptors");
+        let services: Vec<_> = set.file.iter().flat_map(|file| &file.service).collect();
+        for (name, methods) in [
+            ("PaymentsService", &payments::METHODS[..]),
+            ("FxService", &fx::METHODS),
+            ("WalletService", &wallet::METHODS),
+            ("RiskService", &risk::METHODS),
+        ] {
+            let service = services.iter().find(|service| service.name() == name).expect("it is described");
+            let described: BTreeSet<_> = service.method.iter().map(prost_types::MethodDescriptorProto::name).collect();
+            assert_eq!(methods.iter().copied().collect::<BTreeSet<_>>(), described, "{name}");
+        }
+        assert_eq!(services.len(), 4);
+    }
+}

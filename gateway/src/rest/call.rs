@@ -68,7 +68,15 @@ pub(super) struct Route {
     pub(super) request: String,
     /// The full name of its response.
     pub(super) response: String,
+    /// An example of each, read and written again.
+    #[cfg(test)]
+    pub(super) rewritten: [fn(&serde_json::Value) -> serde_json::Result<serde_json::Value>; 2],
     handler: Arc<dyn Fn(Parts, Body, Parameters, Reader) -> Answer + Send + Sync>,
+}
+
+#[cfg(test)]
+fn rewritten<T: Serialize + DeserializeOwned>(example: &serde_json::Value) -> serde_json::Result<serde_json::Value> {
+    serde_json::to_value(serde_json::from_value::<T>(example.clone())?)
 }
 
 impl Route {
@@ -82,8 +90,8 @@ impl Route {
     ) -> Self
     where
         S: Clone + Send + Sync + 'static,
-        Q: Name + Default + DeserializeOwned + 'static,
-        A: Name + Serialize + 'static,
+        Q: Name + Default + Serialize + DeserializeOwned + 'static,
+        A: Name + Serialize + DeserializeOwned + 'static,
     {
         let service = service.clone();
         let method_verb = verb.clone();
@@ -112,6 +120,8 @@ impl Route {
             rpc,
             request: Q::full_name(),
             response: A::full_name(),
+            #[cfg(test)]
+            rewritten: [rewritten::<Q>, rewritten::<A>],
             handler: Arc::new(handler),
         }
     }

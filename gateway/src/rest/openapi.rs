@@ -10,7 +10,7 @@ use super::{
 };
 
 /// An example of each request, by its message.
-const EXAMPLES: &str = include_str!("examples.json");
+pub(super) const EXAMPLES: &str = include_str!("examples.json");
 /// What can go wrong everywhere: status, reason, example of a detail.
 const PROBLEMS: &[(u16, &str, &str)] = &[
     (
@@ -292,68 +292,5 @@ fn tag(part: &str) -> &'static str {
         Some("fx") => "fx",
         Some("risk") => "risk",
         _ => "accounts",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use arus_proto::{fx::v1 as fx, payments::v1 as payments, risk::v1 as risk, wallet::v1 as wallet};
-    use prost::Name;
-    use serde::{Serialize, de::DeserializeOwned};
-
-    use super::*;
-
-    /// Takes an example out: it must be a message that is written as it stands there.
-    fn check<T: Name + Serialize + DeserializeOwned>(examples: &mut Map<String, Value>) {
-        let name = T::full_name();
-        let example = examples.remove(&name).unwrap_or_else(|| panic!("{name} has no example"));
-        let message: T = serde_json::from_value(example.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(serde_json::to_value(message).expect("it is written"), example, "{name}");
-    }
-
-    macro_rules! check_all {
-        ($examples:expr, $($message:ty),+ $(,)?) => { $(check::<$message>($examples);)+ };
-    }
-
-    #[test]
-    fn every_example_is_what_it_is_an_example_of() {
-        let mut examples: Map<String, Value> = serde_json::from_str(EXAMPLES).expect("JSON");
-        check_all!(
-            &mut examples,
-            payments::CreatePaymentRequest,
-            payments::CreatePaymentResponse,
-            payments::BatchCreatePaymentsRequest,
-            payments::BatchCreatePaymentsResponse,
-            payments::GetPaymentResponse,
-            payments::ListPaymentsResponse,
-            wallet::OpenAccountRequest,
-            wallet::OpenAccountResponse,
-            wallet::GetAccountResponse,
-            wallet::ListAccountsResponse,
-            wallet::UpdateAccountRequest,
-            wallet::UpdateAccountResponse,
-            wallet::ListEntriesResponse,
-            wallet::DepositRequest,
-            wallet::DepositResponse,
-            wallet::WithdrawRequest,
-            wallet::WithdrawResponse,
-            wallet::ReserveRequest,
-            wallet::ReserveResponse,
-            wallet::CaptureRequest,
-            wallet::CaptureResponse,
-            wallet::ReleaseRequest,
-            wallet::ReleaseResponse,
-            fx::PublishRatesRequest,
-            fx::PublishRatesResponse,
-            fx::RemoveRatesRequest,
-            fx::RemoveRatesResponse,
-            fx::ListRatesResponse,
-            fx::GetRateResponse,
-            fx::ConvertRequest,
-            fx::ConvertResponse,
-            risk::ScoreRequest,
-            risk::ScoreResponse,
-        );
-        assert!(examples.is_empty(), "nothing is called {:?}", examples.keys());
     }
 }

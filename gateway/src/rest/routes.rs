@@ -37,3 +37,63 @@ pub(super) fn routes(s: &Services) -> Vec<Route> {
         Route::new(&post, "/v1/risk/score", "Score", risk, |s, r| s.score(r)),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+    use arus_engine::{config::EngineConfig, gate::caller::Answering, runtime::threads::Running};
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+    use serde_json::{Map, Value};
+
+    use super::*;
+    use crate::rest::openapi::EXAMPLES;
+
+    /// RPCs that this build only has a name for.
+    const NOT_YET: [(&str, &str); 4] = [
+        ("fx.v1", "CreateQuote"),
+        ("payments.v1", "CapturePayment"),
+        ("payments.v1", "RefundPayment"),
+        ("payments.v1", "VoidPayment"),
+    ];
+
+    fn all() -> Vec<Route> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = EngineConfig { arbiters: 1, ..EngineConfig::default() };
+        let on_fatal = Arc::new(|why: &str| assert!(why.is_empty(), "{why}"));
+        let started = Running::start(&folder.path().join("data"), config, Answering::Here, on_fatal);
+        let (running, _) = started.expect("it starts");
+        let routes = routes(&Services::new(running.engine()));
+        running.shut_down(Duration::from_secs(60));
+        routes
+    }
+
+    #[test]
+    fn every_rpc_of_one_question_has_a_route_and_every_example_is_what_it_is_an_example_of() {
+        let routes = all();
+        let set = FileDescriptorSet::decode(arus_proto::DESCRIPTORS).expect("descriptors");
+        let files = set.file.iter().flat_map(|file| file.service.iter().map(move |service| (file, service)));
+        let methods = files.flat_map(|(file, service)| service.method.iter().map(move |method| (file, method)));
+        let unary = methods.filter(|(_, method)| !method.client_streaming() && !method.server_streaming());
+        let rpcs = unary.map(|(file, method)| (file.package(), method.name()));
+        let rpcs: BTreeSet<_> = rpcs.filter(|rpc| !NOT_YET.contains(rpc)).collect();
+        let package =
+            |route: &Route| route.request.rsplit_once('.').map_or(String::new(), |(package, _)| package.into());
+        let routed: Vec<(String, &str)> = routes.iter().map(|route| (package(route), route.rpc)).collect();
+        let routed: BTreeSet<_> = routed.iter().map(|(package, rpc)| (package.as_str(), *rpc)).collect();
+        assert_eq!(routed, rpcs);
+
+        let mut examples: Map<String, Value> = serde_json::from_str(EXAMPLES).expect("JSON");
+        let given = examples.clone();
+        for route in &routes {
+            for (name, rewritten) in [&route.request, &route.response].into_iter().zip(route.rewritten) {
+                let Some(example) = given.get(name) else { continue };
+                assert_eq!(&rewritten(example).expect("it is one"), example, "{name} is written otherwise");
+                examples.remove(name);
+            }
+            assert!(given.contains_key(&route.response), "{} has no example", route.response);
+        }
+        assert!(examples.is_empty(), "nothing is called {:?}", examples.keys());
+    }
+}

@@ -1,31 +1,17 @@
-//! The list of all commands. Each is a file of its own; a new one is a file, and a line here.
+//! The list of all commands. Each is a file of its own; a new one is a file, and a line at the end of this list.
 
-pub mod capture;
-pub mod create_payment;
-pub mod deposit;
-pub mod expire;
-pub mod open_account;
-pub mod publish_rates;
-pub mod release;
-pub mod remove_rates;
-pub mod reserve;
 pub mod transfer;
-pub mod update_account;
-pub mod withdraw;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{
-    capture::Capture, create_payment::CreatePayment, deposit::Deposit, expire::Expire, open_account::OpenAccount,
-    publish_rates::PublishRates, release::Release, remove_rates::RemoveRates, reserve::Reserve,
-    update_account::UpdateAccount, withdraw::Withdraw,
-};
 use super::command::{Body, Command, Defaults};
 
 macro_rules! commands {
-    ($( $(#[$doc:meta])* $name:ident, )*) => {
+    ($( $(#[$doc:meta])* $module:ident::$name:ident, )*) => {
+        $( pub mod $module; pub use self::$module::$name; )*
+
         /// A mutating command, normalised, as kept in its entry. Amounts are minor units, so `250` and `250.00` are one
-        /// body. A new one is added at the end: the position is written to disk.
+        /// body. The position is written to disk: a new one comes last, and builds from before it cannot read its entries.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Request {
             $( $(#[$doc])* $name($name), )*
@@ -62,27 +48,27 @@ macro_rules! commands {
 
 commands! {
     /// Pay an amount to the payee from one of the customer's accounts.
-    CreatePayment,
+    create_payment::CreatePayment,
     /// Open an account.
-    OpenAccount,
+    open_account::OpenAccount,
     /// Change an account's status, limits or default mark.
-    UpdateAccount,
+    update_account::UpdateAccount,
     /// Money in from outside.
-    Deposit,
+    deposit::Deposit,
     /// Money out to outside.
-    Withdraw,
+    withdraw::Withdraw,
     /// Set money aside for a while.
-    Reserve,
+    reserve::Reserve,
     /// Take money that was set aside.
-    Capture,
+    capture::Capture,
     /// Free money that was set aside.
-    Release,
+    release::Release,
     /// The house itself frees what was not taken in time.
-    Expire,
+    expire::Expire,
     /// One atomic set of rates.
-    PublishRates,
+    publish_rates::PublishRates,
     /// Pairs that are published no longer, all at once.
-    RemoveRates,
+    remove_rates::RemoveRates,
 }
 
 impl Request {

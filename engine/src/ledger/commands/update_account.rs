@@ -20,8 +20,8 @@ use crate::{
 pub struct UpdateAccount {
     /// The account.
     pub account: AccountId,
-    /// What is set.
-    pub change: SettingsChange,
+    /// What is set. Boxed, so that the body of a payment is no larger than it has to be.
+    pub change: Box<SettingsChange>,
     /// Make it the owner's default account.
     pub make_default: bool,
 }
@@ -43,7 +43,7 @@ impl Command for UpdateAccount {
     fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
         let before = found.account_now.clone().ok_or(Missing::NotAsked("the account"))?;
         let default = if self.make_default { DefaultMark::Default } else { DefaultMark::Unchanged };
-        Ok(ask(Effect::Change(self.account.clone(), Box::new(self.change.clone())), move |event| {
+        Ok(ask(Effect::Change(self.account.clone(), self.change.clone()), move |event| {
             Ok(match event.changed()? {
                 Ok(account) => Decision::of(Change::Account { account: *account, default }, Vec::new()),
                 Err(failure) => {
@@ -56,7 +56,7 @@ impl Command for UpdateAccount {
 
     fn fields(&self) -> Vec<Field> {
         let Self { account, change, make_default } = self;
-        let SettingsChange { status, overdraft_limit, daily_debit_limit } = change;
+        let SettingsChange { status, overdraft_limit, daily_debit_limit } = &**change;
         vec![
             ("account_id", account.into()),
             ("status", status.map(AccountStatus::name).into()),

@@ -64,6 +64,10 @@ impl RiskState {
     /// Judges a payment, and counts it if it is let through: at once, as many may be on their way.
     pub fn assess(&mut self, rules: &RiskRules, ask: &Assessment, now: Timestamp) -> Verdict {
         let verdict = self.score(rules, ask, now);
+        // Also one that is turned away: whoever keeps asking is not forgotten for newcomers.
+        if let Some(customer) = self.customers.get_mut(&ask.customer) {
+            customer.last_seen = now;
+        }
         if verdict.decision == RiskDecision::Accept {
             self.note(rules, &ask.customer, now, Counts::LetThrough);
         }
@@ -126,15 +130,29 @@ impl RiskState {
             return change(state);
         }
         if self.customers.len() >= rules.tracked_customers_max {
-            // Windows that have run out say nothing; beyond that the map is full and starts afresh.
+            // Windows that have run out say nothing.
             self.customers.retain(|_, state| at.since(state.last_seen) < WINDOW);
             if self.customers.len() >= rules.tracked_customers_max {
-                self.customers.clear();
+                self.forget_oldest();
             }
         }
         let mut state = Customer { last_seen: at, ..Customer::default() };
         change(&mut state);
         self.customers.insert(customer.clone(), state);
+    }
+
+    /// Forgets an eighth of all customers, those seen least lately: so many newcomers free nobody who is busy.
+    fn forget_oldest(&mut self) {
+        let mut seen: Vec<Timestamp> = self.customers.values().map(|state| state.last_seen).collect();
+        let mut leave = seen.len().div_ceil(8);
+        let Some(last) = leave.checked_sub(1) else { return };
+        let (_, upto, _) = seen.select_nth_unstable(last);
+        let upto = *upto;
+        self.customers.retain(|_, state| {
+            let leaves = state.last_seen <= upto && leave > 0;
+            leave = leave.saturating_sub(usize::from(leaves));
+            !leaves
+        });
     }
 
     /// How many customers are tracked.
@@ -255,6 +273,19 @@ mod tests {
         for n in 0..100 {
             state.assess(&rules(), &ask(&format!("C{n}"), "1"), Timestamp(1_000_000_000));
             assert!(state.tracked() <= rules().tracked_customers_max);
+        }
+    }
+    #[test]
+    fn newcomers_free_nobody_who_is_busy() {
+        let (mut state, mut now) = (RiskState::default(), Timestamp(1_000_000_000));
+        for _ in 0..3 {
+            state.assess(&rules(), &ask("busy", "1"), now);
+        }
+        for n in 0..100 {
+            now = now.plus(Duration::from_millis(10));
+            state.assess(&rules(), &ask(&format!("C{n}"), "1"), now);
+            let busy = state.assess(&rules(), &ask("busy", "1"), now);
+            assert_eq!(busy.reasons, [Reason::VelocityPerMinute], "after {n} newcomers");
         }
     }
 }
