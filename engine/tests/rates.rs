@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arus_engine::{
     ledger::{
         apply::to_rates,
-        command::Command,
+        body::Body,
         commands::{PublishRates, RemoveRates, Request, publish_rates::PublishedRate},
         decision::{Change, Decision},
         entry::Entry,
@@ -68,7 +68,7 @@ fn remove(book: &mut RateBook, pairs: Vec<Pair>, accepted: Timestamp) {
 }
 
 /// Why a command about rates is declined against a book, if it is.
-fn declined(book: &RateBook, command: &dyn Command) -> Option<FailureCode> {
+fn declined(book: &RateBook, command: &dyn Body) -> Option<FailureCode> {
     let found = Found { rates: Some(Arc::new(book.clone())), ..Found::default() };
     let house = arus_engine::config::EngineConfig::default().house().expect("valid");
     let terms = Terms { op: OpId(1), house: &house };

@@ -18,7 +18,7 @@ use arus_engine::{
     ledger::{
         account::Account,
         apply::to_rates,
-        command::Command as _,
+        body::Body,
         commands::{
             CreatePayment, Deposit, PublishRates, Request, Reserve, publish_rates::PublishedRate, transfer::Transfer,
         },

@@ -5,7 +5,7 @@ use std::time::Duration;
 use arus_engine::{
     config::EngineConfig,
     ledger::{
-        command::Defaults,
+        body::Defaults,
         commands::{
             Capture, CreatePayment, Deposit, PublishRates, Release, RemoveRates, Request, Reserve, Withdraw,
             publish_rates::PublishedRate, transfer::Transfer,

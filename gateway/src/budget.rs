@@ -31,7 +31,7 @@ const LEFT_TO_OTHERS_ONE_IN: usize = 16;
 /// Pages of lists that are put together at once: each is some megabytes, as rows, as a message and as bytes.
 const PAGES_MAX: usize = 8;
 /// How often somebody who waits for room looks again.
-const ROOM_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const ROOM_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes that wait are counted by the period in which they last moved. A connection whose bytes did not move for all
 /// of these but the current one takes nothing.
 const PERIODS: usize = 4;
@@ -161,12 +161,10 @@ impl Caller {
         now
     }
 
-    /// Waits until bytes of an answer that is yet to be made have room.
-    pub(crate) async fn room(self: &Arc<Self>, bytes: usize) -> Room {
-        while self.check(bytes, Share::Most).is_err() {
-            tokio::time::sleep(ROOM_PAUSE).await;
-        }
-        self.reserve(bytes)
+    /// Room for bytes of an answer that is yet to be made, if there is any; whoever finds none looks again after
+    /// [`ROOM_PAUSE`].
+    pub(crate) fn room(self: &Arc<Self>, bytes: usize) -> Option<Room> {
+        self.check(bytes, Share::Most).is_ok().then(|| self.reserve(bytes))
     }
 
     /// Counts bytes of an answer as long as they are held.

@@ -11,7 +11,7 @@ use crate::{
     core::Core,
     gate::claims::{Claim, Claimed, Heard},
     ledger::{
-        command::Command,
+        body::Body,
         needs::{Found, Need, Party, Terms, Turn},
         time::Timestamp,
     },
@@ -50,13 +50,13 @@ impl Core {
     pub(super) async fn resolve(
         self: &Arc<Self>,
         tenant: TenantId,
-        command: &dyn Command,
+        body: &dyn Body,
         terms: &Terms<'_>,
         deadline: Timestamp,
         resolved: &mut Resolved,
     ) -> Result<(), Refusal> {
         loop {
-            let needs = command.needs(terms, &resolved.found)?;
+            let needs = body.needs(terms, &resolved.found)?;
             if needs.is_empty() || resolved.expired.is_some() {
                 return Ok(());
             }

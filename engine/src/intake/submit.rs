@@ -24,7 +24,7 @@ use crate::{
     },
     keys::KeyHash,
     ledger::{
-        command::Defaults,
+        body::Defaults,
         commands::expire::NOTHING_TO_EXPIRE,
         entry::{Committed, Order},
         flow::Flow,
@@ -95,7 +95,7 @@ impl Core {
     /// Finds what the command needs, and begins its flow.
     async fn prepare(self: &Arc<Self>, command: Command, deadline: Timestamp) -> Result<Prepared, Refusal> {
         let (tenant, terms) = (command.tenant, Terms { op: self.clock.new_id(), house: &self.house });
-        let body = command.request.command();
+        let body = command.request.body();
         let mut resolved = Resolved::default();
         self.resolve(tenant, body, &terms, deadline, &mut resolved).await?;
         if let Some((reservation, due)) = resolved.expired {
@@ -234,8 +234,8 @@ impl Core {
         if entry.request.method() != command.request.method() {
             return None;
         }
-        let again = command.request.command().house_payee();
-        if entry.request.command().house_payee().is_some() {
+        let again = command.request.body().house_payee();
+        if entry.request.body().house_payee().is_some() {
             return entry.payment().map(|payment| payment.payee.clone());
         }
         let currency = again?;

@@ -70,6 +70,6 @@ pub fn to_rates(book: &mut RateBook, entry: &Entry, committed_at: Timestamp) -> 
     if !changes_rates(entry) {
         return Vec::new();
     }
-    let rows = entry.request.command().rate_rows(entry.op, committed_at);
+    let rows = entry.request.body().rate_rows(entry.op, committed_at);
     book.take_all(rows, Timestamp::of_id(entry.op))
 }

@@ -8,7 +8,7 @@
 
 pub mod account;
 pub mod apply;
-pub mod command;
+pub mod body;
 pub mod commands;
 pub mod decision;
 pub mod entry;

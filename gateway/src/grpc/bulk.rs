@@ -6,6 +6,7 @@
 use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
+    task::{self, Poll, ready},
     time::Duration,
 };
 
@@ -13,12 +14,12 @@ use arus_engine::{Command, Engine, Refusal, Reply, money::OpId};
 use arus_proto::payments::v1 as wire;
 use futures_util::{Stream, StreamExt, stream};
 use opentelemetry::Context;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
 use crate::{
-    budget::Caller,
+    budget::{Caller, ROOM_PAUSE, Room},
     convert::payments as convert,
     status::{late, status},
     traces::begin_item,
@@ -89,10 +90,7 @@ impl Items {
             }
             let _ = passed.set(late());
         };
-        let read = stream::unfold((requests, caller), |(mut requests, caller)| async move {
-            let room = caller.room(ITEM_BYTES).await;
-            requests.next().await.map(|request| ((request, room), (requests, caller)))
-        });
+        let read = Asked { requests, caller, room: None, pause: None };
         let items = read.take_until(end).scan(broken, |broken, (request, room)| {
             let readable = request.map_err(|status| broken.set(status)).ok().map(|request| (request, room));
             std::future::ready(readable)
@@ -114,6 +112,41 @@ impl Items {
     fn time_left(&self) -> Duration {
         let left = self.ends.map(|ends| ends.saturating_duration_since(Instant::now()));
         left.map_or(self.timeout, |left| left.min(self.timeout))
+    }
+}
+
+/// What a stream asks: read on only once there is room for the outcome.
+struct Asked {
+    requests: Streaming<wire::StreamPaymentsRequest>,
+    caller: Arc<Caller>,
+    /// For the outcome of what comes next.
+    room: Option<Room>,
+    /// Runs where there was none.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stream for Asked {
+    type Item = (Result<wire::StreamPaymentsRequest, Status>, Room);
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(pause) = &mut this.pause {
+                ready!(pause.as_mut().poll(context));
+                this.pause = None;
+            }
+            let Some(room) = this.room.take().or_else(|| this.caller.room(ITEM_BYTES)) else {
+                this.pause = Some(Box::pin(sleep(ROOM_PAUSE)));
+                continue;
+            };
+            return match this.requests.poll_next_unpin(context) {
+                Poll::Ready(request) => Poll::Ready(request.map(|request| (request, room))),
+                Poll::Pending => {
+                    this.room = Some(room);
+                    Poll::Pending
+                }
+            };
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::convert::payments::millionths;
 
 /// What was asked, by the names of the wire.
 pub(super) fn request(request: &Request) -> Record {
-    fields(request.command().fields())
+    fields(request.body().fields())
 }
 
 fn fields(fields: Vec<Field>) -> Record {

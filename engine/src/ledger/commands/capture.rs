@@ -5,7 +5,7 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
-        command::{Body, Command, Defaults},
+        body::{SameBody, Body, Defaults},
         decision::{Change, Decision},
         failure::{Failure, FailureCode},
         flow::{Effect, Flow, ask, decided},
@@ -50,7 +50,7 @@ impl Capture {
     }
 }
 
-impl Command for Capture {
+impl Body for Capture {
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         if found.rounds == 0 {
             let id = self.reservation;
@@ -100,7 +100,7 @@ impl Command for Capture {
     }
 }
 
-impl Body for Capture {
+impl SameBody for Capture {
     fn spell_out(&mut self, defaults: &Defaults<'_>) {
         if let Some(reservation) = defaults.first.reservation() {
             self.destination = self.destination.take().or_else(|| reservation.destination.clone());

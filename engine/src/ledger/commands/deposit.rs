@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::transfer::Transfer;
 use crate::{
     ledger::{
-        command::{Body, Command},
+        body::{SameBody, Body},
         decision::Decision,
         flow::{Effect, Flow, ask},
         needs::{Found, Missing, Needs, Terms},
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deposit(pub Transfer);
 
-impl Command for Deposit {
+impl Body for Deposit {
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         Ok(self.0.needs(found))
     }
@@ -43,4 +43,4 @@ impl Command for Deposit {
     }
 }
 
-impl Body for Deposit {}
+impl SameBody for Deposit {}

@@ -7,7 +7,7 @@ use smallvec::smallvec;
 use super::release::{ended, to_end};
 use crate::{
     ledger::{
-        command::{Body, Command},
+        body::{SameBody, Body},
         flow::Flow,
         needs::{Found, Missing, Need, Needs, Terms},
         reservation::End,
@@ -26,7 +26,7 @@ pub struct Expire {
     pub reservation: OpId,
 }
 
-impl Command for Expire {
+impl Body for Expire {
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         if found.rounds == 0 {
             return Ok(to_end(self.reservation));
@@ -56,4 +56,4 @@ impl Command for Expire {
     }
 }
 
-impl Body for Expire {}
+impl SameBody for Expire {}

@@ -4,7 +4,7 @@ pub mod transfer;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::{Body, Command, Defaults};
+use super::body::{Body, Defaults, SameBody};
 
 macro_rules! commands {
     ($( $(#[$doc:meta])* $module:ident::$name:ident, )*) => {
@@ -25,8 +25,8 @@ macro_rules! commands {
                 }
             }
 
-            /// The command.
-            pub fn command(&self) -> &dyn Command {
+            /// The body.
+            pub fn body(&self) -> &dyn Body {
                 match self {
                     $( Self::$name(body) => body, )*
                 }

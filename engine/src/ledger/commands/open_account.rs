@@ -6,7 +6,7 @@ use smallvec::smallvec;
 use crate::{
     ledger::{
         account::Account,
-        command::{Body, Command},
+        body::{SameBody, Body},
         decision::{Change, Decision},
         failure::{Failure, FailureCode},
         flow::{Effect, Flow, ask, decided},
@@ -48,7 +48,7 @@ impl OpenAccount {
     }
 }
 
-impl Command for OpenAccount {
+impl Body for OpenAccount {
     fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         if found.rounds > 0 {
             return Ok(Needs::new());
@@ -104,4 +104,4 @@ impl Command for OpenAccount {
     }
 }
 
-impl Body for OpenAccount {}
+impl SameBody for OpenAccount {}

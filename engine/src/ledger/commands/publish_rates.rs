@@ -5,7 +5,7 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
-        command::{Body, Command, Defaults},
+        body::{SameBody, Body, Defaults},
         decision::{Change, Decision},
         failure::{Failure, FailureCode},
         flow::{Flow, decided},
@@ -42,7 +42,7 @@ pub struct PublishedRate {
     pub spread_bps: Option<u16>,
 }
 
-impl Command for PublishRates {
+impl Body for PublishRates {
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         Ok(if found.rounds == 0 { smallvec![Need::Rates] } else { Needs::new() })
     }
@@ -96,7 +96,7 @@ impl Command for PublishRates {
     }
 }
 
-impl Body for PublishRates {
+impl SameBody for PublishRates {
     fn spell_out(&mut self, defaults: &Defaults<'_>) {
         self.rates.sort_by_key(|rate| (rate.base.numeric(), rate.quote.numeric()));
         for rate in &mut self.rates {

@@ -5,7 +5,7 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
-        command::{Body, Command},
+        body::{SameBody, Body},
         decision::{Change, Decision},
         flow::{Flow, decided},
         needs::{Found, Missing, Need, Needs, Terms, Turn},
@@ -22,7 +22,7 @@ pub struct Release {
     pub reservation: OpId,
 }
 
-impl Command for Release {
+impl Body for Release {
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         Ok(match found.rounds {
             0 => to_end(self.reservation),
@@ -45,7 +45,7 @@ impl Command for Release {
     }
 }
 
-impl Body for Release {}
+impl SameBody for Release {}
 
 /// What the end of a reservation needs first.
 pub(super) fn to_end(reservation: OpId) -> Needs {

@@ -5,7 +5,7 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
-        command::{Body, Command, Defaults},
+        body::{SameBody, Body, Defaults},
         decision::{Change, Decision},
         failure::{Failure, FailureCode},
         flow::{Flow, decided},
@@ -25,7 +25,7 @@ pub struct RemoveRates {
     pub pairs: Vec<Pair>,
 }
 
-impl Command for RemoveRates {
+impl Body for RemoveRates {
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         Ok(if found.rounds == 0 { smallvec![Need::Rates] } else { Needs::new() })
     }
@@ -60,7 +60,7 @@ impl Command for RemoveRates {
     }
 }
 
-impl Body for RemoveRates {
+impl SameBody for RemoveRates {
     fn spell_out(&mut self, _: &Defaults<'_>) {
         self.pairs.iter_mut().for_each(|pair| *pair = pair.unordered());
         self.pairs.sort_unstable();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ledger::{
-        command::{Body, Command, Defaults},
+        body::{SameBody, Body, Defaults},
         decision::{Change, Decision},
         flow::{Effect, Flow, ask},
         needs::{Found, Missing, Need, Needs, Terms},
@@ -47,7 +47,7 @@ impl Reserve {
     }
 }
 
-impl Command for Reserve {
+impl Body for Reserve {
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         if found.rounds > 0 {
             return Ok(Needs::new());
@@ -91,7 +91,7 @@ impl Command for Reserve {
     }
 }
 
-impl Body for Reserve {
+impl SameBody for Reserve {
     fn spell_out(&mut self, defaults: &Defaults<'_>) {
         self.expires_in = self.expires_in.or(Some(defaults.house.reservation_default));
     }

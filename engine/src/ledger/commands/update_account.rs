@@ -5,7 +5,7 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
-        command::{Body, Command},
+        body::{SameBody, Body},
         decision::{Change, Decision},
         flow::{Effect, Flow, ask},
         needs::{Found, Missing, Need, Needs, Terms, Turn},
@@ -26,7 +26,7 @@ pub struct UpdateAccount {
     pub make_default: bool,
 }
 
-impl Command for UpdateAccount {
+impl Body for UpdateAccount {
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         let account = || self.account.clone();
         Ok(match found.rounds {
@@ -67,7 +67,7 @@ impl Command for UpdateAccount {
     }
 }
 
-impl Body for UpdateAccount {}
+impl SameBody for UpdateAccount {}
 
 fn shown(limit: DailyLimit) -> Value {
     match limit {

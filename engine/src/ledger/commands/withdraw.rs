@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::transfer::Transfer;
 use crate::{
     ledger::{
-        command::{Body, Command},
+        body::{SameBody, Body},
         decision::Decision,
         flow::{Effect, Flow, ask},
         needs::{Found, Missing, Needs, Terms},
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Withdraw(pub Transfer);
 
-impl Command for Withdraw {
+impl Body for Withdraw {
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         Ok(self.0.needs(found))
     }
@@ -42,4 +42,4 @@ impl Command for Withdraw {
     }
 }
 
-impl Body for Withdraw {}
+impl SameBody for Withdraw {}

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use self::flow::{PaymentFlow, PaymentOrder};
 use crate::{
     ledger::{
-        command::{Body, Command, Defaults},
+        body::{SameBody, Body, Defaults},
         flow::Flow,
         needs::{Found, House, Missing, Need, Needs, Party, Terms},
         owner::Owner,
@@ -63,7 +63,7 @@ impl CreatePayment {
     }
 }
 
-impl Command for CreatePayment {
+impl Body for CreatePayment {
     fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         let mut needs = Needs::new();
         match found.rounds {
@@ -129,7 +129,7 @@ impl Command for CreatePayment {
     }
 }
 
-impl Body for CreatePayment {
+impl SameBody for CreatePayment {
     fn spell_out(&mut self, defaults: &Defaults<'_>) {
         self.destination = self.destination.take().or_else(|| defaults.payee.cloned());
     }

@@ -15,7 +15,7 @@ use super::{
 use crate::money::{AccountId, Currency, OpId, OwnerId};
 
 /// A body, from what it needs to its flow.
-pub trait Command: fmt::Debug + Sync {
+pub trait Body: fmt::Debug + Sync {
     /// What it still needs, given what was found so far; nothing once it can begin.
     fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Missing>;
 
@@ -54,7 +54,7 @@ pub struct Defaults<'a> {
 /// A body that can be held against another: "same body" (P2), field by field, what is left out spelled out first.
 ///
 /// Whoever spells a default out asks for the same as whoever leaves it out.
-pub trait Body: Command + Clone {
+pub trait SameBody: Body + Clone {
     /// Puts in what is left out: what held when the first was decided, where that says so.
     fn spell_out(&mut self, _defaults: &Defaults<'_>) {}
 
