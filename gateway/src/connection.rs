@@ -76,14 +76,16 @@ impl Outbox {
     }
 
     fn send(&self, gathered: &mut Gathered, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(unsent) = gathered.bytes.get(gathered.sent..).filter(|unsent| !unsent.is_empty()) {
-            match self.stream.try_write(unsent) {
+        while gathered.sent < gathered.bytes.len() {
+            // Asked first each time, as tokio counts how much a task does by it.
+            if self.stream.poll_write_ready(context)?.is_pending() {
+                gathered.is_blocked = true;
+                return Poll::Pending;
+            }
+            match self.stream.try_write(gathered.bytes.get(gathered.sent..).unwrap_or_default()) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(sent) => gathered.sent += sent,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    gathered.is_blocked = true;
-                    ready!(self.stream.poll_write_ready(context))?;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -115,17 +117,16 @@ impl AsyncRead for Connection {
             return Poll::Pending;
         }
         let before = buffer.filled().len();
+        // The readiness is asked first each time: tokio counts by it how much a task does, so that a peer which never
+        // stops sending cannot keep a thread for itself.
         let read = loop {
-            match this.outbox.stream.try_read_buf(buffer) {
-                Ok(_) => break Poll::Ready(Ok(())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match this.outbox.stream.poll_read_ready(context) {
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
-                        Poll::Pending => break Poll::Pending,
-                    }
-                }
-                Err(error) => break Poll::Ready(Err(error)),
+            match this.outbox.stream.poll_read_ready(context) {
+                Poll::Ready(Ok(())) => match this.outbox.stream.try_read_buf(buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    read => break Poll::Ready(read.map(drop)),
+                },
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
             }
         };
         if let Some(hello) = &mut this.hello {
