@@ -24,6 +24,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod money;
 pub mod passed_on;
+pub mod planted;
 mod pool;
 mod queries;
 mod refusal;

@@ -1,9 +1,12 @@
 //! A small bounded pool for everything that may block on a disk: loads, lists, replays. Never an arbiter (P6).
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::AtomicBool,
-    mpsc::{Receiver, SyncSender, sync_channel},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::AtomicBool,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
 };
 
 use crate::{fatal::OnFatal, watched_thread};
@@ -11,13 +14,13 @@ use crate::{fatal::OnFatal, watched_thread};
 /// Work for the pool.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads behind a bounded queue, or, in the deterministic wiring, the caller itself.
+/// Threads behind a bounded queue, or, in the deterministic wiring, jobs that wait until they are run by hand.
 #[derive(Clone)]
 pub(crate) enum Pool {
     /// A queue that the pool's threads take from.
     Threads(SyncSender<Job>),
-    /// At once, on the caller.
-    Inline,
+    /// Run one by one by whoever steps the engine.
+    ByHand(Arc<Mutex<VecDeque<Job>>>),
 }
 
 impl Pool {
@@ -40,8 +43,8 @@ impl Pool {
     pub(crate) fn submit(&self, job: Job) -> bool {
         match self {
             Self::Threads(queue) => queue.try_send(job).is_ok(),
-            Self::Inline => {
-                job();
+            Self::ByHand(jobs) => {
+                jobs.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
                 true
             }
         }

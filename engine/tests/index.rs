@@ -228,6 +228,19 @@ fn a_run_that_a_crash_interrupts_is_gone_on_with_also_while_an_index_is_built_an
 }
 
 #[test]
+fn a_first_run_that_a_crash_interrupts_is_built_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = open(&folder);
+    let [tables, away] = ["tables", "away"].map(|name| folder.path().join("index/keyspaces/4").join(name));
+    std::fs::rename(&tables, &away).expect("it goes");
+    assert!(index.apply(crowded(1..=100)).is_err());
+    drop(index);
+    std::fs::rename(&away, &tables).expect("it is back");
+    let why = try_open(&folder).err().expect("a lost table could not be told from one whose turn had not come");
+    assert!(why.to_string().contains("its first run was not finished"), "{why}");
+}
+
+#[test]
 fn rows_do_not_depend_on_where_runs_end() {
     const PARTITION: u64 = 1 << 20;
     let [one, other] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));

@@ -180,8 +180,9 @@ fn a_capture_that_waits_for_its_turn_past_the_end_finds_the_reservation_expired(
             tokio::task::spawn_local(async move { engine.submit(command).await.expect("decided") })
         };
         let (first, second) = (begin("first"), begin("second"));
-        for _ in 0..8 {
-            tokio::task::yield_now().await;
+        // Until the first has its turn and has looked at the clock; its entry comes later.
+        for _ in 0..3 {
+            world.engine.step().await;
         }
         world.clock.advance(SECOND);
         let first = world.run(async move { first.await.expect("no panic") }).await;

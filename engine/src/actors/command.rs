@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    gate::{caller::Answer, slots::Slot},
+    gate::{caller::Answer, claims::Claim, slots::Slot},
     journal::{Record, block::for_each_account, writer::Append},
     ledger::{
         decision::Decision,
@@ -33,6 +33,7 @@ use crate::{
     },
     metrics::{ActorKind, Live},
     money::{AccountId, Money, OpId, OwnerId},
+    planted::{Bug, is_planted},
     refusal::Refusal,
     trace::Trace,
 };
@@ -230,7 +231,9 @@ impl CommandActor {
             return self.give_up(Refusal::DeadlineExceeded, context);
         }
         let Some(launch) = &mut self.launch else { return };
-        let Some(order) = launch.order.take() else { return };
+        let Some(order) = launch.order.take() else {
+            return self.give_up(Refusal::Internal("a command was decided twice".into()), context);
+        };
         let entry = Arc::new(Entry::new(order, decision));
         let (record, accounts) = match ready(&entry, &launch.cast) {
             Ok(ready) => ready,
@@ -245,6 +248,9 @@ impl CommandActor {
             trace.mark();
         }
         let Launch { environment, owner, answer, slot, .. } = *launch;
+        if is_planted(Bug::ClaimFreedEarly) {
+            answer.claims.iter().for_each(Claim::forget);
+        }
         let owner = owner.filter(|_| entry.decision.changed_account().is_some());
         environment.sink.append(Append { record, with: Handed { accounts, owner, answer } });
         drop(slot);
@@ -262,7 +268,8 @@ impl CommandActor {
 
     fn release_asked(&mut self) {
         let Some(launch) = &self.launch else { return };
-        for (account, asked) in self.asked.drain(..) {
+        let asked = self.asked.drain(..);
+        for (account, asked) in asked.filter(|(_, asked)| *asked != Asked::Money || !is_planted(Bug::LostRelease)) {
             account.send(match asked {
                 Asked::Money => WalletMessage::Release(launch.op),
                 Asked::Opening => WalletMessage::AbandonOpen,
@@ -309,7 +316,7 @@ fn touched(entry: &Entry, cast: &[AccountRef]) -> Result<SmallVec<[AccountRef; 4
             }
         }
     });
-    match stranger {
+    match stranger.filter(|_| !is_planted(Bug::PostingOutsideTheCast)) {
         None => Ok(accounts),
         Some(id) => Err(format!("account {id} has no part in this command, and would be changed by it")),
     }

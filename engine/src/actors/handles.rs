@@ -16,6 +16,7 @@ use crate::{
     index::{AccountKey, OwnerKey},
     ledger::{apply::to_owner, entry::Entry, needs::Party, owner::Owner, wallet::AccountView},
     money::{AccountId, Currency, Lsn, OwnerId},
+    planted::{Bug, is_planted},
     refusal::{Refusal, interrupted},
 };
 
@@ -74,7 +75,7 @@ impl AccountHandle {
 
     /// Nobody but the map refers to it, and nothing is in its mailbox.
     pub(super) fn is_idle(self: &Arc<Self>) -> bool {
-        if Arc::strong_count(self) > 1 {
+        if Arc::strong_count(self) > 1 && !is_planted(Bug::PassivatedWithAHold) {
             return false;
         }
         // Pairs with the release of whoever dropped the last other reference: its sends are visible.

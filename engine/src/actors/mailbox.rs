@@ -164,6 +164,12 @@ impl Shuffle {
         waiting.queues.entry(mailbox).or_default().push_back(delivery);
     }
 
+    /// Throws away what is on its way: it refers to those who would be told, and they to this.
+    pub(crate) fn clear(&self) {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(waiting);
+    }
+
     /// Delivers one message; says whether there was one.
     pub fn deliver_one(&self) -> bool {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

@@ -34,6 +34,7 @@ use crate::{
     },
     metrics::{ActorKind, EngineCells},
     money::{AccountId, Currency, OwnerId, TenantId},
+    planted::{Bug, is_planted},
     pool::Pool,
     refusal::{OverloadReason, Refusal},
 };
@@ -192,8 +193,9 @@ impl Residents {
 
     /// The load rule of P1: tail, then index, then the tail's blocks above the row. Blocks.
     pub fn read_account(&self, key: &AccountKey) -> Result<Option<Account>, IndexError> {
+        let read_early = if is_planted(Bug::LoadRowBeforeTail) { Some(self.index.account(key)?) } else { None };
         let blocks = self.tail.touching(account_hash(key.0, &key.1));
-        let mut account = self.index.account(key)?;
+        let mut account = read_early.map_or_else(|| self.index.account(key), Ok)?;
         for committed in blocks.iter().flat_map(|block| block.committed()) {
             if committed.entry.tenant == key.0 {
                 fold(&mut account, &key.1, &committed.entry, committed.lsn)?;
@@ -214,26 +216,45 @@ impl Residents {
         }
     }
 
-    /// Passivates accounts that nobody refers to, whose mailbox is empty and that were not used since the last sweep:
-    /// as many as are too many, once they are a few. The guard of the map is held while that is decided.
+    /// Passivates accounts and owners that were not used since the last sweep: as many as are too many, once they are a
+    /// few.
     pub fn sweep(&self) {
         let too_many =
             |len: usize| len.checked_sub(self.resident_max).filter(|excess| *excess > self.resident_max / 64);
-        if let Some(mut excess) = too_many(self.accounts.len()) {
-            self.accounts.retain(|key, handle| {
-                let used = handle.take_use();
-                // The house's accounts are few, and so hot that they are never let go.
-                let stays = used || key.1.is_system() || self.account_loads.has(key) || !handle.is_idle();
-                keeps(stays, &mut excess)
+        if let Some(excess) = too_many(self.accounts.len()) {
+            let mut gone = 0;
+            // The house's accounts are few, and so hot that they are never let go.
+            self.passivate_accounts(|key, handle, is_idle| {
+                let goes = !handle.take_use() && gone < excess && !key.1.is_system() && is_idle();
+                gone += usize::from(goes);
+                goes
             });
         }
-        if let Some(mut excess) = too_many(self.owners.len()) {
-            self.owners.retain(|key, handle| {
-                let used = handle.take_use();
-                let stays = used || self.owner_loads.has(key) || Arc::strong_count(handle) > 1;
-                keeps(stays, &mut excess)
+        if let Some(excess) = too_many(self.owners.len()) {
+            let mut gone = 0;
+            self.passivate_owners(|_, handle, is_idle| {
+                let goes = !handle.take_use() && gone < excess && is_idle();
+                gone += usize::from(goes);
+                goes
             });
         }
+    }
+
+    /// Passivates the accounts that are chosen among those that may go: nobody refers to them and their mailbox is empty.
+    /// The guard of the map is held while that is decided.
+    pub(crate) fn passivate_accounts(&self, mut goes: impl FnMut(&AccountKey, &AccountRef, &dyn Fn() -> bool) -> bool) {
+        self.accounts.retain(|key, handle| {
+            let is_idle = || !self.account_loads.has(key) && handle.is_idle();
+            !goes(key, handle, &is_idle)
+        });
+    }
+
+    /// The same for owners.
+    pub(crate) fn passivate_owners(&self, mut goes: impl FnMut(&OwnerKey, &OwnerRef, &dyn Fn() -> bool) -> bool) {
+        self.owners.retain(|key, handle| {
+            let is_idle = || !self.owner_loads.has(key) && Arc::strong_count(handle) == 1;
+            !goes(key, handle, &is_idle)
+        });
     }
 
     /// An owner's record, loaded if need be; an owner nobody knows has no accounts.
@@ -284,13 +305,4 @@ impl Residents {
         let build = || OwnerHandle::new(key.clone(), owner);
         Ok(Arc::clone(&self.owners.entry(key.clone()).or_insert_with(build)))
     }
-}
-
-/// Whether a resident is kept: because it must stay, or because enough others went.
-fn keeps(stays: bool, excess: &mut usize) -> bool {
-    if stays || *excess == 0 {
-        return true;
-    }
-    *excess -= 1;
-    false
 }

@@ -23,6 +23,7 @@ use crate::{
     },
     metrics::{ActorKind, EngineCells, Live, hot::Pace},
     money::AccountId,
+    planted::{Bug, is_planted},
 };
 
 /// See the module.
@@ -127,7 +128,12 @@ impl WalletActor {
 
     fn apply(&mut self, apply: &Apply) {
         let block = &apply.block;
-        for committed in apply.entries.iter().filter_map(|i| block.get_at(*i)) {
+        let times = if is_planted(Bug::ApplyTwice) { 2 } else { 1 };
+        let entries = apply.entries.iter().flat_map(|position| std::iter::repeat_n(position, times));
+        for committed in entries.filter_map(|position| block.get_at(*position)) {
+            if is_planted(Bug::ApplySkipped) && committed.lsn.0.is_multiple_of(16) {
+                continue;
+            }
             let folded = match &mut self.state {
                 State::Open(wallet) => wallet.apply(&committed.entry, committed.lsn),
                 State::Absent { .. } => {

@@ -22,6 +22,7 @@ use crate::{
         settings::DefaultMark,
     },
     money::Lsn,
+    planted::{Bug, is_planted},
 };
 
 /// How the builder folds.
@@ -100,6 +101,9 @@ impl Builder {
             }
         }
         self.collect_accounts(&mut run, blocks.first().map_or(Lsn(0), |tailed| tailed.block.first_lsn));
+        if is_planted(Bug::TailFreedBeforeWatermark) {
+            self.tail.retire(upto);
+        }
         self.index.apply(run)?;
         self.tail.retire(upto);
         Ok(Built::Entries(entries))

@@ -1,9 +1,9 @@
-//! The indexes in memory, with a fault point, for tests and the deterministic wiring.
+//! The indexes in memory, with fault points, for tests and the deterministic wiring.
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -13,23 +13,34 @@ use crate::{
     keys::KeyHash,
     ledger::{account::Account, fx::Pair, rates::PairRow, time::Timestamp},
     money::{AccountId, Lsn, OpId, TenantId},
+    planted::{Bug, is_planted},
 };
 
 /// How many tables a run goes through before its watermark, in this order: keys, objects, owners, history, accounts,
 /// timers, rates.
 pub const STEPS: usize = 7;
 
-/// See the module.
+/// See the module. Clones are the same index.
+#[derive(Clone, Default)]
+pub struct MemoryIndex(Arc<Shared>);
+
 #[derive(Default)]
-pub struct MemoryIndex {
+struct Shared {
     tables: Mutex<Tables>,
     /// Runs stop before this step; [`STEPS`] + 1 and more never stop.
     stop_before: AtomicUsize,
+    /// What happens before a read.
+    overtakes: Mutex<Option<Overtakes>>,
 }
 
-#[derive(Clone, Default)]
+/// Something that overtakes a read.
+pub type Overtakes = Arc<dyn Fn() + Send + Sync>;
+
+#[derive(Clone, Default, PartialEq)]
 struct Tables {
     watermark: Option<Watermark>,
+    /// The last run that each table took in, in the order of the steps.
+    marks: [Lsn; STEPS],
     keys: BTreeMap<(TenantId, KeyHash), Lsn>,
     objects: BTreeMap<(TenantId, OpId), Lsn>,
     owners: BTreeMap<(OwnerKey, Option<AccountId>), OwnerRow>,
@@ -47,9 +58,38 @@ impl MemoryIndex {
         index
     }
 
+    /// Has something happen right before every read, such as a commit: what was read before it is old by then.
+    pub fn overtake_reads(&self, overtakes: Option<Overtakes>) {
+        *self.0.overtakes.lock().unwrap_or_else(PoisonError::into_inner) = overtakes;
+    }
+
+    /// Takes the rows of a step's table away, with its mark, as somebody with a shell would.
+    pub fn lose(&self, step: usize) {
+        self.lock().lose(step);
+    }
+
+    /// Whether every table is as far as the watermark says; without one there are no rows.
+    pub fn is_whole(&self) -> bool {
+        let tables = self.lock();
+        match tables.watermark {
+            Some(watermark) => tables.marks.iter().all(|mark| *mark >= watermark.lsn),
+            None => tables.marks.iter().all(|mark| *mark == Lsn(0)),
+        }
+    }
+
+    /// How far it is.
+    pub fn covers(&self) -> Lsn {
+        self.lock().watermark.map_or(Lsn(0), |watermark| watermark.lsn)
+    }
+
+    /// Whether both have the same rows, up to the same entry.
+    pub fn equals(&self, other: &Self) -> bool {
+        *self.lock() == *other.lock()
+    }
+
     /// Makes every run fail before its step `n` (0 is keys, [`STEPS`] the watermark); earlier steps stay visible.
     pub fn fail_before(&self, n: usize) {
-        self.stop_before.store(n, Ordering::SeqCst);
+        self.0.stop_before.store(n, Ordering::SeqCst);
     }
 
     /// What a crash leaves: everything, as rows are synced before the watermark.
@@ -60,7 +100,23 @@ impl MemoryIndex {
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads, and may be overtaken right before and right after it.
+    fn read<T>(&self, read: impl FnOnce(&Tables) -> T) -> T {
+        self.be_overtaken();
+        let found = read(&self.lock());
+        self.be_overtaken();
+        found
+    }
+
+    fn be_overtaken(&self) {
+        // Whatever overtakes may read as well: the lock must be free by then.
+        let overtakes = self.0.overtakes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(overtakes) = overtakes {
+            overtakes();
+        }
     }
 }
 
@@ -85,32 +141,35 @@ impl Index for MemoryIndex {
     }
 
     fn key(&self, tenant: TenantId, key: KeyHash) -> Result<Option<Lsn>, IndexError> {
-        Ok(self.lock().keys.get(&(tenant, key)).copied())
+        Ok(self.read(|tables| tables.keys.get(&(tenant, key)).copied()))
     }
 
     fn object(&self, tenant: TenantId, object: OpId) -> Result<Option<Lsn>, IndexError> {
-        Ok(self.lock().objects.get(&(tenant, object)).copied())
+        Ok(self.read(|tables| tables.objects.get(&(tenant, object)).copied()))
     }
 
     fn account(&self, key: &AccountKey) -> Result<Option<Account>, IndexError> {
-        Ok(self.lock().accounts.get(key).cloned())
+        Ok(self.read(|tables| tables.accounts.get(key).cloned()))
     }
 
     fn accounts(&self, after: Option<&AccountKey>, limit: usize) -> Result<Vec<(TenantId, Account)>, IndexError> {
-        let tables = self.lock();
-        let rows = tables.accounts.iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
-        Ok(rows.take(limit).map(|(key, account)| (key.0, account.clone())).collect())
+        Ok(self.read(|tables| {
+            let rows = tables.accounts.iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
+            rows.take(limit).map(|(key, account)| (key.0, account.clone())).collect()
+        }))
     }
 
     fn owner(&self, key: &OwnerKey) -> Result<Vec<OwnerRow>, IndexError> {
-        let tables = self.lock();
-        Ok(tables.owners.iter().filter(|((owner, _), _)| owner == key).map(|(_, row)| row.clone()).collect())
+        Ok(self.read(|tables| {
+            tables.owners.iter().filter(|((owner, _), _)| owner == key).map(|(_, row)| row.clone()).collect()
+        }))
     }
 
     fn history(&self, key: &AccountKey, below: Lsn, limit: usize) -> Result<Vec<HistoryRow>, IndexError> {
-        let tables = self.lock();
-        let rows = tables.history.range((key.clone(), Lsn(0), 0)..(key.clone(), below, 0));
-        Ok(rows.rev().take(limit).map(|(_, row)| row.clone()).collect())
+        Ok(self.read(|tables| {
+            let rows = tables.history.range((key.clone(), Lsn(0), 0)..(key.clone(), below, 0));
+            rows.rev().take(limit).map(|(_, row)| row.clone()).collect()
+        }))
     }
 
     fn timers_due(
@@ -119,9 +178,10 @@ impl Index for MemoryIndex {
         upto: Timestamp,
         take: &mut dyn FnMut(TimerKey, AccountId),
     ) -> Result<(), IndexError> {
-        let tables = self.lock();
-        let due = tables.timers.iter().filter(|((due, _, _), _)| (from..=upto).contains(due));
-        due.for_each(|(timer, account)| take(*timer, account.clone()));
+        self.read(|tables| {
+            let due = tables.timers.iter().filter(|((due, _, _), _)| (from..=upto).contains(due));
+            due.for_each(|(timer, account)| take(*timer, account.clone()));
+        });
         Ok(())
     }
 
@@ -131,8 +191,11 @@ impl Index for MemoryIndex {
 
     fn apply(&self, run: Run) -> Result<(), IndexError> {
         let mut tables = self.lock();
-        for step in 0..=STEPS {
-            if step >= self.stop_before.load(Ordering::SeqCst) {
+        for position in 0..=STEPS {
+            // The watermark is the last step, unless a planted bug makes it the first.
+            let first = if is_planted(Bug::WatermarkBeforeRun) { STEPS } else { 0 };
+            let step = (position + first) % (STEPS + 1);
+            if position >= self.0.stop_before.load(Ordering::SeqCst) {
                 return Err(IndexError::Store { table: "memory", error: format!("injected failure at step {step}") });
             }
             tables.take_step(step, &run)?;
@@ -146,7 +209,28 @@ impl Index for MemoryIndex {
 }
 
 impl Tables {
+    fn lose(&mut self, step: usize) {
+        if let Some(mark) = self.marks.get_mut(step) {
+            *mark = Lsn(0);
+        }
+        match step {
+            0 => self.keys.clear(),
+            1 => self.objects.clear(),
+            2 => self.owners.clear(),
+            3 => self.history.clear(),
+            4 => self.accounts.clear(),
+            5 => self.timers.clear(),
+            _ => self.rates.clear(),
+        }
+    }
+
     fn take_step(&mut self, step: usize, run: &Run) -> Result<(), IndexError> {
+        if let (Some(mark), Some(watermark)) = (self.marks.get_mut(step), run.watermark) {
+            *mark = watermark.lsn;
+        }
+        if is_planted(Bug::WatermarkBeforeRun) {
+            self.marks = [run.watermark.map_or(Lsn(0), |watermark| watermark.lsn); STEPS];
+        }
         match step {
             0 => self.keys.extend(run.keys.iter().map(|(tenant, key, lsn)| ((*tenant, *key), *lsn))),
             1 => self.objects.extend(run.objects.iter().map(|(tenant, id, lsn)| ((*tenant, *id), *lsn))),

@@ -151,7 +151,7 @@ impl Store {
     /// interrupted.
     pub(super) fn check(&self, fingerprint: Fingerprint, reach: Option<&Reach>) -> Result<Checked, Unusable> {
         let row = self.meta.get(WATERMARK).map_err(|error| refused("meta", &error))?;
-        let Some(row) = row else { return self.check_without_watermark(fingerprint, reach) };
+        let Some(row) = row else { return self.check_without_watermark(fingerprint) };
         // What every format begins with.
         let begins: Result<((u16, Lsn), _), _> = postcard::take_from_bytes(&row);
         let Ok(((format, lsn), _)) = begins else {
@@ -185,13 +185,16 @@ impl Store {
         Ok(Checked { watermark: Some(Watermark { lsn, block_hash: stored.block_hash }), marks })
     }
 
-    /// Without a watermark there are no rows, or those of a first run that was interrupted.
-    fn check_without_watermark(&self, fingerprint: Fingerprint, reach: Option<&Reach>) -> Result<Checked, Unusable> {
+    /// Without a watermark there are no rows. Those of a first run that was interrupted are of no use: nothing says which
+    /// of the tables had been taken in, so one that was lost since could not be told from one whose turn had not come.
+    fn check_without_watermark(&self, fingerprint: Fingerprint) -> Result<Checked, Unusable> {
         let marks = self.marks(fingerprint)?;
-        let run = reach.map_or(Lsn(0), |reach| reach.run);
-        match marks.iter().map(|mark| mark.lsn).filter(|lsn| ![Lsn(0), run].contains(lsn)).max() {
+        match marks.iter().map(|mark| mark.lsn).max().filter(|reaches| *reaches > Lsn(0)) {
             None => Ok(Checked { watermark: None, marks }),
-            Some(reaches) => Err(Unusable::Damaged { why: "the index has rows but no watermark".into(), reaches }),
+            Some(reaches) => {
+                let why = "the index has rows but no watermark: its first run was not finished".into();
+                Err(Unusable::Damaged { why, reaches })
+            }
         }
     }
 

@@ -33,6 +33,7 @@ use crate::{
     },
     metrics::payments::Ended,
     money::{AccountId, OpId, TenantId},
+    planted::{Bug, is_planted},
     refusal::{OverloadReason, Refusal, internal, interrupted},
     trace::{Kind, Trace},
 };
@@ -101,7 +102,7 @@ impl Core {
         if let Some((reservation, due)) = resolved.expired {
             // Its turn is given back first: the expiry takes it. One is enough: what has expired is active no more.
             resolved = Resolved::default();
-            self.expire_first(tenant, reservation, due).await?;
+            self.expire_first(tenant, (reservation, due), deadline).await?;
             self.resolve(tenant, body, &terms, deadline, &mut resolved).await?;
             if resolved.expired.is_some() {
                 return Err(interrupted());
@@ -119,12 +120,14 @@ impl Core {
     fn expire_first<'a>(
         self: &'a Arc<Self>,
         tenant: TenantId,
-        reservation: OpId,
-        due: Timestamp,
+        (reservation, due): (OpId, Timestamp),
+        deadline: Timestamp,
     ) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send + 'a>> {
         let expire = Command::expire(tenant, reservation, due);
         Box::pin(async move {
-            let expire = expire.ok_or_else(|| internal("the key of an expiry is no key"))?;
+            let mut expire = expire.ok_or_else(|| internal("the key of an expiry is no key"))?;
+            // Whoever waits for it waits as long as the command it is for.
+            expire.timeout = Some(deadline.since(self.clock.now()));
             match self.submit(expire).await {
                 // Somebody else did, or the clock is not trusted any more.
                 Ok(_) => Ok(()),
@@ -187,7 +190,7 @@ impl Core {
     }
 
     async fn find_key(self: &Arc<Self>, key: KeyHash, command: &Command) -> Result<Option<Committed>, Refusal> {
-        if let Some(committed) = self.tail.by_key(key) {
+        if let Some(committed) = self.tail.by_key(key).filter(|_| !is_planted(Bug::KeyOnlyInTheIndex)) {
             return Ok(Some(committed));
         }
         if !self.index.may_have_key(key) {

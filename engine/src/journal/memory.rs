@@ -37,6 +37,7 @@ struct Faults {
     fail_from_sync: AtomicU64,
     fail_create: AtomicU64,
     fail_renames: AtomicU64,
+    fail_writes: AtomicU64,
 }
 
 impl Default for Faults {
@@ -46,6 +47,7 @@ impl Default for Faults {
             fail_from_sync: AtomicU64::new(NO_FAULT),
             fail_create: AtomicU64::new(0),
             fail_renames: AtomicU64::new(0),
+            fail_writes: AtomicU64::new(0),
         }
     }
 }
@@ -55,10 +57,18 @@ struct MemoryFile {
     faults: Arc<Faults>,
 }
 
-#[derive(Clone, Default)]
 struct Content {
+    /// What a crash leaves for sure.
     durable: Vec<u8>,
+    /// What a reader sees.
+    seen: Vec<u8>,
     unsynced: Vec<(u64, Vec<u8>)>,
+}
+
+impl Content {
+    fn of(durable: Vec<u8>) -> Mutex<Self> {
+        Mutex::new(Self { seen: durable.clone(), durable, unsynced: Vec::new() })
+    }
 }
 
 impl MemoryDisk {
@@ -87,6 +97,17 @@ impl MemoryDisk {
         self.0.faults.fail_renames.store(n, Ordering::SeqCst);
     }
 
+    /// Makes the next `n` writes fail half-way: the first half of the bytes is written.
+    pub fn fail_writes(&self, n: u64) {
+        self.0.faults.fail_writes.store(n, Ordering::SeqCst);
+    }
+
+    /// The same bytes in files of their own.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        self.crash(|_, _| true)
+    }
+
     /// Takes a file away, as somebody with a shell would.
     pub fn remove(&self, name: &str) {
         lock(&self.0.files).remove(name);
@@ -107,7 +128,7 @@ impl MemoryDisk {
                 }
             }
             let faults = Arc::clone(&after.0.faults);
-            let content = Mutex::new(Content { durable, unsynced: Vec::new() });
+            let content = Content::of(durable);
             lock(&after.0.files).insert(name.clone(), Arc::new(MemoryFile { content, faults }));
         }
         after
@@ -115,9 +136,10 @@ impl MemoryDisk {
 
     /// Changes one durable byte, as a failing disk would.
     pub fn flip(&self, name: &str, offset: usize) {
-        if let Some(file) = lock(&self.0.files).get(name)
-            && let Some(byte) = lock(&file.content).durable.get_mut(offset)
-        {
+        let files = lock(&self.0.files);
+        let Some(mut content) = files.get(name).map(|file| lock(&file.content)) else { return };
+        let Content { durable, seen, .. } = &mut *content;
+        for byte in [durable.get_mut(offset), seen.get_mut(offset)].into_iter().flatten() {
             *byte ^= 0xff;
         }
     }
@@ -129,7 +151,7 @@ impl Disk for MemoryDisk {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
         let durable = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-        let content = Mutex::new(Content { durable, unsynced: Vec::new() });
+        let content = Content::of(durable);
         let file = Arc::new(MemoryFile { content, faults: Arc::clone(&self.0.faults) });
         lock(&self.0.files).insert(name.to_owned(), Arc::clone(&file));
         Ok(file)
@@ -142,8 +164,7 @@ impl Disk for MemoryDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let left = |n: u64| n.checked_sub(1);
-        if self.0.faults.fail_renames.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok() {
+        if takes_one(&self.0.faults.fail_renames) {
             return Err(io::Error::other("injected rename failure"));
         }
         let mut files = lock(&self.0.files);
@@ -163,20 +184,20 @@ impl Disk for MemoryDisk {
 
 impl DiskFile for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let content = lock(&self.content);
-        let mut seen = content.durable.clone();
-        for (at, bytes) in &content.unsynced {
-            put(&mut seen, *at, bytes);
-        }
         let start = usize::try_from(offset).map_err(io::Error::other)?;
-        let bytes = seen.get(start..start + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let content = lock(&self.content);
+        let bytes = content.seen.get(start..start + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(bytes);
         Ok(())
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        lock(&self.content).unsynced.push((offset, bytes.to_vec()));
-        Ok(())
+        let fails = takes_one(&self.faults.fail_writes);
+        let written = bytes.get(..bytes.len() / 2).filter(|_| fails).unwrap_or(bytes);
+        let mut content = lock(&self.content);
+        put(&mut content.seen, offset, written);
+        content.unsynced.push((offset, written.to_vec()));
+        if fails { Err(io::Error::other("injected write failure")) } else { Ok(()) }
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -199,6 +220,11 @@ impl DiskFile for MemoryFile {
     fn identity(&self) -> io::Result<FileIdentity> {
         Ok(FileIdentity(0, std::ptr::from_ref(self).addr() as u64))
     }
+}
+
+/// Whether a fault that is to happen some more times happens now.
+fn takes_one(left: &AtomicU64) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
 }
 
 fn put(target: &mut [u8], offset: u64, bytes: &[u8]) {

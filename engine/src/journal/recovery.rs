@@ -15,7 +15,12 @@ use super::{
     segments::{SegmentReader, Segments, Shared},
     spare::Spare,
 };
-use crate::{keys::Fingerprint, ledger::time::Timestamp, money::Lsn};
+use crate::{
+    keys::Fingerprint,
+    ledger::time::Timestamp,
+    money::Lsn,
+    planted::{Bug, is_planted},
+};
 
 /// An opened journal.
 #[derive(Debug)]
@@ -273,11 +278,11 @@ fn torn_tail(segment: &Segment, from: u64) -> Result<Option<Vec<u64>>, JournalEr
         let head = decode_head(&page);
         if offset == from {
             torn_end = head.map_or(len, |head| from + head.padded_bytes() as u64);
-        } else if head.is_some() {
+        } else if head.is_some() && !is_planted(Bug::SealedBlockCut) {
             return Err(segment.corrupt(from, format!("a bad block, but a valid one follows at offset {offset}")));
         }
         if page.iter().any(|byte| *byte != 0) {
-            if offset >= torn_end {
+            if offset >= torn_end && !is_planted(Bug::SealedBlockCut) {
                 return Err(segment.corrupt(from, format!("a bad block, but offset {offset} behind it is written")));
             }
             dirty.push(offset);

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     ledger::{entry::Committed, time::Timestamp},
     money::Lsn,
+    planted::{Bug, is_planted},
 };
 
 /// How many sealed segments' tables are kept in memory.
@@ -98,7 +99,8 @@ impl Segments {
             self.rotate()?;
         }
         let first_lsn = Lsn(self.head.lsn.0 + 1);
-        let head = encode_entries(&mut self.buffer, records, first_lsn, at.max(self.head.at), self.head.hash);
+        let at = if is_planted(Bug::ClockBack) { at } else { at.max(self.head.at) };
+        let head = encode_entries(&mut self.buffer, records, first_lsn, at, self.head.hash);
         self.write_buffer()?;
         write_lock(&self.shared.open_table).push((first_lsn, self.offset));
         self.offset += self.buffer.len() as u64;
@@ -110,6 +112,9 @@ impl Segments {
     fn write_buffer(&self) -> Result<(), JournalError> {
         let name = self.current.name();
         self.current.file.write_at(&self.buffer, self.offset).map_err(|error| io_error(&name, "write", &error))?;
+        if is_planted(Bug::ReplyBeforeSync) {
+            return Ok(());
+        }
         self.current.file.sync().map_err(|error| io_error(&name, "sync", &error))
     }
 

@@ -130,8 +130,12 @@ impl Spare {
                     }
                     let mut state = lock(&self.state);
                     (state.error, state.is_overdue) = (Some(error.to_string()), true);
-                    if state.stopped || state.tries_max.is_some_and(|max| tries >= max) {
-                        return Err(error);
+                    match state.tries_max {
+                        _ if state.stopped => return Err(error),
+                        Some(max) if tries >= max => return Err(error),
+                        // Whoever counts tries does not wait for somebody to make room.
+                        Some(_) => continue,
+                        None => {}
                     }
                 }
             }

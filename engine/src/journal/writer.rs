@@ -17,9 +17,7 @@ use crate::{clock::Clock, money::Lsn};
 
 /// A block that holds fewer than one in so many of the commands in flight waits for more.
 const LINGER_BELOW_ONE_IN: usize = 3;
-/// How often.
-const LINGERS_MAX: u32 = 5;
-/// How long it waits.
+/// How long one wait is.
 const LINGER: Duration = Duration::from_micros(60);
 
 /// Says how many commands are in flight.
@@ -45,6 +43,8 @@ pub struct Bounds {
     pub bytes_max: usize,
     /// How long it is collected while more arrives.
     pub collect_max: Duration,
+    /// How often it waits for more while it holds few of the many commands in flight.
+    pub lingers_max: u32,
 }
 
 /// What one step did.
@@ -153,7 +153,7 @@ impl<T> Writer<T> {
         while records.len() < self.bounds.entries_max && started.elapsed() <= self.bounds.collect_max {
             let Ok(next) = self.queue.try_recv() else {
                 // Idle, the first record goes at once; under load a sync for a few of many in flight is a waste.
-                if lingered == LINGERS_MAX || records.len() * LINGER_BELOW_ONE_IN > (self.in_flight)() {
+                if lingered == self.bounds.lingers_max || records.len() * LINGER_BELOW_ONE_IN > (self.in_flight)() {
                     break;
                 }
                 lingered += 1;

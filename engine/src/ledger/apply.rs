@@ -10,12 +10,15 @@ use super::{
     rates::{PairRow, RateBook},
     time::Timestamp,
 };
-use crate::money::{AccountId, Lsn, OwnerId};
+use crate::{
+    money::{AccountId, Lsn, OwnerId},
+    planted::{Bug, is_planted},
+};
 
 /// Applies all that a durable entry does to an account. An entry at or below `applied_lsn` changes nothing, so running a
 /// stretch of the journal twice is running it once.
 pub fn to_account(account: &mut Account, entry: &Entry, lsn: Lsn) -> Result<(), FoldError> {
-    if lsn <= account.applied_lsn {
+    if lsn <= account.applied_lsn && !is_planted(Bug::ApplyTwice) {
         return Ok(());
     }
     if let Some((changed, _)) = entry.decision.changed_account()
@@ -70,6 +73,9 @@ pub fn to_rates(book: &mut RateBook, entry: &Entry, committed_at: Timestamp) -> 
     if !changes_rates(entry) {
         return Vec::new();
     }
-    let rows = entry.request.body().rate_rows(entry.op, committed_at);
+    let mut rows = entry.request.body().rate_rows(entry.op, committed_at);
+    if is_planted(Bug::RateSetTorn) {
+        rows.truncate(1);
+    }
     book.take_all(rows, Timestamp::of_id(entry.op))
 }

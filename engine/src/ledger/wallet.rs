@@ -15,7 +15,10 @@ use super::{
     settings::{AccountStatus, DailyLimit, SettingsChange},
     time::Timestamp,
 };
-use crate::money::{ACCOUNT_MINOR_MAX, Lsn, Money, OpId};
+use crate::{
+    money::{ACCOUNT_MINOR_MAX, Lsn, Money, OpId},
+    planted::{Bug, is_planted},
+};
 
 /// So many places for what is pending are kept by an account that has nothing pending.
 const PENDING_KEPT: usize = 3;
@@ -93,6 +96,9 @@ impl Wallet {
         self.check_open(amount)?;
         let available = self.available_minor();
         if amount.minor > available {
+            if is_planted(Bug::HoldLeakedOnDecline) {
+                self.held = self.held.saturating_add(amount.minor);
+            }
             return Err(Failure::new(
                 FailureCode::InsufficientFunds,
                 format!(

@@ -10,7 +10,10 @@ mod stores;
 pub mod threads;
 mod timers;
 
-use std::sync::{Arc, mpsc};
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use self::recovery::StartError;
 
@@ -47,6 +50,9 @@ use crate::{
     watch::Watchers,
 };
 
+/// How often the journal waits for more entries of the many commands in flight.
+const LINGERS_MAX: u32 = 5;
+
 /// What a wiring brings: stores, threads, and how the process ends.
 pub(crate) struct Parts {
     pub(crate) config: EngineConfig,
@@ -62,7 +68,17 @@ pub(crate) struct Parts {
     pub(crate) loads: Pool,
     pub(crate) reads: Pool,
     pub(crate) answering: Answering,
+    pub(crate) pace: Pace,
     pub(crate) on_fatal: OnFatal,
+}
+
+/// How the journal collects a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Within the time that the settings allow, waiting for more where that pays.
+    Timed,
+    /// All that is queued when it is stepped: the real clock decides nothing.
+    ByHand,
 }
 
 /// An engine with the machines that a wiring must step.
@@ -80,7 +96,7 @@ pub(crate) struct Assembled {
 /// Recovers and connects everything; the same for both wirings.
 pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let Parts { config, clock, hasher, journal, head, reader, spare, index, damage, .. } = parts;
-    let Parts { arbiters, loads, reads, answering, on_fatal, .. } = parts;
+    let Parts { arbiters, loads, reads, answering, pace, on_fatal, .. } = parts;
     let indexed = index.watermark().map_or(Lsn(0), |watermark| watermark.lsn);
     let reader: Arc<dyn JournalReader> = Arc::new(Watched { reader, damage: Arc::clone(&damage) });
     let now = clock.now();
@@ -121,7 +137,11 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let bounds = Bounds {
         entries_max: config.commit_entries_max,
         bytes_max: config.commit_bytes_max,
-        collect_max: std::time::Duration::from_micros(config.commit_collect_us_max),
+        collect_max: match pace {
+            Pace::Timed => Duration::from_micros(config.commit_collect_us_max),
+            Pace::ByHand => Duration::MAX,
+        },
+        lingers_max: if pace == Pace::Timed { LINGERS_MAX } else { 0 },
     };
     let counted = Arc::clone(&cells);
     let in_flight = Box::new(move || counted.in_flight.load(std::sync::atomic::Ordering::Relaxed));

@@ -15,7 +15,9 @@ use std::{
 use actix::{Arbiter, ArbiterHandle, System};
 use tokio::task::{JoinError, JoinSet};
 
-use super::{Assembled, Parts, assemble, data_dir::DataDir, recovery::StartError, stores::Stores, timers::Timers};
+use super::{
+    Assembled, Pace, Parts, assemble, data_dir::DataDir, recovery::StartError, stores::Stores, timers::Timers,
+};
 use crate::{
     actors::{
         mailbox::{self, DeliveryOrder},
@@ -139,6 +141,7 @@ impl Running {
             loads,
             reads,
             answering,
+            pace: Pace::Timed,
             on_fatal: Arc::clone(&on_fatal),
         })?;
         let (recovered, journal_ahead) = (assembled.recovered, assembled.journal_ahead);

@@ -2,10 +2,11 @@
 #![allow(dead_code, unreachable_pub, clippy::panic, reason = "each test file uses its part, and fails by panicking")]
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     future::Future,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Once,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -37,6 +38,28 @@ use arus_engine::{
 
 pub const TENANT: TenantId = TenantId(0);
 pub const START: Timestamp = Timestamp(1_800_000_000_000_000);
+
+thread_local! {
+    static PANICKED: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Notes what panics on a thread from now on: a panic in an actor's task ends that task and goes nowhere else (P11).
+pub fn catch_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICKED.with_borrow_mut(|panicked| *panicked = Some(panic.to_string()));
+            before(panic);
+        }));
+    });
+    PANICKED.set(None);
+}
+
+/// What panicked on this thread.
+pub fn panicked() -> Option<String> {
+    PANICKED.with_borrow(Clone::clone)
+}
 
 /// Of the data directories here.
 pub fn fingerprint() -> Fingerprint {
@@ -82,6 +105,7 @@ impl World {
     }
 
     fn try_with(disk: MemoryDisk, index: MemoryIndex, clock: Clock, config: EngineConfig) -> Result<Self, StartError> {
+        catch_panics();
         let failed = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&failed);
         let on_fatal = Arc::new(move |_: &str| flag.store(true, Ordering::SeqCst));
@@ -97,6 +121,7 @@ impl World {
                 return task.await.expect("no panic");
             }
             self.engine.step().await;
+            assert_eq!(panicked(), None, "an actor panicked");
         }
         panic!("the engine did not answer within 200,000 steps");
     }

@@ -14,6 +14,7 @@ use crate::{
         value::Field,
     },
     money::{OpId, OwnerId},
+    planted::{Bug, is_planted},
 };
 
 /// What is missing where a reservation ended before, or its time is not over.
@@ -33,7 +34,8 @@ impl Body for Expire {
         }
         let reservation = found.reservation(self.reservation)?;
         // One that finds nothing to do makes no entry: the reservation ended before, or its time is not over.
-        if !reservation.is_active() || !found.now()?.is_over(reservation.expires_at) {
+        let is_active = reservation.is_active() || is_planted(Bug::ExpiryTwice);
+        if !is_active || !found.now()?.is_over(reservation.expires_at) {
             return Err(Missing::unknown(NOTHING_TO_EXPIRE, self.reservation));
         }
         Ok(match found.rounds {

@@ -1,0 +1,153 @@
+//! The commands that clients send, drawn from a number and from what there is.
+
+use std::time::Duration;
+
+use arus_engine::{
+    ledger::{
+        commands::{
+            Capture, CreatePayment, Deposit, OpenAccount, PublishRates, Release, RemoveRates, Request, Reserve,
+            UpdateAccount, Withdraw, publish_rates::PublishedRate, transfer::Transfer,
+        },
+        fx::{Pair, RateSource},
+        notes::{Notes, NotesText},
+        reservation::Finality,
+        settings::{AccountStatus, DailyLimit, SettingsChange},
+    },
+    money::{AccountId, Money, OpId, OwnerId, Rate},
+};
+
+use crate::{
+    script::Draw,
+    support::{account, currency, money},
+};
+
+/// Who has accounts. The first is the house's merchant.
+pub const OWNERS: [&str; 4] = ["A", "B", "C", "D"];
+/// In what.
+pub const CURRENCIES: [&str; 3] = ["USD", "EUR", "JPY"];
+
+/// What the world begins with: rates, and most accounts with money. `D` comes later, if at all.
+pub fn beginnings() -> Vec<Request> {
+    let mut requests = vec![rates(1)];
+    for owner in &OWNERS[..3] {
+        for code in CURRENCIES {
+            let overdraft = if *owner == "C" { 5_000 } else { 0 };
+            requests.push(open(account(owner, code), owner, code, overdraft));
+            let transfer = Transfer { account: account(owner, code), amount: money(100_000, code) };
+            requests.push(Request::Deposit(Deposit(transfer)));
+        }
+    }
+    requests
+}
+
+/// A set of rates that belong together: both follow from `k`, so that prices of two sets can be told apart.
+pub fn rates(k: u64) -> Request {
+    let row = |base, quote, mid: String| PublishedRate {
+        base: currency(base),
+        quote: currency(quote),
+        mid: Rate::parse(&mid).expect("a rate"),
+        spread_bps: Some(100),
+    };
+    let rates =
+        vec![row("EUR", "USD", format!("{}.{:02}", 1 + k / 100, k % 100)), row("USD", "JPY", format!("{}", 100 + k))];
+    Request::PublishRates(PublishRates { source: RateSource::Ecb, as_of: None, rates })
+}
+
+fn open(id: AccountId, owner: &str, code: &str, overdraft_limit: i128) -> Request {
+    Request::OpenAccount(OpenAccount {
+        account: Some(id),
+        owner: owner_id(owner),
+        currency: currency(code),
+        overdraft_limit,
+        daily_debit_limit: None,
+    })
+}
+
+fn owner_id(id: &str) -> OwnerId {
+    OwnerId::parse(id).expect("an id")
+}
+
+/// A command, and the notes that come with it: some are so long that a block takes several pages.
+pub fn command(number: u64, reservations: &[OpId]) -> (Request, Notes) {
+    let mut draw = Draw::from(number);
+    let request = request(&mut draw, reservations);
+    let length = if draw.below(3) == 0 { draw.below(3_000) } else { 0 };
+    let description = "x".repeat(usize::try_from(length).expect("it is small"));
+    (request, NotesText { description, ..NotesText::default() }.into())
+}
+
+fn request(draw: &mut Draw, reservations: &[OpId]) -> Request {
+    // Few accounts, so that commands meet on them; rarely one that does not exist yet.
+    let owners = if draw.below(12) == 0 { &OWNERS[..] } else { &OWNERS[..3] };
+    let (payer, payee) = (draw.one_of(owners), draw.one_of(owners));
+    let (code, other) = (draw.one_of(&CURRENCIES), draw.one_of(&CURRENCIES));
+    let amount = amount(draw, code);
+    let transfer = Transfer { account: account(payer, code), amount };
+    match draw.below(100) {
+        0..46 => Request::CreatePayment(CreatePayment {
+            customer: owner_id(payer),
+            amount,
+            source: (draw.below(2) == 0).then(|| account(payer, draw.one_of(&[code, code, other]))),
+            destination: (draw.below(8) > 0).then(|| account(payee, draw.one_of(&[code, other]))),
+        }),
+        46..54 => Request::Deposit(Deposit(transfer)),
+        54..62 => Request::Withdraw(Withdraw(transfer)),
+        62..76 => Request::Reserve(Reserve {
+            account: account(payer, code),
+            amount,
+            destination: Some(account(payee, code)).filter(|to| *to != account(payer, code)),
+            expires_in: Some(Duration::from_secs(draw.one_of(&[1, 60, 600]))),
+        }),
+        76..84 => match reservation(draw, reservations) {
+            Some(reservation) => Request::Capture(Capture {
+                reservation,
+                amount: (draw.below(2) == 0).then_some(amount),
+                destination: (draw.below(2) == 0).then(|| account(payee, code)),
+                finality: draw.one_of(&[Finality::Partial, Finality::Final]),
+            }),
+            None => Request::Deposit(Deposit(transfer)),
+        },
+        84..88 => match reservation(draw, reservations) {
+            Some(reservation) => Request::Release(Release { reservation }),
+            None => Request::Withdraw(Withdraw(transfer)),
+        },
+        88..91 => {
+            let owner = draw.one_of(&["D", "D", "B"]);
+            open(account("D", code), owner, code, 0)
+        }
+        91..96 => update(draw, account(payer, code), code),
+        96..99 => rates(1 + draw.below(80)),
+        _ => {
+            let pair = draw.one_of(&[("EUR", "USD"), ("JPY", "USD")]);
+            Request::RemoveRates(RemoveRates { pairs: vec![Pair { base: currency(pair.0), quote: currency(pair.1) }] })
+        }
+    }
+}
+
+/// Of the whole that is there, or so little that many fit.
+fn amount(draw: &mut Draw, code: &str) -> Money {
+    let most = draw.one_of(&[100, 10_000, 60_000]);
+    money(1 + i128::from(draw.below(most)), code)
+}
+
+fn reservation(draw: &mut Draw, reservations: &[OpId]) -> Option<OpId> {
+    // The last few: commands about one reservation shall meet.
+    let last = reservations.len().saturating_sub(4);
+    reservations.get(last..).filter(|last| !last.is_empty()).map(|last| draw.one_of(last))
+}
+
+fn update(draw: &mut Draw, id: AccountId, code: &str) -> Request {
+    let nothing = SettingsChange { status: None, overdraft_limit: None, daily_debit_limit: None };
+    let change = match draw.below(6) {
+        0 => SettingsChange { status: Some(AccountStatus::Frozen), ..nothing.clone() },
+        1 | 2 => SettingsChange { status: Some(AccountStatus::Active), ..nothing.clone() },
+        3 => {
+            let limit = DailyLimit::AtMost(money(i128::from(draw.below(120_000)), code));
+            SettingsChange { daily_debit_limit: Some(limit), ..nothing.clone() }
+        }
+        4 => SettingsChange { daily_debit_limit: Some(DailyLimit::Unlimited), ..nothing.clone() },
+        _ => SettingsChange { status: draw.one_of(&[None, None, Some(AccountStatus::Closed)]), ..nothing.clone() },
+    };
+    let make_default = change == nothing || draw.below(4) == 0;
+    Request::UpdateAccount(UpdateAccount { account: id, change: Box::new(change), make_default })
+}
