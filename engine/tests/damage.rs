@@ -344,3 +344,38 @@ fn damage_that_is_met_while_serving_closes_admission_and_heals_by_a_restart() {
     }
     server.stop();
 }
+
+/// Two copies of one directory go on by themselves: their tables have the same names, rows and positions.
+#[test]
+fn a_table_of_a_sibling_or_under_another_name_is_no_table_of_ours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
+    copy(&kept().older, &one);
+    copy(&kept().older, &other);
+    for (data, sort) in [(&one, "one"), (&other, "other")] {
+        let server = Server::start(data).expect("it starts");
+        (0..5).for_each(|n| drop(server.submit(&format!("{sort}-{n}"), payment())));
+        server.stop();
+    }
+    for table in 1..=7 {
+        let mixed = folder.path().join(format!("mixed-{table}"));
+        copy(&other, &mixed);
+        let place = |data: &Path| data.join(format!("index/keyspaces/{table}"));
+        fs::remove_dir_all(place(&mixed)).expect("it goes");
+        copy(&place(&one), &place(&mixed));
+        let server = Server::start(&mixed).expect("it is built anew, or as it was");
+        for n in 0..5 {
+            assert!(server.submit(&format!("other-{n}"), payment()).replayed, "table {table}: other-{n} paid twice");
+        }
+        server.stop();
+    }
+    let swapped = folder.path().join("swapped");
+    copy(&other, &swapped);
+    let place = |table: u8| swapped.join(format!("index/keyspaces/{table}"));
+    fs::rename(place(4), place(9)).expect("it goes");
+    fs::rename(place(5), place(4)).expect("it goes");
+    fs::rename(place(9), place(5)).expect("it goes");
+    let server = Server::start(&swapped).expect("it is built anew");
+    assert!(server.rebuilt.is_some(), "the history is not the accounts");
+    server.stop();
+}

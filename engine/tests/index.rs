@@ -205,6 +205,7 @@ fn a_run_that_a_crash_interrupts_is_gone_on_with_also_while_an_index_is_built_an
             std::fs::remove_dir_all(folder.path().join("index")).expect("it goes");
         }
         let index = open(&folder);
+        assert_eq!(index.unfinished_run(), None, "no run was begun");
         index.apply(crowded(1..=100)).expect("it takes the run");
         // Keys and objects come in; the history's files have no place to go to.
         let [tables, away] = ["tables", "away"].map(|name| folder.path().join("index/keyspaces/4").join(name));

@@ -183,7 +183,8 @@ impl Index for FjallIndex {
 
     fn unfinished_run(&self) -> Option<Lsn> {
         let Progress { watermark, marks, reach } = *self.progress();
-        let ahead = |run: &Lsn| watermark.is_none_or(|watermark| watermark.lsn < *run);
+        // Of an index that was made anew no run was begun: 0 is none.
+        let ahead = |run: &Lsn| *run > watermark.map_or(Lsn(0), |watermark| watermark.lsn);
         // A run that brought no table any rows yet may be built with any bounds.
         reach.map(|reach| reach.run).filter(ahead).filter(|run| marks.iter().any(|mark| mark.lsn == *run))
     }
@@ -335,7 +336,7 @@ impl Index for FjallIndex {
         self.begin_run(upto, reach)?;
         let done = self.with(|store| {
             let first = run.keys.iter().map(|(_, _, lsn)| *lsn).min().unwrap_or(upto.lsn);
-            let taken = take_run(store, &self.filters, &run, (upto.lsn, self.at.fingerprint), &mut marks);
+            let taken = take_run(store, &self.filters, &run, (upto, self.at.fingerprint), &mut marks);
             // Also of tables that came in before one that failed: the next try leaves them out.
             self.progress().marks = marks;
             taken?;

@@ -98,7 +98,7 @@ impl ReachFile {
     }
 
     /// Replaces it, durably.
-    pub(super) fn write(&self, reach: &Reach) -> io::Result<()> {
+    pub fn write(&self, reach: &Reach) -> io::Result<()> {
         let Reach { upto: Watermark { lsn, block_hash }, run } = reach;
         let hash = blake3::Hash::from_bytes(*block_hash).to_hex();
         let text = format!("{LINE}\ndata {}\nupto {lsn} {hash}\nrun {run}\n", self.fingerprint);

@@ -1,7 +1,7 @@
 //! A run as rows: what it adds to each table, in the order of their keys (P5; the pictures stand in `fjall`).
 
 use super::{
-    IndexError, OwnerRow, Run,
+    IndexError, OwnerRow, Run, Watermark,
     filters::KeyFilters,
     layout::{account_row, encode, history_row, key_bucket, named_row, object_bucket, partition, timer_row},
     packed::{self, Place},
@@ -17,7 +17,7 @@ pub(super) fn take_run(
     store: &Store,
     filters: &KeyFilters,
     run: &Run,
-    upto: (Lsn, Fingerprint),
+    upto: (Watermark, Fingerprint),
     marks: &mut [Mark; 7],
 ) -> Result<(), IndexError> {
     let [keys, objects, owners, history, accounts, timers, rates] = marks;

@@ -23,7 +23,7 @@ use super::{
 use crate::{journal::Hash, keys::Fingerprint, money::Lsn};
 
 /// What the watermark's row says the rows look like; another number means rebuild.
-const ROWS_FORMAT: u16 = 4;
+const ROWS_FORMAT: u16 = 5;
 const WATERMARK: &str = "watermark";
 /// How many runs are merged at once: more runs cost reads a little, fewer cost the builder much.
 const L0_RUNS: u8 = 8;
@@ -76,6 +76,8 @@ pub struct Mark {
     pub lsn: Lsn,
     /// Rows taken in, ends of timers included.
     pub rows: u64,
+    /// The hash of that entry's block: tables of two journals may be equally long.
+    pub block_hash: Hash,
 }
 
 /// The watermark's row.
@@ -209,8 +211,11 @@ impl Store {
     fn mark(&self, table: Table, fingerprint: Fingerprint) -> Result<Mark, Unusable> {
         let row = self.table(table).get(MARK).map_err(|error| refused(table.name(), &error))?;
         let Some(row) = row else { return Ok(Mark::default()) };
-        match decode::<(Mark, [u8; 16])>(table.name(), &row) {
-            Ok((mark, of)) if of == fingerprint.0 => Ok(mark),
+        match decode::<(Mark, [u8; 16], String)>(table.name(), &row) {
+            Ok((_, _, name)) if name != table.name() => {
+                Err(Unusable::damaged(format!("the index's table {} has the rows of {name}", table.name())))
+            }
+            Ok((mark, of, _)) if of == fingerprint.0 => Ok(mark),
             Ok(_) => Err(Unusable::damaged(format!("the index's table {} is another directory's", table.name()))),
             Err(error) => Err(Unusable::damaged(error.to_string())),
         }
@@ -224,7 +229,7 @@ impl Store {
         rows: impl IntoIterator<Item = (K, Option<V>)>,
         repeats: Repeats,
         mark: &mut Mark,
-        (upto, fingerprint): (Lsn, Fingerprint),
+        (upto, fingerprint): (Watermark, Fingerprint),
     ) -> Result<(), IndexError>
     where
         K: Into<UserKey> + Ord,
@@ -232,11 +237,11 @@ impl Store {
     {
         let name = table.name();
         let mut rows = rows.into_iter().peekable();
-        if rows.peek().is_none() || mark.lsn >= upto {
+        if rows.peek().is_none() || mark.lsn >= upto.lsn {
             return Ok(());
         }
         let mut ingestion = self.table(table).start_ingestion().map_err(store(name))?;
-        let mut next = Mark { lsn: upto, rows: mark.rows };
+        let mut next = Mark { lsn: upto.lsn, rows: mark.rows, block_hash: upto.block_hash };
         while let Some((key, value)) = rows.next() {
             match rows.peek().map(|(next, _)| next.cmp(&key)) {
                 Some(Ordering::Less) => return Err(IndexError::Unsorted(name)),
@@ -251,7 +256,7 @@ impl Store {
             .map_err(store(name))?;
             next.rows += 1;
         }
-        ingestion.write(MARK, encode(name, &(next, fingerprint.0))?).map_err(store(name))?;
+        ingestion.write(MARK, encode(name, &(next, fingerprint.0, name))?).map_err(store(name))?;
         ingestion.finish().map_err(store(name))?;
         *mark = next;
         Ok(())

@@ -30,6 +30,9 @@ use crate::{
     money::Lsn,
 };
 
+/// The file that says how far the index ever reached.
+pub const INDEXED: &str = "INDEXED";
+
 /// Whether somebody else has the data directory open for writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beside {
@@ -56,7 +59,7 @@ impl DataDir {
         let is_there = |name: &str| path.join(name).try_exists().map_err(|e| error(format!("cannot be read: {e}")));
         if !is_there(FILE)? {
             let is_unfinished = is_there(UNFINISHED_FILE)?;
-            if is_there("index")? || is_there("INDEXED")? || (is_there("journal")? && !is_unfinished) {
+            if is_there("index")? || is_there(INDEXED)? || (is_there("journal")? && !is_unfinished) {
                 return Err(error(
                     "has a journal or an index but no FORMAT file; restore it: keys are hashed with it".into(),
                 ));
@@ -149,7 +152,7 @@ impl DataDir {
 
     /// The file that says how far the index ever reached.
     pub fn indexed(&self) -> PathBuf {
-        self.path.join("INDEXED")
+        self.path.join(INDEXED)
     }
 }
 

@@ -86,7 +86,10 @@ impl Server {
 
     /// The index holds everything when this is back.
     pub fn stop(self) {
+        let engine = self.running.engine().clone();
         assert_eq!(self.running.shut_down(WAIT), Drained::Clean);
+        let (committed, indexed) = engine.progress();
+        assert_eq!(indexed, committed, "the index is behind after a clean stop");
     }
 }
 
