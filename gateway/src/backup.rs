@@ -13,12 +13,18 @@ use std::{
 
 use anyhow::{Context, ensure};
 use arus_engine::{
+    index::{
+        Watermark,
+        reach::{Reach, ReachFile},
+    },
     journal::{
+        Hash,
         audit::{self, Walked},
         disk::{Access, RealDisk},
     },
     keys::Fingerprint,
-    runtime::data_dir::DataDir,
+    money::Lsn,
+    runtime::data_dir::{DataDir, INDEXED},
 };
 
 /// Copies a data directory to a place where there is none yet. Gives back what the copy holds.
@@ -36,22 +42,25 @@ pub fn copy(from: &Path, to: &Path) -> anyhow::Result<Walked> {
     );
     let (source, _beside) = DataDir::open_read_only(from)?;
     let fingerprint = source.hasher().fingerprint();
-    let found = walk(&source.journal(), fingerprint).with_context(|| format!("{} cannot be copied", from.display()))?;
+    // Before the walk: what a server indexes meanwhile is not expected of it.
+    let reach = ReachFile::new(source.indexed(), fingerprint).read()?;
+    let found =
+        walk(&source.journal(), fingerprint, reach).with_context(|| format!("{} cannot be copied", from.display()))?;
     let copied = copy_files(from, to, &source, &found).inspect_err(|_| {
         // What is not whole must not stand in the way of the next try.
         let _ = fs::remove_dir_all(to.join("journal"));
     });
     let copied = copied
-        .and_then(|journal| walk(&journal, fingerprint))
+        .and_then(|journal| walk(&journal, fingerprint, reach))
         .with_context(|| format!("{} is not usable", to.display()))?;
     ensure!(
         copied == found,
         "the copy in {} ends at lsn {}, the original at {}",
         to.display(),
-        copied.head.lsn,
-        found.head.lsn
+        copied.0.head.lsn,
+        found.0.head.lsn
     );
-    Ok(copied)
+    Ok(copied.0)
 }
 
 /// Where a path leads, also if its last parts are not there yet.
@@ -65,12 +74,32 @@ fn resolved(path: &Path) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-fn walk(journal: &Path, fingerprint: Fingerprint) -> anyhow::Result<Walked> {
-    Ok(audit::walk(&RealDisk::open(journal, Access::ReadOnly)?, fingerprint, |_, _| Ok(()))?)
+/// Walks a journal, which must hold all that `reach` says was durable. Gives back the hash of its last block of entries too.
+fn walk(journal: &Path, fingerprint: Fingerprint, reach: Option<Reach>) -> anyhow::Result<(Walked, Hash)> {
+    let (mut last, mut reached) = ([0; 32], reach.is_none_or(|reach| reach.upto.lsn == Lsn(0)));
+    let walked = audit::walk(&RealDisk::open(journal, Access::ReadOnly)?, fingerprint, |head, block| {
+        last = head.hash;
+        let is_reached = |reach: Reach| reach.upto.lsn == block.last_lsn() && reach.upto.block_hash == head.hash;
+        reached |= reach.is_some_and(is_reached);
+        Ok(())
+    })?;
+    ensure!(
+        reached,
+        "the journal ends at lsn {} and does not hold the block of lsn {}, which was durable: acknowledged entries are lost \
+         (`arus verify` says more; `arus recover` is the way to go on without them)",
+        walked.head.lsn,
+        reach.map_or(Lsn(0), |reach| reach.upto.lsn)
+    );
+    Ok((walked, last))
 }
 
-/// Copies the secret that keys are hashed with, and the segments up to where the walk ended.
-fn copy_files(from: &Path, to: &Path, source: &DataDir, found: &Walked) -> anyhow::Result<PathBuf> {
+/// Copies the secret that keys are hashed with, and the segments up to where the walk ended; notes where that is.
+fn copy_files(
+    from: &Path,
+    to: &Path,
+    source: &DataDir,
+    (found, block_hash): &(Walked, Hash),
+) -> anyhow::Result<PathBuf> {
     let journal = to.join("journal");
     // Payments are nobody else's business on this machine.
     DirBuilder::new().recursive(true).mode(0o700).create(&journal)?;
@@ -90,6 +119,10 @@ fn copy_files(from: &Path, to: &Path, source: &DataDir, found: &Walked) -> anyho
         copy.set_len(length)?;
         copy.sync_all()?;
     }
+    // Whoever starts on the copy, or copies it, finds out when something of it is lost.
+    let upto = Watermark { lsn: found.head.lsn, block_hash: *block_hash };
+    let reach = ReachFile::new(to.join(INDEXED), source.hasher().fingerprint());
+    reach.write(&Reach { upto, run: Lsn(0) })?;
     // Last: without it this is no data directory.
     let mut format = private().create(true).truncate(true).open(to.join("FORMAT"))?;
     io::copy(&mut File::open(from.join("FORMAT"))?, &mut format)?;

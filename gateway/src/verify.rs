@@ -10,6 +10,7 @@ use arus_engine::{
         store::Table,
     },
     journal::{
+        Hash,
         audit::{self, Walked},
         disk::{Access, RealDisk},
     },
@@ -63,7 +64,12 @@ pub fn run(data_dir: &Path) -> anyhow::Result<Vec<Check>> {
     let disk = RealDisk::open(&dir.journal(), Access::ReadOnly)?;
     let (mut books, mut rebuilt) = (Books::default(), Rebuilt::new(&dir)?);
     let mut tables = Tables { given: &index, found: Table::ALL.map(|_| None) };
-    let walked = audit::walk(&disk, fingerprint, |_, block| {
+    let mut at_reach = None;
+    let upto = reach.as_ref().ok().copied().flatten().map(|reach| reach.upto);
+    let walked = audit::walk(&disk, fingerprint, |head, block| {
+        if upto.is_some_and(|upto| upto.lsn == block.last_lsn()) {
+            at_reach = Some(head.hash);
+        }
         books.take(block)?;
         rebuilt.take(block)?;
         tables.compare(block.last_lsn(), &mut rebuilt);
@@ -77,7 +83,7 @@ pub fn run(data_dir: &Path) -> anyhow::Result<Vec<Check>> {
     ];
     let Ok(walked) = walked else { return Ok(checks) };
     checks.extend([
-        Check::new("how far it must reach", reach.and_then(|reach| reaches(&walked, reach, &index))),
+        Check::new("how far it must reach", reach.and_then(|reach| reaches(&walked, reach, at_reach, &index))),
         Check::new("zero sums", books.zero_sums()),
         Check::new("no overdrawn account", books.overdrawn()),
         Check::new("each tx_id once", rebuilt.outcome().map(|()| format!("{} of them", walked.entries))),
@@ -98,7 +104,7 @@ fn chain(walked: &Walked) -> String {
 }
 
 /// The journal must hold all that the index ever did.
-fn reaches(walked: &Walked, reach: Option<Reach>, index: &Given) -> Result<String, String> {
+fn reaches(walked: &Walked, reach: Option<Reach>, at_reach: Option<Hash>, index: &Given) -> Result<String, String> {
     let indexed = match index {
         Given::Copy(copy) => copy.index.watermark().map_or(Lsn(0), |watermark| watermark.lsn),
         Given::NotCompared(_) | Given::Unusable(_) => Lsn(0),
@@ -108,6 +114,10 @@ fn reaches(walked: &Walked, reach: Option<Reach>, index: &Given) -> Result<Strin
         (true, _) => Err(format!(
             "the journal ends at lsn {}, but the index reached lsn {proven}: acknowledged entries are lost",
             walked.head.lsn
+        )),
+        (false, Some(reach)) if reach.upto.lsn > Lsn(0) && at_reach != Some(reach.upto.block_hash) => Err(format!(
+            "the journal has another block at lsn {} than the index reached: it is another journal, or entries are lost",
+            reach.upto.lsn
         )),
         (false, Some(_)) => Ok(format!("lsn {proven}, and it does")),
         (false, None) => Ok(format!("lsn {proven} by the index alone: there is no INDEXED file yet")),

@@ -84,6 +84,40 @@ async fn a_backup_under_load_restores_and_has_what_was_acknowledged() {
     assert_verifies(&server.stop().await.keep());
 }
 
+/// A copy knows where it ends: what is lost of it, or of its original, is never taken for all there was.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lost_its_end_is_neither_copied_nor_restored_nor_started() {
+    let mut settings = settings();
+    settings.engine.risk.velocity_per_minute_max = 1_000_000;
+    settings.engine.segment_bytes = 4_718_592;
+    let (server, mut c) = Server::with(settings.clone()).await;
+    c.account_with("ann", "ann-usd", "USD", "1000.00").await;
+    c.open("shop", "shop-usd", "USD").await;
+    for n in 0..20 {
+        c.pay(payment(&format!("b-{n}"), "ann", "USD", "0.01", "shop-usd")).await.expect("decided");
+    }
+    let data = server.stop().await;
+    let place = tempfile::TempDir::new().expect("a temp dir");
+    let kept = place.path().join("kept");
+    let whole = backup::copy(data.path(), &kept).expect("a backup");
+    assert_verifies(&kept);
+    // The last block is gone, on the copy and on the original.
+    for folder in [kept.as_path(), data.path()] {
+        let segment = folder.join("journal/00000001.seg");
+        let mut bytes = std::fs::read(&segment).expect("a segment");
+        let last = usize::try_from(whole.end).expect("it is small") - 4_096;
+        bytes[last..].fill(0);
+        std::fs::write(&segment, &bytes).expect("written");
+        let refused = backup::copy(folder, &place.path().join("copy")).expect_err("its end is lost");
+        assert!(format!("{refused:#}").contains("acknowledged entries are lost"), "{refused:#}");
+        let checks = verify::run(folder).expect("it can be read");
+        assert!(
+            checks.iter().any(|check| check.name == "how far it must reach" && check.outcome.is_err()),
+            "{checks:?}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_original_is_not_copied() {
     let (server, mut c) = Server::start().await;
