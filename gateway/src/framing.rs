@@ -82,26 +82,31 @@ impl Framing {
         if self.line.len() > LINE_BYTES_MAX {
             self.state = State::Unwatched;
         }
-        let Some(end) = bytes.last_mut().filter(|byte| **byte == b'\n') else { return };
+        if bytes.last() != Some(&b'\n') {
+            return;
+        }
         let line = std::mem::take(&mut self.line);
         match self.next(line.trim_ascii_end()) {
             Some(state) => self.state = state,
             None => {
-                *end = UNREADABLE;
+                // Within the line, so that the head still ends where it did: else its end would be waited for.
+                let within = bytes.trim_ascii_end().len().saturating_sub(1);
+                if let Some(byte) = bytes.get_mut(within) {
+                    *byte = UNREADABLE;
+                }
                 self.state = State::Unwatched;
             }
         }
     }
 
-    /// What comes after a line; `None` where a head ends that frames its body twice.
+    /// What comes after a line; `None` where a head frames its body a second time.
     fn next(&self, line: &[u8]) -> Option<State> {
         Some(match self.state {
             State::Begin | State::Trailers if line.is_empty() => State::Begin,
             State::Begin if line.starts_with(b"PRI * HTTP/2") => State::Unwatched,
             State::Begin => State::Headers { length: None, is_chunked: false },
             State::Headers { length, is_chunked } if line.is_empty() => match (length, is_chunked) {
-                (Some(_), true) => return None,
-                (None, true) => State::ChunkSize,
+                (_, true) => State::ChunkSize,
                 (Some(left @ 1..), false) => State::Body { left, after: After::Request },
                 (Some(0) | None, false) => State::Begin,
             },
@@ -110,9 +115,15 @@ impl Framing {
                 let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
                 if name.eq_ignore_ascii_case(b"content-length") {
                     let value = std::str::from_utf8(value).unwrap_or_default();
+                    if is_chunked {
+                        return None;
+                    }
                     State::Headers { length: Some(value.trim().parse().unwrap_or_default()), is_chunked }
                 } else {
                     let is_coding = name.eq_ignore_ascii_case(b"transfer-encoding");
+                    if is_coding && length.is_some() {
+                        return None;
+                    }
                     State::Headers { length, is_chunked: is_chunked || is_coding }
                 }
             }

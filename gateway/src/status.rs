@@ -2,14 +2,18 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use arus_engine::Refusal;
+use arus_engine::{FieldError, Refusal};
 use arus_proto::codec::ERROR_DOMAIN;
 use axum::http::HeaderMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-/// How many bad fields a status lists: all of it travels in headers, which clients bound at 8 to 16 KiB.
+/// How many bad fields a status lists.
 const VIOLATIONS_MAX: usize = 20;
+/// All of a status travels in headers, which clients bound at 8 KiB: so many bytes of bad fields, which take a third more
+/// on their way as details, and so many of a message, with what its text takes more on its way.
+const VIOLATIONS_BYTES_MAX: usize = 3 << 10;
+const MESSAGE_BYTES_MAX: usize = 2 << 10;
 /// How many of them the message names with their rules.
 const MESSAGE_FIELDS_MAX: usize = 5;
 /// How much of an unknown path is told back, in characters.
@@ -25,7 +29,8 @@ pub fn status(refusal: &Refusal) -> Status {
     let mut metadata = HashMap::new();
     let code = match refusal {
         Refusal::Invalid(fields) => {
-            for field in fields.iter().take(VIOLATIONS_MAX) {
+            let bytes = |field: &FieldError| field.field.len() + field.rule.len();
+            for field in within(fields, (VIOLATIONS_MAX, VIOLATIONS_BYTES_MAX), bytes) {
                 details.add_bad_request_violation(&field.field, &field.rule);
             }
             Code::InvalidArgument
@@ -62,15 +67,39 @@ fn message(refusal: &Refusal) -> String {
         }
         Refusal::Invalid(fields) => {
             // Not every client shows the details: the first fields are told here too.
-            let told = fields.iter().take(MESSAGE_FIELDS_MAX).map(|field| format!("{} {}", field.field, field.rule));
-            let told = told.collect::<Vec<_>>().join("; ");
-            match fields.len().saturating_sub(MESSAGE_FIELDS_MAX) {
+            let bytes = |field: &FieldError| percent_coded(&field.field) + percent_coded(&field.rule);
+            let told = within(fields, (MESSAGE_FIELDS_MAX, MESSAGE_BYTES_MAX), bytes);
+            let more = fields.len() - told.len();
+            let told =
+                told.iter().map(|field| format!("{} {}", field.field, field.rule)).collect::<Vec<_>>().join("; ");
+            match more {
                 0 => format!("invalid request: {told}"),
                 more => format!("invalid request: {told}; and {more} more bad fields, see the details"),
             }
         }
         _ => refusal.to_string(),
     }
+}
+
+/// The first fields that are not more than so many and so many bytes; one always fits.
+fn within(
+    fields: &[FieldError],
+    (count, bytes_max): (usize, usize),
+    bytes: impl Fn(&FieldError) -> usize,
+) -> &[FieldError] {
+    let mut left = bytes_max;
+    let fits = fields.iter().take(count).take_while(|field| {
+        let fits = left >= bytes(field);
+        left = left.saturating_sub(bytes(field));
+        fits
+    });
+    let fits = fits.count().max(1);
+    fields.get(..fits).unwrap_or(fields)
+}
+
+/// How many bytes a text takes in `grpc-message`: what is not plain ASCII takes three each.
+fn percent_coded(text: &str) -> usize {
+    text.bytes().map(|byte| if (b' '..=b'~').contains(&byte) && byte != b'%' { 1 } else { 3 }).sum()
 }
 
 /// A code as gRPC spells it.
@@ -175,5 +204,20 @@ mod tests {
         assert_eq!(bare, (Code::NotFound, "service unknown, 100%".into(), Some("NOT_FOUND".into())));
         assert_eq!(said(torn()).2.as_deref(), Some("MALFORMED_MESSAGE"));
         assert_eq!(said(Status::ok("")), (Code::Ok, String::new(), None));
+    }
+
+    /// grpc-core's clients take 8 KiB of headers.
+    #[test]
+    fn a_status_fits_the_headers_of_every_client_whatever_its_fields_say() {
+        for sign in ["x", "é", "金", "\u{202e}", "😀"] {
+            let rule = format!("\"{}\" must be something else, such as EUR", sign.repeat(80 / sign.len()));
+            let fields = (0..100).map(|n| FieldError::new(format!("rates[{n}].base"), rule.clone())).collect();
+            let status = status(&Refusal::Invalid(fields));
+            let mut headers = HeaderMap::new();
+            status.add_header(&mut headers).expect("it is a header");
+            let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+            assert!(bytes < 8 << 10, "{bytes} bytes of headers for {sign:?}");
+            assert!(status.message().contains("rates[0].base") && status.message().contains("more bad fields"));
+        }
     }
 }

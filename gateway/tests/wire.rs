@@ -251,6 +251,9 @@ async fn a_body_is_framed_once() {
     for (n, framing) in [format!("{length}{coding}"), format!("{coding}{length}")].iter().enumerate() {
         let request = format!("{head}idempotency-key: twice-{n}\r\n{framing}\r\n{chunked}");
         assert_eq!(http::raw(server.rest(), request.as_bytes()).await.status, 400, "{framing}");
+        // It is refused at once, also if no body ever comes that would end it.
+        let request = format!("{head}{framing}\r\n");
+        assert_eq!(http::raw(server.rest(), request.as_bytes()).await.status, 400, "{framing}");
     }
     assert_eq!(c.balance("shop-usd").await, "0.00");
     let request = format!("{head}idempotency-key: once\r\n{coding}\r\n{chunked}");

@@ -32,7 +32,7 @@ const PAGE_DEFAULT: usize = 50;
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
 /// What a message costs in a list beside its own bytes: its tag and its length.
 const LISTED_BYTES: usize = 8;
-/// The longest value that an error repeats, in characters.
+/// The longest value that an error repeats, in bytes.
 const ECHO_MAX: usize = 80;
 /// The longest description or reference, in bytes.
 pub const TEXT_MAX: usize = 500;
@@ -221,11 +221,17 @@ pub fn command(tx_id: TxId, request: Request, notes: Notes) -> Command {
 
 /// A field with its value, as far as an error repeats it, and the rule it breaks.
 fn wrong(field: impl Display, value: &str, rule: impl Display) -> FieldError {
-    let shown: String = value.chars().take(ECHO_MAX).collect();
-    let dots = if shown.len() < value.len() { "..." } else { "" };
-    let field: String = field.to_string().chars().take(ECHO_MAX).collect();
     // Whoever shows it on a terminal is not to be written to by the client.
-    FieldError::new(field, format!("\"{}{dots}\" {rule}", shown.escape_debug()))
+    let (whole, field) = (value.escape_debug().to_string(), field.to_string().escape_debug().to_string());
+    let shown = beginning(&whole);
+    let dots = if shown.len() < whole.len() { "..." } else { "" };
+    FieldError::new(beginning(&field), format!("\"{shown}{dots}\" {rule}"))
+}
+
+/// As much of a text as an error repeats, in whole characters.
+fn beginning(text: &str) -> &str {
+    let end = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= ECHO_MAX).last().unwrap_or_default();
+    if text.len() <= ECHO_MAX { text } else { text.get(..end).unwrap_or_default() }
 }
 
 /// A message with the bytes it takes in a page.

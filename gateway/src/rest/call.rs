@@ -235,12 +235,12 @@ fn take_out(object: &mut Value, path: &Path) -> Option<Value> {
 /// Sets a field that may be in the request already, in either of its spellings (`tx_id` and `txId` are one in JSON).
 fn set(fields: &mut Map<String, Value>, name: &str, value: String, from: &str) -> Result<(), Problem> {
     let value = Value::String(value);
-    let other = fields.remove(&camel_case(name));
-    match fields.insert(name.to_owned(), value.clone()).or(other) {
-        Some(other) if other != value => {
+    let spellings = [fields.remove(&camel_case(name)), fields.insert(name.to_owned(), value.clone())];
+    match spellings.into_iter().flatten().find(|other| *other != value) {
+        Some(other) => {
             Err(Problem::field(name, format!("is {other} in the request and {value} in {from}; give it once")))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
