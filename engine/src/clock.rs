@@ -18,12 +18,13 @@ use std::{
 use arc_swap::ArcSwapOption;
 
 use crate::{
-    ledger::{needs::Moment, time::Timestamp},
+    ledger::{
+        needs::Moment,
+        time::{STEP_MAX, Timestamp},
+    },
     money::OpId,
 };
 
-/// A larger step of the clock between two ticks is not believed at once.
-const JUMP_MAX: Duration = Duration::from_secs(300);
 /// How long the clock must agree again.
 const AGREE_FOR: Duration = Duration::from_secs(300);
 
@@ -77,7 +78,7 @@ impl Tick {
     }
 
     fn is_jump(&self, now: Timestamp) -> bool {
-        now.since(self.at).max(self.at.since(now)) > JUMP_MAX
+        now.since(self.at).max(self.at.since(now)) > STEP_MAX
     }
 
     fn trust(&self, now: Timestamp) -> Trust {
@@ -167,9 +168,11 @@ impl Clock {
         let tick = self.0.ticked.load();
         let believed = tick.as_ref().map_or(now, |tick| tick.believed(now));
         let is_trusted = tick.as_ref().is_none_or(|tick| tick.trust(now) == Trust::Trusted);
-        let (time, block_at) = (now.max(believed), Timestamp(self.0.block_at.load(Ordering::Relaxed)));
-        let latest = if block_at.since(time) > JUMP_MAX { time } else { time.max(block_at) };
-        Moment { believed, latest, is_trusted }
+        let block_at = Timestamp(self.0.block_at.load(Ordering::Relaxed));
+        let with_block = |time: Timestamp| if block_at.since(time) > STEP_MAX { time } else { time.max(block_at) };
+        let latest = with_block(now.max(believed));
+        let begins = if is_trusted { latest } else { with_block(believed) };
+        Moment { believed, latest, begins, is_trusted }
     }
 
     /// The latest time that is known of: see [`Clock::moment`].

@@ -266,6 +266,7 @@ impl EngineConfig {
         Ok(House {
             merchant,
             reservation_default: Duration::from_secs(self.reservation_default_s),
+            reservation_max: Duration::from_secs(self.reservation_max_s),
             spread_bps_default: self.fx.spread_bps_default,
             accounts_per_owner_max: self.accounts_per_owner_max,
         })

@@ -53,6 +53,7 @@ impl KeyHasher {
             Turn::Object(id) => self.hash(1, tenant, &id.0.to_be_bytes()),
             Turn::Settings(account) => self.hash(2, tenant, account.as_bytes()),
             Turn::Owner(owner) => self.hash(3, tenant, owner.as_bytes()),
+            Turn::Rates => self.hash(4, tenant, &[]),
         }
     }
 

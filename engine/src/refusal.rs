@@ -198,6 +198,7 @@ impl From<Missing> for Refusal {
     fn from(missing: Missing) -> Self {
         match missing {
             Missing::Unknown { what, id } => Self::NotFound { what, id },
+            Missing::OutOfBounds { field, rule } => Self::Invalid(vec![FieldError::new(field, rule)]),
             Missing::NotAsked(what) => internal(format!("a command wants {what}, which it did not ask for")),
         }
     }

@@ -205,6 +205,9 @@ fn the_book_is_bounded_and_removals_make_room() {
     let inverse = published(&Pair { base: others[0].quote, quote: others[0].base });
     let same = PublishRates { source: RateSource::Ecb, as_of: None, rates: vec![inverse] };
     assert_eq!(declined(&book, &same), None, "the other way round is no new pair");
+    let mut beyond = book.clone();
+    publish(&mut beyond, RateSource::Ecb, None, vec![published(last)]);
+    assert_eq!(declined(&beyond, &same), None, "what stands is kept fresh, however much stands");
     remove(&mut book, vec![others[0]], NOW);
     assert_eq!(declined(&book, &one_more), None);
 }

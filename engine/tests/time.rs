@@ -8,7 +8,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use arus_engine::{
     Refusal, Reply,
-    clock::Clock,
+    clock::{Clock, Trust},
     config::EngineConfig,
     index::memory::MemoryIndex,
     journal::memory::MemoryDisk,
@@ -383,5 +383,68 @@ fn only_what_a_customer_did_is_held_against_it() {
             world.clock.advance(60 * SECOND);
             assert_eq!(code(&decided(&mut world, "let-in", pay(100, "USD")).await), None, "after ten minutes");
         }
+    });
+}
+
+/// A clock that steps back a little makes no old rate new.
+#[test]
+fn after_a_small_step_back_an_older_publication_replaces_nothing() {
+    actix::System::new().block_on(async {
+        let mut world = world(support::config());
+        world.seed().await;
+        world.clock.advance(SECOND);
+        decided(&mut world, "live", publish(RateSource::Live)).await;
+        world.clock.set_back(3 * SECOND);
+        let Request::PublishRates(mut older) = publish(RateSource::Ecb) else { panic!("these are rates") };
+        older.as_of = Some(world.clock.now().minus(12 * HOUR));
+        older.rates[0].mid = Rate::parse("1.1").expect("a rate");
+        decided(&mut world, "older", Request::PublishRates(older)).await;
+        let rates = world.engine.engine().rates();
+        let sources: Vec<_> = rates.rows().map(|row| row.source).collect();
+        assert_eq!(sources, [RateSource::Live]);
+    });
+}
+
+/// What was counted on a day that a wrong clock wrote counts for today, and today ends at its own midnight.
+#[test]
+fn a_clock_that_was_ahead_leaves_no_day_that_lasts_for_weeks() {
+    actix::System::new().block_on(async {
+        let mut ahead = World::with(
+            MemoryDisk::new(),
+            MemoryIndex::new(),
+            Clock::manual(START.plus(30 * DAY), 1),
+            support::config(),
+        );
+        ahead.seed().await;
+        let limit = SettingsChange {
+            status: None,
+            overdraft_limit: None,
+            daily_debit_limit: Some(DailyLimit::AtMost(money(300, "USD"))),
+        };
+        let change = UpdateAccount { account: account("A", "USD"), change: Box::new(limit), make_default: false };
+        decided(&mut ahead, "limit", Request::UpdateAccount(change)).await;
+        assert_eq!(code(&decided(&mut ahead, "ahead", pay(200, "USD")).await), None);
+        let disk = ahead.disk.crash(|_, _| false);
+        let mut world = World::with(disk, MemoryIndex::new(), Clock::manual(START, 2), support::config());
+        world.settle().await;
+        assert_eq!(code(&decided(&mut world, "rest", pay(100, "USD")).await), None);
+        let more = decided(&mut world, "more", pay(1, "USD")).await;
+        assert_eq!(code(&more), Some(FailureCode::DailyLimitExceeded), "what was counted stays counted");
+        world.clock.advance(DAY);
+        assert_eq!(code(&decided(&mut world, "tomorrow", pay(300, "USD")).await), None);
+    });
+}
+
+#[test]
+fn a_reservation_made_while_the_clock_is_not_trusted_lasts_as_long_as_it_says() {
+    actix::System::new().block_on(async {
+        let mut world = world(support::config());
+        world.seed().await;
+        world.clock.tick();
+        let now = world.clock.now();
+        world.clock.advance(DAY);
+        assert_eq!(world.clock.tick(), Trust::Distrusted);
+        let made = decided(&mut world, "reserve", reserve("A", 300, 60 * SECOND)).await;
+        assert_eq!(reservation(&made).expires_at, now.plus(60 * SECOND));
     });
 }

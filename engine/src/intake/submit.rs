@@ -97,6 +97,7 @@ impl Core {
     async fn prepare(self: &Arc<Self>, command: Command, deadline: Timestamp) -> Result<Prepared, Refusal> {
         let (tenant, terms) = (command.tenant, Terms { op: self.clock.new_id(), house: &self.house });
         let body = command.request.body();
+        body.check(&self.house)?;
         let mut resolved = Resolved::default();
         self.resolve(tenant, body, &terms, deadline, &mut resolved).await?;
         if let Some((reservation, due)) = resolved.expired {

@@ -84,7 +84,7 @@ impl Account {
 
     /// What left or was set aside on this UTC day, in minor units.
     pub fn debits_on(&self, day: u32) -> i128 {
-        if self.day == day { self.day_debits } else { 0 }
+        if self.day == day || self.is_of_wrong_clock(day) { self.day_debits } else { 0 }
     }
 
     /// Applies one line of a durable entry. Only a hold's day turns the day: a block's time may lie ahead, and would
@@ -121,7 +121,20 @@ impl Account {
     }
 
     /// Counts against the daily limit of the day of the hold, if that day is not over.
+    /// The day that a hold counts for which is made today. It does not go back over a midnight, so that a clock which does
+    /// frees nothing. A day further ahead was written by a wrong clock: today takes over what was counted for it.
+    pub fn day_of_hold(&self, today: u32) -> u32 {
+        if self.is_of_wrong_clock(today) { today } else { today.max(self.day) }
+    }
+
+    fn is_of_wrong_clock(&self, today: u32) -> bool {
+        self.day > today.saturating_add(1)
+    }
+
     fn count_for(&mut self, held_on: u32, minor: i128) -> Option<()> {
+        if self.is_of_wrong_clock(held_on) {
+            self.day = held_on;
+        }
         if held_on > self.day {
             self.day = held_on;
             self.day_debits = 0;

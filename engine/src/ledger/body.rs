@@ -16,6 +16,10 @@ use crate::money::{AccountId, Currency, OpId, OwnerId};
 
 /// A body, from what it needs to its flow.
 pub trait Body: fmt::Debug + Sync {
+    /// Whether it keeps the bounds that hold whatever the ledger's state, and whatever limits the house has today. Asked
+    /// once its key is known to be new: a limit that changed since refuses no replay (P2).
+    fn check(&self, house: &House) -> Result<(), Missing>;
+
     /// What it still needs, given what was found so far; nothing once it can begin.
     fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Missing>;
 

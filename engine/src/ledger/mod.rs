@@ -9,6 +9,7 @@
 pub mod account;
 pub mod apply;
 pub mod body;
+pub mod bounds;
 pub mod commands;
 pub mod decision;
 pub mod entry;

@@ -55,6 +55,8 @@ pub enum Turn {
     Settings(AccountId),
     /// What becomes of an object.
     Object(OpId),
+    /// The rates that stand.
+    Rates,
 }
 
 /// An account that may take part, as known when the command was accepted.
@@ -137,6 +139,13 @@ pub enum Missing {
         /// Its id.
         id: String,
     },
+    /// The request says what no state can make right: it is refused and not recorded.
+    OutOfBounds {
+        /// Which of its fields, as the wire names it.
+        field: &'static str,
+        /// What it says, and the rule that this breaks.
+        rule: String,
+    },
     /// The command did not ask for it first: a bug.
     NotAsked(&'static str),
 }
@@ -164,6 +173,8 @@ pub struct Moment {
     pub believed: Timestamp,
     /// The latest time that is known of: objects' times begin and end by it.
     pub latest: Timestamp,
+    /// From when on the time of an object made now counts: the latest time, unless that is of a clock that is not believed.
+    pub begins: Timestamp,
     /// Whether the clock is trusted; while it is not, nothing's time is over.
     pub is_trusted: bool,
 }
@@ -182,6 +193,8 @@ pub struct House {
     pub merchant: OwnerId,
     /// How long a reservation lasts that names no time.
     pub reservation_default: Duration,
+    /// How long a reservation may last.
+    pub reservation_max: Duration,
     /// The spread of a published rate that names none, in basis points.
     pub spread_bps_default: u16,
     /// Accounts one owner may have.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     fx::{Pair, RateSource},
-    time::Timestamp,
+    time::{STEP_MAX, Timestamp},
 };
 use crate::money::{Currency, OpId, Rate};
 
@@ -92,8 +92,10 @@ impl RateBook {
     /// Puts a row in place of an older one. Times are compared as finely as ids tell them, in milliseconds.
     fn take(&mut self, row: &PairRow, accepted: Timestamp) -> bool {
         let stands = self.rows.get(&row.pair()).map(PairRow::at);
-        // What lies ahead of the moment this was accepted was written by a wrong clock, and gives way.
-        let is_older = stands.is_some_and(|at| at.millis() <= accepted.millis() && row.at().millis() < at.millis());
+        // What lies further ahead of the moment this was accepted than a clock may step was written by a wrong clock, and
+        // gives way. A clock that steps back a little makes nothing old new.
+        let believable = accepted.plus(STEP_MAX);
+        let is_older = stands.is_some_and(|at| at <= believable && row.at().millis() < at.millis());
         if !is_older {
             self.rows.insert(row.pair(), row.clone());
         }

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::money::OpId;
 
+/// How far a clock may step and still be believed (P6).
+pub const STEP_MAX: Duration = Duration::from_secs(300);
+
 const MICROS_PER_DAY: u64 = 86_400_000_000;
 
 /// Microseconds since the Unix epoch. Read from `clock.rs` alone, or from a commit block.

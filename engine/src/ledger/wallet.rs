@@ -108,8 +108,7 @@ impl Wallet {
                 ),
             ));
         }
-        // The day of a hold never goes back, whatever the clock does.
-        let day = now.utc_day().max(self.account.day);
+        let day = self.account.day_of_hold(now.utc_day());
         let spent = self.account.debits_on(day).saturating_add(self.held);
         if let Some(limit) = self.account.daily_debit_limit
             && spent.saturating_add(amount.minor) > limit

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use arus_engine::{
     Command, Refusal,
     ledger::{
+        bounds::{PUBLISHED_MAX, SPREAD_BPS_MAX},
         commands::{PublishRates, RemoveRates, Request, publish_rates::PublishedRate},
         fx::{Pair, PairPrice, RateSource},
         notes::Notes,
@@ -15,11 +16,6 @@ use arus_engine::{
 use arus_proto::fx::v1 as wire;
 
 use super::{Fields, timestamp};
-
-/// How many pairs one publication may have.
-const PUBLISHED_MAX: usize = 512;
-/// The widest spread, in basis points.
-const SPREAD_BPS_MAX: u32 = 2_000;
 
 /// Rates to publish; `now` is what "not in the future" means.
 pub fn publish(request: &wire::PublishRatesRequest, now: Timestamp) -> Result<Command, Refusal> {
@@ -120,7 +116,7 @@ fn as_of(fields: &mut Fields, at: Option<&arus_proto::Timestamp>, now: Timestamp
 fn rate(fields: &mut Fields, n: usize, rate: &wire::PublishedRate) -> Option<PublishedRate> {
     let pair = two_currencies(fields, format_args!("rates[{n}]."), &rate.base, &rate.quote);
     let mid = fields.take(format_args!("rates[{n}].mid"), &rate.mid, Rate::parse(&rate.mid));
-    let spread = rate.spread_bps.filter(|bps| *bps > SPREAD_BPS_MAX);
+    let spread = rate.spread_bps.filter(|bps| *bps > u32::from(SPREAD_BPS_MAX));
     if let Some(bps) = spread {
         let field = format!("rates[{n}].spread_bps");
         fields.bad(&field, &bps.to_string(), format_args!("must be 0 to {SPREAD_BPS_MAX}, such as 25"));

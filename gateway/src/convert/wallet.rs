@@ -15,7 +15,7 @@ use arus_engine::{
         settings::{AccountStatus, DailyLimit, SettingsChange},
         wallet::{AccountView, Wallet},
     },
-    money::{AccountId, Currency, Lsn, Money, OpId, OwnerId, PostingKind},
+    money::{AccountId, Currency, Money, OpId, OwnerId, PostingKind},
 };
 use arus_proto::{common::v1 as common, wallet::v1 as wire};
 
@@ -263,10 +263,8 @@ pub fn account(view: &AccountView) -> wire::Account {
 /// The account an entry opened or changed, as the entry knows it; `None` if it was declined.
 pub fn decided_account(committed: &Committed) -> Option<wire::Account> {
     let (decided, _) = committed.entry.decision.changed_account()?;
-    // An account is opened by this very entry; a changed one is shown as of the last entry before.
-    let opened = decided.applied_lsn == Lsn(0);
-    let applied_lsn = if opened { committed.lsn } else { decided.applied_lsn };
-    let decided = Account { applied_lsn, ..decided.clone() };
+    // The last entry that changed it is this one (P1).
+    let decided = Account { applied_lsn: committed.lsn, ..decided.clone() };
     Some(account(&Wallet::new(decided).view()))
 }
 

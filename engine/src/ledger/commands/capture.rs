@@ -5,11 +5,12 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
+        bounds,
         body::{SameBody, Body, Defaults},
         decision::{Change, Decision},
         failure::{Failure, FailureCode},
         flow::{Effect, Flow, ask, decided},
-        needs::{Found, Missing, Need, Needs, Terms, Turn},
+        needs::{Found, House, Missing, Need, Needs, Terms, Turn},
         reservation::{Finality, Reservation},
         value::Field,
     },
@@ -51,6 +52,10 @@ impl Capture {
 }
 
 impl Body for Capture {
+    fn check(&self, _: &House) -> Result<(), Missing> {
+        self.amount.map_or(Ok(()), |amount| bounds::amount("amount", amount))
+    }
+
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         if found.rounds == 0 {
             let id = self.reservation;

@@ -9,7 +9,7 @@ use crate::{
     ledger::{
         body::{SameBody, Body},
         flow::Flow,
-        needs::{Found, Missing, Need, Needs, Terms},
+        needs::{Found, House, Missing, Need, Needs, Terms},
         reservation::End,
         value::Field,
     },
@@ -28,6 +28,10 @@ pub struct Expire {
 }
 
 impl Body for Expire {
+    fn check(&self, _: &House) -> Result<(), Missing> {
+        Ok(())
+    }
+
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         if found.rounds == 0 {
             return Ok(to_end(self.reservation));

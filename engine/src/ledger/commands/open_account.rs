@@ -5,12 +5,13 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
+        bounds,
         account::Account,
         body::{SameBody, Body},
         decision::{Change, Decision},
         failure::{Failure, FailureCode},
         flow::{Effect, Flow, ask, decided},
-        needs::{Found, Missing, Need, Needs, Terms, Turn},
+        needs::{Found, House, Missing, Need, Needs, Terms, Turn},
         settings::DefaultMark,
         value::Field,
     },
@@ -49,6 +50,12 @@ impl OpenAccount {
 }
 
 impl Body for OpenAccount {
+    fn check(&self, _: &House) -> Result<(), Missing> {
+        let money = |minor| Money::new(minor, self.currency);
+        bounds::limit("overdraft_limit", money(self.overdraft_limit))?;
+        self.daily_debit_limit.map_or(Ok(()), |limit| bounds::limit("daily_debit_limit", money(limit)))
+    }
+
     fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         if found.rounds > 0 {
             return Ok(Needs::new());

@@ -5,12 +5,13 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
+        bounds,
         body::{SameBody, Body, Defaults},
         decision::{Change, Decision},
         failure::{Failure, FailureCode},
         flow::{Flow, decided},
         fx::{Pair, RateSource},
-        needs::{Found, Missing, Need, Needs, Terms},
+        needs::{Found, House, Missing, Need, Needs, Terms, Turn},
         rates::{BOOK_PAIRS_MAX, BookRow, PairRow},
         time::Timestamp,
         value::Field,
@@ -43,8 +44,16 @@ pub struct PublishedRate {
 }
 
 impl Body for PublishRates {
+    fn check(&self, _: &House) -> Result<(), Missing> {
+        bounds::pairs("rates", self.rates.len())?;
+        self.rates.iter().try_for_each(|rate| {
+            bounds::two_currencies("quote", rate.base == rate.quote)?;
+            rate.spread_bps.map_or(Ok(()), |spread| bounds::spread("spread_bps", spread))
+        })
+    }
+
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
-        Ok(if found.rounds == 0 { smallvec![Need::Rates] } else { Needs::new() })
+        Ok(if found.rounds == 0 { smallvec![Need::Turn(Turn::Rates), Need::Rates] } else { Needs::new() })
     }
 
     fn runs_with(&self, _: &Found) -> OwnerId {
@@ -54,8 +63,9 @@ impl Body for PublishRates {
     /// The book is bounded: a publication with new pairs beyond that is declined whole.
     fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
         let pairs = self.rates.iter().map(|rate| Pair { base: rate.base, quote: rate.quote });
-        let pairs = found.rates()?.pairs_with(pairs);
-        Ok(decided(if pairs <= BOOK_PAIRS_MAX {
+        // One that adds none is taken whatever there is.
+        let (stand, pairs) = (found.rates()?.rows().count(), found.rates()?.pairs_with(pairs));
+        Ok(decided(if pairs <= BOOK_PAIRS_MAX.max(stand) {
             Decision::of(Change::Rates, Vec::new())
         } else {
             let message = format!(

@@ -8,7 +8,7 @@ use crate::{
         body::{SameBody, Body},
         decision::{Change, Decision},
         flow::{Flow, decided},
-        needs::{Found, Missing, Need, Needs, Terms, Turn},
+        needs::{Found, House, Missing, Need, Needs, Terms, Turn},
         reservation::{End, Reservation},
         value::Field,
     },
@@ -23,6 +23,10 @@ pub struct Release {
 }
 
 impl Body for Release {
+    fn check(&self, _: &House) -> Result<(), Missing> {
+        Ok(())
+    }
+
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         Ok(match found.rounds {
             0 => to_end(self.reservation),

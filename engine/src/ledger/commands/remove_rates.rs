@@ -5,12 +5,13 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
+        bounds,
         body::{SameBody, Body, Defaults},
         decision::{Change, Decision},
         failure::{Failure, FailureCode},
         flow::{Flow, decided},
         fx::Pair,
-        needs::{Found, Missing, Need, Needs, Terms},
+        needs::{Found, House, Missing, Need, Needs, Terms, Turn},
         rates::PairRow,
         time::Timestamp,
         value::Field,
@@ -26,8 +27,13 @@ pub struct RemoveRates {
 }
 
 impl Body for RemoveRates {
+    fn check(&self, _: &House) -> Result<(), Missing> {
+        bounds::pairs("pairs", self.pairs.len())?;
+        self.pairs.iter().try_for_each(|pair| bounds::two_currencies("quote", pair.base == pair.quote))
+    }
+
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
-        Ok(if found.rounds == 0 { smallvec![Need::Rates] } else { Needs::new() })
+        Ok(if found.rounds == 0 { smallvec![Need::Turn(Turn::Rates), Need::Rates] } else { Needs::new() })
     }
 
     fn runs_with(&self, _: &Found) -> OwnerId {

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ledger::{
+        bounds,
         body::{SameBody, Body, Defaults},
         decision::{Change, Decision},
         flow::{Effect, Flow, ask},
-        needs::{Found, Missing, Need, Needs, Terms},
+        needs::{Found, House, Missing, Need, Needs, Terms},
         reservation::{Reservation, ReservationStatus},
         time::Timestamp,
         value::Field,
@@ -48,6 +49,11 @@ impl Reserve {
 }
 
 impl Body for Reserve {
+    fn check(&self, house: &House) -> Result<(), Missing> {
+        bounds::amount("amount", self.amount)?;
+        self.expires_in.map_or(Ok(()), |lifetime| bounds::lifetime("expires_in", lifetime, house.reservation_max))
+    }
+
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         if found.rounds > 0 {
             return Ok(Needs::new());
@@ -63,7 +69,7 @@ impl Body for Reserve {
     fn begin(&self, terms: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
         let (id, now) = (terms.op, found.now()?);
         let today = now.believed.utc_day();
-        let expires_at = now.latest.plus(self.expires_in.unwrap_or(terms.house.reservation_default));
+        let expires_at = now.begins.plus(self.expires_in.unwrap_or(terms.house.reservation_default));
         let body = self.clone();
         Ok(ask(Effect::Hold(self.account.clone(), self.amount), move |event| {
             Ok(match event.held()? {

@@ -6,8 +6,9 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::{
     ledger::{
+        bounds,
         decision::Decision,
-        needs::{Found, Need, Needs},
+        needs::{Found, Missing, Need, Needs},
         value::Field,
     },
     money::{AccountId, Money, Posting, PostingKind},
@@ -23,6 +24,10 @@ pub struct Transfer {
 }
 
 impl Transfer {
+    pub(super) fn check(&self) -> Result<(), Missing> {
+        bounds::amount("amount", self.amount)
+    }
+
     pub(super) fn needs(&self, found: &Found) -> Needs {
         match found.rounds {
             0 => {

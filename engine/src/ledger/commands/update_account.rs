@@ -5,10 +5,11 @@ use smallvec::smallvec;
 
 use crate::{
     ledger::{
+        bounds,
         body::{SameBody, Body},
         decision::{Change, Decision},
         flow::{Effect, Flow, ask},
-        needs::{Found, Missing, Need, Needs, Terms, Turn},
+        needs::{Found, House, Missing, Need, Needs, Terms, Turn},
         settings::{AccountStatus, DailyLimit, DefaultMark, SettingsChange},
         value::{Field, Value},
     },
@@ -27,6 +28,15 @@ pub struct UpdateAccount {
 }
 
 impl Body for UpdateAccount {
+    fn check(&self, _: &House) -> Result<(), Missing> {
+        bounds::open_default("make_default", self.make_default && self.change.status == Some(AccountStatus::Closed))?;
+        self.change.overdraft_limit.map_or(Ok(()), |limit| bounds::limit("overdraft_limit", limit))?;
+        match self.change.daily_debit_limit {
+            Some(DailyLimit::AtMost(limit)) => bounds::limit("daily_debit_limit", limit),
+            Some(DailyLimit::Unlimited) | None => Ok(()),
+        }
+    }
+
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         let account = || self.account.clone();
         Ok(match found.rounds {

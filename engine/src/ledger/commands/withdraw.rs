@@ -8,7 +8,7 @@ use crate::{
         body::{SameBody, Body},
         decision::Decision,
         flow::{Effect, Flow, ask},
-        needs::{Found, Missing, Needs, Terms},
+        needs::{Found, House, Missing, Needs, Terms},
         value::Field,
     },
     money::{OwnerId, PostingKind},
@@ -19,6 +19,10 @@ use crate::{
 pub struct Withdraw(pub Transfer);
 
 impl Body for Withdraw {
+    fn check(&self, _: &House) -> Result<(), Missing> {
+        self.0.check()
+    }
+
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         Ok(self.0.needs(found))
     }

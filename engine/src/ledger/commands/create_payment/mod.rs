@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use self::flow::{PaymentFlow, PaymentOrder};
 use crate::{
     ledger::{
+        bounds,
         body::{SameBody, Body, Defaults},
         flow::Flow,
         needs::{Found, House, Missing, Need, Needs, Party, Terms},
@@ -64,6 +65,10 @@ impl CreatePayment {
 }
 
 impl Body for CreatePayment {
+    fn check(&self, _: &House) -> Result<(), Missing> {
+        bounds::amount("amount", self.amount)
+    }
+
     fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         let mut needs = Needs::new();
         match found.rounds {

@@ -1,0 +1,55 @@
+//! Bounds of what a request may say, whatever the ledger's state: the engine holds every command to them, however it came in.
+
+use std::time::Duration;
+
+use super::needs::Missing;
+use crate::money::{Money, POSTING_MINOR_MAX};
+
+/// How many pairs one publication or removal of rates may have.
+pub const PUBLISHED_MAX: usize = 512;
+/// The widest spread, in basis points.
+pub const SPREAD_BPS_MAX: u16 = 2_000;
+
+fn must(holds: bool, field: &'static str, rule: impl FnOnce() -> String) -> Result<(), Missing> {
+    if holds { Ok(()) } else { Err(Missing::OutOfBounds { field, rule: rule() }) }
+}
+
+/// An amount that moves (P8).
+pub fn amount(field: &'static str, amount: Money) -> Result<(), Missing> {
+    let holds = (1..=POSTING_MINOR_MAX).contains(&amount.minor);
+    must(holds, field, || format!("is {amount}; it must be greater than zero and at most 10^18 minor units"))
+}
+
+/// A limit, which may be zero.
+pub fn limit(field: &'static str, limit: Money) -> Result<(), Missing> {
+    let holds = (0..=POSTING_MINOR_MAX).contains(&limit.minor);
+    must(holds, field, || format!("is {limit}; it must be zero or more and at most 10^18 minor units"))
+}
+
+/// How long a reservation lasts (P10).
+pub fn lifetime(field: &'static str, lifetime: Duration, lifetime_max: Duration) -> Result<(), Missing> {
+    let (holds, most) = (!lifetime.is_zero() && lifetime <= lifetime_max, lifetime_max.as_secs());
+    must(holds, field, || format!("is {lifetime:?}; it must be more than zero and at most {most} s"))
+}
+
+/// The spread of a published rate.
+pub fn spread(field: &'static str, basis_points: u16) -> Result<(), Missing> {
+    must(basis_points <= SPREAD_BPS_MAX, field, || format!("is {basis_points}; it must be 0 to {SPREAD_BPS_MAX}"))
+}
+
+/// How many pairs are published or removed at once.
+pub fn pairs(field: &'static str, count: usize) -> Result<(), Missing> {
+    must((1..=PUBLISHED_MAX).contains(&count), field, || {
+        format!("has {count} pairs; it must have 1 to {PUBLISHED_MAX}")
+    })
+}
+
+/// An account that is closed is nobody's default.
+pub fn open_default(field: &'static str, is_closed: bool) -> Result<(), Missing> {
+    must(!is_closed, field, || "must not be set for an account that is closed by the same request".into())
+}
+
+/// Two currencies that are not the same.
+pub fn two_currencies(field: &'static str, is_same: bool) -> Result<(), Missing> {
+    must(!is_same, field, || "must not be the base".into())
+}
