@@ -50,6 +50,13 @@ impl Books {
         rows.filter_map(|(pair, (mid, _))| mid.map(|mid| (pair.clone(), mid))).collect()
     }
 
+    /// Whether a pair was missing at some time since `after`.
+    pub fn has_gap_since(&self, after: Lsn) -> bool {
+        let from = self.0.iter().rposition(|(lsn, _)| *lsn <= after);
+        let is_full = |book: &Book| book.len() == 2 && book.values().all(|(mid, _)| mid.is_some());
+        from.is_none() || self.0[from.unwrap_or(0)..].iter().any(|(_, book)| !is_full(book))
+    }
+
     /// All conversions of a payment are of one book that stood at some time since `after`, and worth what they say.
     pub fn check_legs(&self, legs: &[FxLeg], after: Lsn) -> Result<(), Wrong> {
         if legs.is_empty() {
@@ -67,7 +74,8 @@ fn take(book: &mut Book, (base, quote): (Currency, Currency), row: (Option<f64>,
     let (base, quote) = (base.to_string(), quote.to_string());
     let unordered = if base < quote { (base, quote) } else { (quote, base) };
     let stands = book.get(&unordered).map(|(_, at)| *at);
-    let is_older = stands.is_some_and(|at| at.0 / 1_000 <= accepted.0 / 1_000 && row.1.0 / 1_000 < at.0 / 1_000);
+    // Five minutes ahead and more is what a wrong clock wrote.
+    let is_older = stands.is_some_and(|at| at.0 <= accepted.0 + 300_000_000 && row.1.0 / 1_000 < at.0 / 1_000);
     if !is_older {
         book.insert(unordered, row);
     }

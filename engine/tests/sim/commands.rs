@@ -148,6 +148,7 @@ fn update(draw: &mut Draw, id: AccountId, code: &str) -> Request {
         4 => SettingsChange { daily_debit_limit: Some(DailyLimit::Unlimited), ..nothing.clone() },
         _ => SettingsChange { status: draw.one_of(&[None, None, Some(AccountStatus::Closed)]), ..nothing.clone() },
     };
-    let make_default = change == nothing || draw.below(4) == 0;
+    let closes = change.status == Some(AccountStatus::Closed);
+    let make_default = !closes && (change == nothing || draw.below(4) == 0);
     Request::UpdateAccount(UpdateAccount { account: id, change: Box::new(change), make_default })
 }

@@ -3,6 +3,7 @@
 //! It knows nothing of actors, holds or indexes. What was in flight at the same time is all it allows a decline for.
 
 mod declines;
+mod velocity;
 
 use std::collections::BTreeMap;
 
@@ -10,9 +11,10 @@ use arus_engine::{
     ledger::{
         commands::Request,
         entry::{Committed, Entry},
+        fx::LegSide,
         notes::Notes,
         reservation::{Finality, ReservationStatus},
-        settings::AccountStatus,
+        settings::{AccountStatus, DailyLimit},
         time::Timestamp,
         wallet::AccountView,
     },
@@ -23,6 +25,9 @@ use crate::books::Books;
 
 /// What is wrong.
 pub type Wrong = String;
+
+/// Whom a payment pays that names nobody.
+const MERCHANT: &str = "A";
 
 /// A command as a client sent it.
 #[derive(Debug, Clone)]
@@ -74,6 +79,30 @@ struct Held {
     expires_at: Timestamp,
 }
 
+/// What an opening or a change sets, as it was asked for.
+fn settle(state: &mut State, request: &Request) -> Result<(), Wrong> {
+    match request {
+        Request::OpenAccount(open) => {
+            (state.overdraft, state.limit) = (open.overdraft_limit, open.daily_debit_limit);
+        }
+        Request::UpdateAccount(update) => {
+            let is_empty = state.balance == 0 && state.aside == 0;
+            let closes = update.change.status == Some(AccountStatus::Closed);
+            must!(!closes || is_empty, "an account was closed that is not empty");
+            must!(state.status != AccountStatus::Closed, "a closed account was changed");
+            state.status = update.change.status.unwrap_or(state.status);
+            state.overdraft = update.change.overdraft_limit.map_or(state.overdraft, |limit| limit.minor);
+            state.limit = match update.change.daily_debit_limit {
+                Some(DailyLimit::AtMost(limit)) => Some(limit.minor),
+                Some(DailyLimit::Unlimited) => None,
+                None => state.limit,
+            };
+        }
+        _ => return Err("another command than one about accounts changed one".into()),
+    }
+    Ok(())
+}
+
 /// See the module.
 #[derive(Default)]
 pub struct Model {
@@ -82,6 +111,11 @@ pub struct Model {
     accounts: BTreeMap<AccountId, Vec<(Lsn, State)>>,
     reservations: BTreeMap<OpId, Held>,
     pub books: Books,
+    velocity_max: usize,
+    /// When each entry's command was sent.
+    sent_at: Vec<Timestamp>,
+    /// Whether the clock ever jumped: then what a minute is depends on whom one asks.
+    pub has_jumped: bool,
     /// The latest that the clock ever said: an expiry that was decided stays decided when the clock goes back (P6).
     pub latest: Timestamp,
     at: Timestamp,
@@ -98,6 +132,11 @@ macro_rules! must {
 pub(crate) use must;
 
 impl Model {
+    /// Nothing yet; so many payments of one customer are let through in a minute.
+    pub fn with_velocity(velocity_max: usize) -> Self {
+        Self { velocity_max, ..Self::default() }
+    }
+
     /// The last entry.
     pub fn head(&self) -> Lsn {
         Lsn(self.entries.len() as u64)
@@ -150,6 +189,10 @@ impl Model {
             None => must!(key.starts_with("sys/"), "nobody sent {key}"),
         }
         let after = sent.map_or(Lsn(lsn.0 - 1), |sent| sent.after);
+        if let Some(sent) = sent.filter(|_| !self.has_jumped) {
+            self.check_velocity(committed, sent, others).map_err(|why| format!("lsn {lsn} ({key}): {why}"))?;
+            self.check_times(entry, sent).map_err(|why| format!("lsn {lsn} ({key}): {why}"))?;
+        }
         match entry.failure() {
             Some(failure) => {
                 must!(entry.postings().is_empty(), "lsn {lsn} was declined and moves money");
@@ -163,7 +206,42 @@ impl Model {
         }
         self.at = committed.at;
         self.entries.push(committed.clone());
+        self.sent_at.push(sent.map_or(committed.at, |sent| sent.time));
         Ok(())
+    }
+
+    /// What is counted by time counts from between sending and deciding.
+    fn check_times(&self, entry: &Entry, sent: &Sent) -> Result<(), Wrong> {
+        let days = sent.time.utc_day()..=self.latest.utc_day();
+        for posting in entry.postings() {
+            if let PostingKind::Debit { held_on } | PostingKind::Authorize { held_on } = posting.kind {
+                must!(
+                    days.contains(&held_on),
+                    "{} counts for day {held_on} and not for one of {days:?}",
+                    posting.account
+                );
+            }
+        }
+        match &entry.request {
+            Request::Reserve(reserve) if entry.failure().is_none() => {
+                let made = entry.decision.reservation().ok_or("no reservation")?;
+                let lasts = reserve.expires_in.ok_or("it names no time")?;
+                let ends = sent.time.plus(lasts)..=self.latest.max(self.at).plus(lasts);
+                must!(ends.contains(&made.expires_at), "it ends at {} and not within {ends:?}", made.expires_at.0);
+            }
+            Request::Capture(capture) if entry.failure().is_none() => {
+                let held = self.active(capture.reservation)?;
+                must!(sent.time < held.expires_at, "it was captured after its end at {}", held.expires_at.0);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Active reservations whose time is over.
+    pub fn overdue(&self, now: Timestamp) -> Vec<OpId> {
+        let overdue = self.reservations.iter().filter(|(_, held)| held.is_active && held.expires_at <= now);
+        overdue.map(|(id, _)| *id).collect()
     }
 
     /// What moves on clients' accounts is what was asked for, and everything sums to zero.
@@ -205,9 +283,13 @@ impl Model {
                 must!(payer.1.owner == request.customer, "{} is not the customer's", payment.payer);
                 must!(request.source.as_ref().is_none_or(|id| *id == payment.payer), "another source paid");
                 must!(request.destination.as_ref().is_none_or(|id| *id == payment.payee), "another payee was paid");
-                if payment.fx.is_empty() {
-                    must!(debited == request.amount && credited == request.amount, "not the amount was moved");
-                }
+                let payee = self.state(&payment.payee, self.head()).ok_or("a payee nobody knows")?;
+                must!(request.destination.is_some() || payee.1.owner.to_string() == MERCHANT, "not the house was paid");
+                let leg = |side| payment.fx.iter().find(|leg| leg.side == side || leg.side == LegSide::Both);
+                let worth = |side| leg(side).map_or(request.amount, |leg| leg.to);
+                must!(payment.fx.iter().all(|leg| leg.from == request.amount), "not the amount was converted");
+                must!(debited == worth(LegSide::Payer), "the payer is debited {debited}");
+                must!(credited == worth(LegSide::Payee), "the payee is credited {credited}");
                 vec![(payment.payer.clone(), "debit", debited), (payment.payee.clone(), "credit", credited)]
             }
             Request::Capture(capture) => {
@@ -269,8 +351,7 @@ impl Model {
                 |(_, state)| state.clone(),
             );
             must!(state.owner == account.owner, "{} changed its owner", account.id);
-            (state.status, state.limit) = (account.status, account.daily_debit_limit);
-            state.overdraft = account.overdraft_limit;
+            settle(&mut state, &entry.request)?;
             self.accounts.entry(account.id.clone()).or_default().push((lsn, state));
         }
         for posting in entry.postings().iter().filter(|posting| !posting.account.is_system()) {
@@ -278,6 +359,10 @@ impl Model {
             let mut state = state.1.clone();
             let minor = posting.amount.minor;
             let mut counts = |day: u32, minor: i128| {
+                // A day that a wrong clock wrote.
+                if state.day > day + 1 {
+                    state.day = day;
+                }
                 if day > state.day {
                     (state.day, state.day_debits) = (day, 0);
                 }

@@ -114,7 +114,7 @@ fn action(draw: &mut Draw, faults: u64) -> Action {
         60..70 => Action::Read(number),
         70..76 => Action::Passivate(number),
         76..82 => Action::Timers,
-        82..89 => Action::Pass(number % 400_000),
+        82..89 => Action::Pass(number % 250_000),
         89..91 => Action::Settle,
         91..93 => Action::FailIndex(number % 12),
         93.. if faults == 0 => Action::Steps(20),

@@ -19,7 +19,7 @@ use arus_engine::{
     config::EngineConfig,
     index::memory::{MemoryIndex, STEPS},
     journal::memory::MemoryDisk,
-    ledger::{entry::Committed, notes::Notes, wallet::AccountView},
+    ledger::{commands::Request, entry::Committed, notes::Notes, wallet::AccountView},
     money::{AccountId, Lsn, TxId},
     runtime::deterministic::Deterministic,
 };
@@ -35,6 +35,8 @@ use crate::{
 
 /// How many steps the engine gets to come to rest.
 const STEPS_MAX: usize = 50_000;
+/// From 8 o'clock, when other tests begin, to ten minutes before midnight.
+const BEFORE_MIDNIGHT: Duration = Duration::from_secs(57_000);
 /// How long a client waits.
 const TIMEOUT: Duration = Duration::from_secs(3_600);
 
@@ -45,7 +47,8 @@ thread_local! {
 
 /// What a client heard.
 enum Heard {
-    Answer(String, Result<Reply, Refusal>),
+    /// The key, what was sent under it now, and the answer.
+    Answer(String, Box<Request>, Result<Reply, Refusal>),
     Account(AccountId, Lsn, Result<Box<AccountView>, Refusal>),
     Payment(String, Lsn, Result<Committed, Refusal>),
     Lines(AccountId, Lsn, Result<Page<(Lsn, i128)>, Refusal>),
@@ -60,6 +63,7 @@ pub struct Sim {
     disk: MemoryDisk,
     clock: Clock,
     failed: Arc<AtomicBool>,
+    config: EngineConfig,
     model: Model,
     /// Every command by its key.
     sent: BTreeMap<String, Sent>,
@@ -76,8 +80,12 @@ pub struct Sim {
     digest: blake3::Hasher,
 }
 
-fn config() -> EngineConfig {
+/// Runs of every fourth seed have a velocity rule.
+fn config(seed: u64) -> EngineConfig {
     let mut config = support::config();
+    if seed % 4 == 3 {
+        config.risk.velocity_per_minute_max = 5;
+    }
     config.commit_entries_max = 32;
     config.commit_bytes_max = 1 << 15;
     config
@@ -103,14 +111,19 @@ pub fn run(seed: u64, script: &[Action]) -> Result<String, Wrong> {
 
 impl Sim {
     fn begin(seed: u64) -> Result<Self, Wrong> {
-        let (clock, disk, failed) = (Clock::manual(START, seed), MemoryDisk::new(), Arc::default());
-        let engine = start(&disk, MemoryIndex::new(), &clock, &failed)?;
+        // Shortly before a midnight of UTC: many runs get beyond it.
+        let clock = Clock::manual(START.plus(BEFORE_MIDNIGHT), seed);
+        let (disk, failed) = (MemoryDisk::new(), Arc::default());
+        let config = config(seed);
+        let velocity_max = usize::try_from(config.risk.velocity_per_minute_max).expect("it is small");
+        let engine = start(&config, &disk, MemoryIndex::new(), &clock, &failed)?;
         let mut sim = Self {
             engine,
             disk,
             clock,
             failed,
-            model: Model::default(),
+            config,
+            model: Model::with_velocity(velocity_max),
             sent: BTreeMap::new(),
             keys: Vec::new(),
             acknowledged: BTreeMap::new(),
@@ -147,17 +160,14 @@ impl Sim {
             Action::Read(number) => self.read(number),
             Action::Steps(steps) => return self.steps(steps).await,
             Action::Passivate(number) => self.engine.passivate(number),
-            Action::Timers => {
-                for command in self.engine.due().await {
-                    let engine = self.engine.engine().clone();
-                    self.calls.push(tokio::task::spawn_local(async move {
-                        // What is refused is due again.
-                        let _ = engine.submit(command).await;
-                    }));
-                }
+            Action::Timers => self.fire().await,
+            Action::Pass(milliseconds) => {
+                self.clock.advance(Duration::from_millis(milliseconds));
+                // The timers look at it several times a second.
+                self.clock.tick();
             }
-            Action::Pass(milliseconds) => self.clock.advance(Duration::from_millis(milliseconds)),
             Action::Jump(minutes) => {
+                self.model.has_jumped = true;
                 let by = Duration::from_secs(minutes.unsigned_abs() * 60);
                 if minutes < 0 {
                     self.clock.set_back(by);
@@ -182,7 +192,18 @@ impl Sim {
         self.steps(1).await
     }
 
-    fn send_new(&mut self, request: arus_engine::ledger::commands::Request, notes: Notes) {
+    /// Submits what the timers ask for.
+    async fn fire(&mut self) {
+        for command in self.engine.due().await {
+            let engine = self.engine.engine().clone();
+            self.calls.push(tokio::task::spawn_local(async move {
+                // What is refused is due again.
+                let _ = engine.submit(command).await;
+            }));
+        }
+    }
+
+    fn send_new(&mut self, request: Request, notes: Notes) {
         let key = format!("k{}", self.keys.len());
         self.keys.push(key.clone());
         let is_known = self.model.knows_all_of(&request, |id| self.open.contains(id));
@@ -202,7 +223,7 @@ impl Sim {
     }
 
     /// Sends what was sent under a key, or something else under the same one.
-    fn send(&mut self, key: &str, other: Option<(arus_engine::ledger::commands::Request, Notes)>) {
+    fn send(&mut self, key: &str, other: Option<(Request, Notes)>) {
         let Some(sent) = self.sent.get_mut(key) else { return };
         // It may be decided now, if it was not before.
         sent.ended = None;
@@ -211,17 +232,16 @@ impl Sim {
         if TALKS.get() {
             println!("     {key} {request:?}");
         }
-        let is_same = request == sent.request;
-        if !is_same {
+        if request != sent.request {
             sent.others.push(request.clone());
         }
+        let asked = Box::new(request.clone());
         let tx_id = TxId::parse(key).expect("a key");
         let command = Command { timeout: Some(TIMEOUT), ..Command::new(TENANT, tx_id, request, notes) };
-        let (engine, inbox) = (self.engine.engine().clone(), Rc::clone(&self.inbox));
-        let key = if is_same { key.to_owned() } else { format!("other {key}") };
+        let (engine, inbox, key) = (self.engine.engine().clone(), Rc::clone(&self.inbox), key.to_owned());
         self.calls.push(tokio::task::spawn_local(async move {
             let answer = engine.submit(command).await;
-            inbox.borrow_mut().push(Heard::Answer(key, answer));
+            inbox.borrow_mut().push(Heard::Answer(key, asked, answer));
         }));
     }
 
@@ -269,9 +289,16 @@ impl Sim {
         self.disk.fail_writes(0);
         self.engine.index_now().fail_before(usize::MAX);
         self.rest().await?;
+        // What is due expires, one round after another.
+        for _ in 0..3 {
+            self.fire().await;
+            self.rest().await?;
+        }
         if self.failed.load(Ordering::SeqCst) {
             return self.crash(Crash { keep: 0, index: 0, flip: None }).await;
         }
+        let overdue = if self.model.has_jumped { Vec::new() } else { self.model.overdue(self.clock.now()) };
+        must!(overdue.is_empty(), "the time of {overdue:?} is over, and the timers did not free them");
         let waiting = self.calls.iter().filter(|call| !call.is_finished()).count();
         must!(waiting == 0, "{waiting} calls are not answered");
         self.calls.clear();
@@ -329,7 +356,7 @@ impl Sim {
         let rates: BTreeMap<_, _> = rows.collect();
         must!(rates == self.model.books.now(), "the rates are {rates:?}, and should be {:?}", self.model.books.now());
         let index = self.engine.index_now();
-        let rebuilt = disk::rebuild(&self.disk, &self.clock, config())?;
+        let rebuilt = disk::rebuild(&self.disk, &self.clock, self.config.clone())?;
         must!(index.equals(&rebuilt), "the index is not what the journal makes of it");
         Ok(())
     }
@@ -387,7 +414,7 @@ impl Sim {
             return Ok(());
         }
         let failed = Arc::default();
-        let Ok(engine) = start(&flipped, index.crash(), &self.clock, &failed) else { return Ok(()) };
+        let Ok(engine) = start(&self.config, &flipped, index.crash(), &self.clock, &failed) else { return Ok(()) };
         for committed in &self.model.entries {
             let read = engine.committed(committed.lsn);
             // An index that covers an entry answers for it until somebody reads it.
@@ -401,7 +428,7 @@ impl Sim {
 
     async fn restart(&mut self, disk: MemoryDisk, index: MemoryIndex) -> Result<(), Wrong> {
         self.failed = Arc::default();
-        self.engine = start(&disk, index, &self.clock, &self.failed)?;
+        self.engine = start(&self.config, &disk, index, &self.clock, &self.failed)?;
         self.disk = disk;
         let reached = self.engine.engine().progress().0;
         must!(reached >= self.model.head(), "the journal ends at lsn {reached}, {} was durable", self.model.head());
@@ -427,6 +454,7 @@ impl Sim {
 }
 
 fn start(
+    config: &EngineConfig,
     disk: &MemoryDisk,
     index: MemoryIndex,
     clock: &Clock,
@@ -434,7 +462,8 @@ fn start(
 ) -> Result<Deterministic, Wrong> {
     let flag = Arc::clone(failed);
     let on_fatal = Arc::new(move |_: &str| flag.store(true, Ordering::SeqCst));
-    Deterministic::start(disk, index, config(), clock.clone(), on_fatal).map_err(|error| format!("no start: {error}"))
+    Deterministic::start(disk, index, config.clone(), clock.clone(), on_fatal)
+        .map_err(|error| format!("no start: {error}"))
 }
 
 async fn lines(engine: &arus_engine::Engine, id: &AccountId) -> Result<Page<(Lsn, i128)>, Refusal> {

@@ -17,7 +17,6 @@ impl Model {
         others: &[&Sent],
     ) -> Result<(), Wrong> {
         match code {
-            FailureCode::RiskRejected => Err("no risk rule is on".into()),
             FailureCode::InsufficientFunds => self.check_funds(entry, after, others),
             FailureCode::ReservationNotActive => {
                 let (Request::Capture(_) | Request::Release(_)) = &entry.request else { return Ok(()) };
@@ -46,6 +45,22 @@ impl Model {
                     .flat_map(|other| other.bodies())
                     .any(|body| matches!(body, Request::UpdateAccount(_)));
                 must!(frozen || freezing, "nobody is frozen");
+                Ok(())
+            }
+            FailureCode::AccountClosed => {
+                let mut states = self.accounts.keys().flat_map(|id| self.since(id, after));
+                let closed = states.any(|state| state.status == AccountStatus::Closed);
+                let mut rivals = others.iter().flat_map(|other| other.bodies());
+                let changing = rivals.any(|body| matches!(body, Request::UpdateAccount(_) | Request::OpenAccount(_)));
+                must!(closed || changing, "nobody is closed");
+                Ok(())
+            }
+            FailureCode::FxRateStale => {
+                must!(self.has_jumped, "no rate is old and the clock did not jump");
+                Ok(())
+            }
+            FailureCode::FxRateUnavailable => {
+                must!(self.books.has_gap_since(after), "all rates are there");
                 Ok(())
             }
             FailureCode::AccountExists => {

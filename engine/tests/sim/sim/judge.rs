@@ -2,7 +2,7 @@
 
 use arus_engine::{
     Refusal, Reply,
-    ledger::{entry::Committed, wallet::AccountView},
+    ledger::{commands::Request, entry::Committed, wallet::AccountView},
     money::{AccountId, Lsn},
 };
 
@@ -49,18 +49,15 @@ impl Sim {
 
     pub(super) fn hear(&mut self, heard: Heard) -> Result<(), Wrong> {
         match heard {
-            Heard::Answer(key, answer) => {
+            Heard::Answer(key, asked, answer) => {
                 self.digest.update(format!("{key}{answer:?}").as_bytes());
                 let head = self.model.head();
-                if let Some(sent) = self.sent.get_mut(key.trim_start_matches("other ")) {
+                if let Some(sent) = self.sent.get_mut(&key) {
                     sent.calls = sent.calls.saturating_sub(1);
                     // One call may hear of an overload while another is still at work.
                     sent.ended = sent.ended.or((sent.calls == 0).then_some(head));
                 }
-                match key.strip_prefix("other ") {
-                    Some(key) => self.check_other(key, &answer),
-                    None => self.check_answer(&key, answer),
-                }
+                self.check_answer(&key, &asked, answer)
             }
             Heard::Account(id, floor, Ok(view)) if !id.is_system() => self.model.check_view(&id, &view, floor),
             Heard::Account(id, floor, Ok(view)) => self.check_house(&id, &view, floor),
@@ -90,13 +87,14 @@ impl Sim {
         }
     }
 
-    fn check_answer(&mut self, key: &str, answer: Result<Reply, Refusal>) -> Result<(), Wrong> {
+    fn check_answer(&mut self, key: &str, asked: &Request, answer: Result<Reply, Refusal>) -> Result<(), Wrong> {
         match answer {
             Ok(reply) => {
                 let committed = reply.committed;
                 let known = self.model.under(key).ok_or(format!("{key} was answered, and nothing is committed"))?;
-                let is_same = known.lsn == committed.lsn && known.entry == committed.entry;
-                must!(is_same, "{key} was answered with lsn {}, its entry is at {}", committed.lsn, known.lsn);
+                let is_known = known.lsn == committed.lsn && known.entry == committed.entry;
+                must!(is_known, "{key} was answered with lsn {}, its entry is at {}", committed.lsn, known.lsn);
+                must!(is_same_body(asked, &known.entry.request), "{key} was answered, and stands for another body");
                 let first = self.acknowledged.entry(key.to_owned()).or_insert(committed.lsn);
                 must!(*first == committed.lsn, "{key} was answered with lsn {first} and now with {}", committed.lsn);
                 self.told = self.told.max(committed.lsn);
@@ -105,15 +103,13 @@ impl Sim {
                 Ok(())
             }
             Err(Refusal::KeyReused { field }) => {
-                // Another body under the same key may have come first.
                 let known = self.model.under(key).ok_or(format!("{key} is reused, and nothing is committed"))?;
-                let request = &self.sent[key].request;
-                must!(known.entry.request != *request, "{key} was refused as reused with another {field}");
+                must!(known.entry.request != *asked, "{key} was refused as reused with another {field}");
                 Ok(())
             }
             Err(refusal @ Refusal::NotFound { .. }) => {
                 let sent = &self.sent[key];
-                must!(!sent.is_known, "{key} names nothing that is not there: {refusal}");
+                must!(!sent.is_known || *asked != sent.request, "{key} names nothing that is not there: {refusal}");
                 Ok(())
             }
             Err(Refusal::DeadlineExceeded) => {
@@ -125,22 +121,6 @@ impl Sim {
                 must!(!self.acknowledged.contains_key(key) || is_passing(&refusal), "{key} is known: {refusal}");
                 self.check_refusal(key, &refusal)
             }
-        }
-    }
-
-    fn check_other(&mut self, key: &str, answer: &Result<Reply, Refusal>) -> Result<(), Wrong> {
-        match answer {
-            // It came first, and is what the key stands for from now on.
-            Ok(reply) => {
-                let known = self.model.under(key).ok_or(format!("{key} was answered, and nothing is committed"))?;
-                must!(known.lsn == reply.committed.lsn, "{key} was answered with another entry");
-                Ok(())
-            }
-            Err(Refusal::KeyReused { .. }) => {
-                must!(self.model.under(key).is_some(), "{key} is reused, and nothing is committed");
-                Ok(())
-            }
-            Err(refusal) => self.check_refusal(key, refusal),
         }
     }
 
@@ -172,4 +152,18 @@ impl Sim {
 /// Whether a refusal says nothing of the command.
 fn is_passing(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::Overloaded { .. } | Refusal::Unavailable { .. } | Refusal::DeadlineExceeded)
+}
+
+/// Whether two bodies may count as one: the same, or payments of which one leaves the payee to the house.
+fn is_same_body(one: &Request, other: &Request) -> bool {
+    match (one, other) {
+        (Request::CreatePayment(one), Request::CreatePayment(other)) => {
+            let is_left_out = one.destination.is_none() || other.destination.is_none();
+            let rest = (&one.customer, one.amount, &one.source) == (&other.customer, other.amount, &other.source);
+            rest && (is_left_out || one.destination == other.destination)
+        }
+        // What is left out of a capture is as the reservation has it.
+        (Request::Capture(one), Request::Capture(other)) => one.reservation == other.reservation,
+        _ => one == other,
+    }
 }
