@@ -12,11 +12,13 @@ use arus_engine::{
         unusable::Unusable,
     },
     keys::Fingerprint,
-    ledger::account::Account,
+    ledger::{account::Account, time::Timestamp},
     money::{AccountId, Currency, Lsn, OpId, OwnerId, PostingKind, TenantId},
 };
 
 const TENANT: TenantId = TenantId(0);
+/// How many entries a partition has.
+const PARTITION: u64 = 1 << 20;
 
 /// A data directory's index: made if it is not there.
 fn open(folder: &tempfile::TempDir) -> FjallIndex {
@@ -41,6 +43,11 @@ fn try_open(folder: &tempfile::TempDir) -> Result<FjallIndex, Unusable> {
 
 fn key() -> (TenantId, AccountId) {
     (TENANT, AccountId::parse("hot").expect("an id"))
+}
+
+fn account(balance: i128) -> Account {
+    let (owner, usd) = (OwnerId::parse("ann").expect("an id"), Currency::from_code("USD").expect("USD"));
+    Account { credits_posted: balance, applied_lsn: Lsn(5), ..Account::open(key().1, owner, usd) }
 }
 
 /// Two lines an entry: 10 in, 3 out.
@@ -128,7 +135,6 @@ fn crowded(lsns: std::ops::RangeInclusive<u64>) -> Run {
 
 #[test]
 fn a_crowded_bucket_and_the_bounds_of_partitions_lose_nothing() {
-    const PARTITION: u64 = 1 << 20;
     let folder = tempfile::tempdir().expect("a folder");
     let index = open(&folder);
     let lsns = PARTITION - 700..=PARTITION + 700;
@@ -163,11 +169,6 @@ fn a_crowded_bucket_and_the_bounds_of_partitions_lose_nothing() {
 fn keys_objects_and_accounts_are_found_and_a_double_row_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let index = open(&folder);
-    let usd = Currency::from_code("USD").expect("USD");
-    let account = |balance: i128| {
-        let owner = OwnerId::parse("ann").expect("an id");
-        Account { credits_posted: balance, applied_lsn: Lsn(5), ..Account::open(key().1, owner, usd) }
-    };
     let watermark = Some(Watermark { lsn: Lsn(5), block_hash: [1; 32] });
     // In no order: the index sorts. The later state of an object counts.
     let given = Run {
@@ -242,8 +243,27 @@ fn a_first_run_that_a_crash_interrupts_is_built_anew() {
 }
 
 #[test]
+fn lines_are_read_as_soon_as_the_account_they_led_to() {
+    // The first run of all, and one that goes on into the next partition: their watermark comes last.
+    for (before, first, last) in [(None, 1, 100), (Some(PARTITION - 5), PARTITION - 4, PARTITION + 90)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let index = open(&folder);
+        if let Some(end) = before {
+            index.apply(crowded(end..=end)).expect("it takes the run");
+        }
+        // The accounts come in; the timers' files have no place to go to.
+        std::fs::remove_dir_all(folder.path().join("index/keyspaces/6/tables")).expect("it goes");
+        let timer = (Timestamp(7), TENANT, OpId(7));
+        let changed =
+            Run { accounts: vec![(TENANT, account(9))], timers: vec![(timer, Some(key().1))], ..crowded(first..=last) };
+        assert!(index.apply(changed).is_err());
+        assert_eq!(index.account(&key()).expect("it reads"), Some(account(9)));
+        assert_eq!(read_all(&index, 1_000), newest_first(before.unwrap_or(first)..=last));
+    }
+}
+
+#[test]
 fn rows_do_not_depend_on_where_runs_end() {
-    const PARTITION: u64 = 1 << 20;
     let [one, other] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
     let (first, last) = (PARTITION - 300, PARTITION + 300);
     let [whole, pieces] = [&one, &other].map(open);

@@ -113,6 +113,14 @@ impl FjallIndex {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// No row is of a later entry. The watermark is not that bound: it follows the rows of its run, and a reader that
+    /// has seen an account's new state must find the lines that led to it.
+    fn rows_end(&self) -> Lsn {
+        let Progress { watermark, reach, .. } = *self.progress();
+        let run = reach.map_or(Lsn(0), |reach| reach.run);
+        watermark.map_or(run, |watermark| watermark.lsn.max(run))
+    }
+
     /// Payments and reservations whose latest entry stands behind `lsn`, by their ids; walks the whole table.
     pub fn objects_above(&self, lsn: Lsn) -> Result<Vec<(TenantId, OpId, Lsn)>, IndexError> {
         self.with(|stored| {
@@ -278,8 +286,7 @@ impl Index for FjallIndex {
     }
 
     fn history(&self, key: &AccountKey, below: Lsn, limit: usize) -> Result<Vec<HistoryRow>, IndexError> {
-        let Some(watermark) = self.watermark() else { return Ok(Vec::new()) };
-        let newest = partition(below.min(watermark.lsn));
+        let newest = partition(below.min(self.rows_end()));
         self.read(|stored| {
             let table = stored.table(Table::History);
             let chunks = (0..=newest).rev().flat_map(|partition| {
