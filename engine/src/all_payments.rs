@@ -60,7 +60,7 @@ impl Core {
         if let Some(block) = self.tail.block_of(lsn) {
             return Ok(block);
         }
-        let stored = self.reader.block(lsn).map_err(internal)?;
+        let stored = self.reader.block(lsn)?;
         stored.map(|(_, block)| block).ok_or_else(|| internal(format!("no block holds entry {}", lsn.0)))
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     money::{Lsn, OpId, TenantId},
     passed_on::PassedOn,
     pool::Pool,
-    refusal::{OverloadReason, Refusal, internal, interrupted},
+    refusal::{OverloadReason, Refusal, interrupted},
     watch::Watchers,
 };
 
@@ -52,7 +52,7 @@ impl Core {
     pub(crate) fn read_entry(&self, lsn: Lsn) -> Result<Committed, Refusal> {
         match self.tail.by_lsn(lsn) {
             Some(committed) => Ok(committed),
-            None => self.reader.read(lsn).map_err(internal),
+            None => Ok(self.reader.read(lsn)?),
         }
     }
 
@@ -61,7 +61,7 @@ impl Core {
         if let Some(committed) = self.tail.by_object(id) {
             return Ok((committed.entry.tenant == tenant).then_some(committed));
         }
-        let lsn = self.index.object(tenant, id).map_err(internal)?;
+        let lsn = self.index.object(tenant, id)?;
         lsn.map(|lsn| self.read_entry(lsn)).transpose()
     }
 

@@ -1,32 +1,60 @@
 //! Damage that is met while serving: what was durable is not what it was. It is said once, and nothing is let in any
 //! more; the next start checks everything, heals what can be built anew, and names what cannot.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use crate::{
+    checked_text,
     journal::{Block, BlockHead, JournalError, JournalReader},
     ledger::entry::Committed,
     money::Lsn,
+    refusal::{Refusal, UnavailableReason, internal},
 };
 
 /// The first damage that was met, if any was.
 #[derive(Debug, Default)]
-pub struct Damage(OnceLock<String>);
+pub struct Damage {
+    found: OnceLock<String>,
+    /// Where the next start is told of it.
+    note: Option<PathBuf>,
+}
 
 impl Damage {
+    /// None was met yet; any will be noted in a file, because of which the next start checks everything.
+    pub fn noted_in(note: PathBuf) -> Self {
+        Self { found: OnceLock::new(), note: Some(note) }
+    }
+
     /// Notes what was met; the first counts.
     pub fn report(&self, what: &str) {
-        if self.0.set(what.to_owned()).is_ok() {
-            tracing::error!(
-                what,
-                "damage was met; no command is taken any more until a restart has checked everything"
-            );
+        if self.found.set(what.to_owned()).is_err() {
+            return;
+        }
+        tracing::error!(what, "damage was met; no command is taken any more until a restart has checked everything");
+        if let Some(note) = &self.note
+            && let Err(unnoted) = checked_text::write(note, what)
+        {
+            tracing::error!(%unnoted, "the next start cannot be told of it: run arus verify before it");
         }
     }
 
     /// What was met.
     pub fn found(&self) -> Option<&str> {
-        self.0.get().map(String::as_str)
+        self.found.get().map(String::as_str)
+    }
+}
+
+/// Whoever asked for what cannot be read is told so.
+impl From<JournalError> for Refusal {
+    fn from(error: JournalError) -> Self {
+        match error {
+            // Nobody asks for an entry that the index or the tail did not lead to.
+            JournalError::NoEntry(_) => internal(error),
+            _ => UnavailableReason::Damaged.into(),
+        }
     }
 }
 

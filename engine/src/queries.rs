@@ -172,7 +172,7 @@ impl Engine {
             Some(committed) => Some(committed),
             None => {
                 let stored = self.0.on_read_pool(move |core| {
-                    let lsn = core.index.key(tenant, key).map_err(internal)?;
+                    let lsn = core.index.key(tenant, key)?;
                     lsn.map(|lsn| core.read_entry(lsn)).transpose()
                 });
                 self.0.read(stored).await?
@@ -319,7 +319,7 @@ impl Core {
         wanted: impl Fn(&HistoryRow) -> bool,
     ) -> Result<Page<HistoryRow>, Refusal> {
         let blocks = self.tail.touching(account_hash(key.0, &key.1));
-        let mut account = self.index.account(key).map_err(internal)?;
+        let mut account = self.index.account(key)?;
         let changed = account.as_ref().map_or(Lsn(0), |account| account.applied_lsn);
         // The index may show rows of a run whose account states are not visible yet: those are the tail's to tell.
         let indexed = changed.max(self.tail.indexed());
@@ -339,7 +339,7 @@ impl Core {
             if scanned >= SCAN_MAX {
                 return Ok(Page { items: rows, next_below: Some(Position::before(from)) });
             }
-            let older = self.index.history(key, from, read_max).map_err(internal)?;
+            let older = self.index.history(key, from, read_max)?;
             let Some(last) = older.last() else { break };
             let complete = older.len() < read_max;
             scanned += older.len();
@@ -380,7 +380,7 @@ impl Entries<'_> {
         if let Some(committed) = self.core.tail.by_lsn(lsn) {
             return Ok(committed);
         }
-        let (_, block) = self.core.reader.block(lsn).map_err(internal)?.ok_or_else(|| internal("no such block"))?;
+        let (_, block) = self.core.reader.block(lsn)?.ok_or_else(|| internal("no such block"))?;
         let committed = block.get(lsn).ok_or_else(|| internal("the block does not hold its entry"))?;
         self.block = Some(block);
         Ok(committed)

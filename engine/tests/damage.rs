@@ -332,7 +332,7 @@ fn damage_that_is_met_while_serving_closes_admission_and_heals_by_a_restart() {
         server.runtime.block_on(read).expect("in time")
     };
     let met: Vec<_> = kept.told.values().filter_map(|(id, _)| read(&server, *id).err()).collect();
-    assert!(matches!(met.as_slice(), [Refusal::Internal(_), ..]), "some row is damaged: {met:?}");
+    assert_eq!(met.first(), Some(&UnavailableReason::Damaged.into()), "some row is damaged: {met:?}");
     assert_eq!(server.running.engine().closed(), Some(UnavailableReason::Damaged.into()));
     let refused = server.try_submit("another", payment()).err();
     assert_eq!(refused, Some(Refusal::Unavailable { reason: UnavailableReason::Damaged }));
@@ -343,6 +343,39 @@ fn damage_that_is_met_while_serving_closes_admission_and_heals_by_a_restart() {
         assert!(read(&server, *id).is_ok());
     }
     server.stop();
+}
+
+#[test]
+fn a_bad_block_of_a_sealed_segment_is_refused_by_the_start_after_it_was_met() {
+    const SEGMENT: &str = "journal/00000001.seg";
+    let kept = kept();
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    copy(&kept.whole, &data);
+    let offset = 300 << 10;
+    let damage = || edit(&data, Path::new(SEGMENT), |file, _| (0..4096).step_by(64).for_each(|at| flip(file, offset + at)));
+    let server = Server::start(&data).expect("it starts");
+    damage();
+    let damaged = Refusal::Unavailable { reason: UnavailableReason::Damaged };
+    let met = kept.told.keys().find_map(|tx_id| match server.try_submit(tx_id, payment()) {
+        Ok(reply) => {
+            assert!(reply.replayed, "{tx_id} is decided anew");
+            None
+        }
+        Err(refusal) => Some(refusal),
+    });
+    assert_eq!(met, Some(damaged), "the first who meets it is told what it is");
+    server.stop();
+    for _ in 0..2 {
+        let why = Server::start(&data).err().expect("it is refused");
+        assert!(why.contains("corrupt at 00000001.seg offset 3"), "{why}");
+    }
+    // The file is restored.
+    damage();
+    let server = Server::start(&data).expect("it starts");
+    assert!(kept.told.keys().all(|tx_id| server.submit(tx_id, payment()).replayed));
+    server.stop();
+    assert!(data.join("DAMAGED.set-aside-1").exists() && !data.join("DAMAGED").exists());
 }
 
 /// Two copies of one directory go on by themselves: their tables have the same names, rows and positions.

@@ -1,8 +1,8 @@
 //! Bodies on their way in: what does not come in one piece takes room that all callers share, until it is read.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tonic::Status;
 
 use crate::status::crowded;
@@ -12,23 +12,57 @@ pub(crate) const BODY_MAX: Duration = Duration::from_secs(10);
 /// How many bytes of bodies are held at once, by all connections together. A batch is some times as large once it is
 /// read.
 const BODY_BYTES_MAX: usize = 32 << 20;
+/// Of those, how many from one address: others find room for more than one message of the longest kind.
+const BODY_BYTES_PER_PEER_MAX: usize = BODY_BYTES_MAX / 4 * 3;
 static BODIES: Semaphore = Semaphore::const_new(BODY_BYTES_MAX);
 
+/// The room that one address may take.
+#[derive(Debug, Clone)]
+pub(crate) struct Share(Arc<Semaphore>);
+
+impl Default for Share {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(BODY_BYTES_PER_PEER_MAX)))
+    }
+}
+
+impl Share {
+    /// Room for a body, of which it takes nothing yet.
+    pub(crate) fn room(&self) -> Room {
+        Room { share: self.clone(), taken: None }
+    }
+}
+
 /// What a body takes of the room.
-#[derive(Debug, Default)]
-pub(crate) struct Room(Option<SemaphorePermit<'static>>);
+#[derive(Debug)]
+pub(crate) struct Room {
+    share: Share,
+    /// Of the address's share, and of the room of all.
+    taken: Option<(OwnedSemaphorePermit, SemaphorePermit<'static>)>,
+}
 
 impl Room {
     /// Takes so many bytes more, or says that there is no room.
     pub(crate) fn add(&mut self, bytes: usize) -> Result<(), Status> {
-        let more = u32::try_from(bytes).ok().and_then(|bytes| BODIES.try_acquire_many(bytes).ok());
-        let more = more.ok_or_else(|| {
-            crowded("BODIES", format!("bodies of {BODY_BYTES_MAX} bytes are on their way already; try again"))
-        })?;
-        match &mut self.0 {
-            Some(room) => room.merge(more),
-            None => self.0 = Some(more),
+        let full = |max: usize, whose: &str| {
+            crowded("BODIES", format!("bodies of {max} bytes {whose} are on their way already; try again"))
+        };
+        let of_peer = || full(BODY_BYTES_PER_PEER_MAX, "from this address");
+        let count = u32::try_from(bytes).map_err(|_| of_peer())?;
+        let mine = Arc::clone(&self.share.0).try_acquire_many_owned(count).map_err(|_| of_peer())?;
+        let all = BODIES.try_acquire_many(count).map_err(|_| full(BODY_BYTES_MAX, "from all together"))?;
+        match &mut self.taken {
+            Some(taken) => {
+                taken.0.merge(mine);
+                taken.1.merge(all);
+            }
+            None => self.taken = Some((mine, all)),
         }
         Ok(())
+    }
+
+    /// Gives back what was taken.
+    pub(crate) fn free(&mut self) {
+        self.taken = None;
     }
 }

@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-use crate::{config::GrpcLimits, status::crowded};
+use crate::{bodies, config::GrpcLimits, status::crowded};
 
 /// Calls open at once on all ports together.
 const CALLS_MAX: usize = 16_384;
@@ -54,6 +54,7 @@ pub(crate) struct Budget {
 struct Peer {
     calls: AtomicUsize,
     streams: AtomicUsize,
+    bodies: bodies::Share,
 }
 
 impl Budget {
@@ -171,6 +172,11 @@ impl Caller {
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Room {
         self.hold(bytes);
         Room { caller: Arc::clone(self), bytes }
+    }
+
+    /// Room for a body on its way in.
+    pub(crate) fn body_room(&self) -> bodies::Room {
+        self.peer.bodies.room()
     }
 
     /// Waits for a turn to put a page together.

@@ -4,7 +4,7 @@
 #[path = "../../engine/tests/support/server.rs"]
 mod server;
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::FileExt, path::Path};
 
 use arus::verify::{Check, Found};
 use server::{Server, copy, payment, seed};
@@ -79,6 +79,35 @@ fn files_that_are_not_as_they_were_are_named() {
     let no_index = damaged("no-index", &|data| fs::remove_dir_all(data.join("index")).expect("it goes"));
     let said = outcome(&no_index.expect("it runs"), "index: keys").expect("it is allowed");
     assert_eq!(said, Found::Skipped("there is no index; the next start builds it".into()));
+}
+
+#[test]
+fn what_a_start_will_cut_or_build_anew_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = data(folder.path());
+    let right = |text: &str| Ok(Found::Right(text.to_owned()));
+    let checks = arus::verify::run(&whole).expect("it runs");
+    assert_eq!(outcome(&checks, "behind the journal's end"), right("nothing"));
+    let torn = folder.path().join("torn");
+    copy(&whole, &torn);
+    let segment = fs::File::options().read(true).write(true).open(torn.join("journal/00000001.seg")).expect("it opens");
+    let pages = fs::read(torn.join("journal/00000001.seg")).expect("it reads");
+    let used = pages.chunks(4096).rposition(|page| page.iter().any(|byte| *byte != 0)).expect("there are blocks");
+    segment.write_all_at(b"a block that was not finished", (used as u64 + 1) * 4096).expect("it writes");
+    let checks = arus::verify::run(&torn).expect("it runs");
+    assert_eq!(wrong(&checks), Vec::<&str>::new(), "{checks:?}");
+    let said = outcome(&checks, "behind the journal's end").expect("a crash leaves such a block");
+    assert!(matches!(&said, Found::Right(text) if text.starts_with("4096 bytes of a block")), "{said:?}");
+
+    // An index without rows beside an INDEXED that knows of some: it is being built again.
+    let (anew, empty) = (folder.path().join("anew"), folder.path().join("empty"));
+    copy(&whole, &anew);
+    Server::start(&empty).expect("it starts").stop();
+    fs::remove_dir_all(anew.join("index")).expect("it goes");
+    copy(&empty.join("index"), &anew.join("index"));
+    let checks = arus::verify::run(&anew).expect("it runs");
+    let said = outcome(&checks, "index: keys").expect("it is built again");
+    assert!(matches!(&said, Found::Skipped(why) if why.contains("once reached lsn")), "{said:?}");
 }
 
 #[test]

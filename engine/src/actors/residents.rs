@@ -184,7 +184,7 @@ impl Residents {
             Some(handle) => Ok(handle.is_open().then_some(handle)),
             None => match self.read_account(key) {
                 Ok(account) => Ok(account.map(|account| self.make_resident(key, account))),
-                Err(error) => Err(Refusal::Internal(error.to_string())),
+                Err(error) => Err(error.into()),
             },
         };
         self.account_loads.end(key, &loaded);
@@ -271,7 +271,7 @@ impl Residents {
         if join == Join::First {
             let (residents, wanted) = (Arc::clone(self), key.clone());
             let job = move || {
-                let loaded = residents.load_owner(&wanted).map_err(|error| Refusal::Internal(error.to_string()));
+                let loaded = residents.load_owner(&wanted).map_err(Refusal::from);
                 residents.owner_loads.end(&wanted, &loaded);
                 residents.sweep();
             };

@@ -22,6 +22,7 @@ use crate::{
     keys::KeyHash,
     ledger::{account::Account, owner::Owned, rates::PairRow, time::Timestamp},
     money::{AccountId, Lsn, OpId, OwnerId, TenantId},
+    refusal::{Refusal, UnavailableReason, internal},
 };
 pub use rows::{HistoryRow, Moved};
 
@@ -146,6 +147,16 @@ pub enum IndexError {
     /// The fold of an entry failed.
     #[error("index accounts: {0}")]
     Fold(#[from] crate::ledger::account::FoldError),
+}
+
+/// Whoever asked for what cannot be read is told so.
+impl From<IndexError> for Refusal {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::NoRoom { .. } | IndexError::Closed => internal(error),
+            _ => UnavailableReason::Damaged.into(),
+        }
+    }
 }
 
 impl IndexError {

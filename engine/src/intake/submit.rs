@@ -34,7 +34,7 @@ use crate::{
     metrics::payments::Ended,
     money::{AccountId, OpId, TenantId},
     planted::{Bug, is_planted},
-    refusal::{OverloadReason, Refusal, internal, interrupted},
+    refusal::{OverloadReason, Refusal, UnavailableReason, internal, interrupted},
     trace::{Kind, Trace},
 };
 
@@ -199,14 +199,14 @@ impl Core {
         }
         let (tenant, tx_id) = (command.tenant, command.tx_id.clone());
         let stored = self.on_load_pool(move |core| {
-            let Some(lsn) = core.index.key(tenant, key).map_err(internal)? else { return Ok(None) };
+            let Some(lsn) = core.index.key(tenant, key)? else { return Ok(None) };
             let committed = core.read_entry(lsn)?;
             // A hash only points; the entry says whose it is. That two keys have one hash does not happen: the row is
             // damaged, and whether the key was decided is not known.
             if committed.entry.tenant != tenant || committed.entry.tx_id != tx_id {
                 let why = format!("the index leads from a key to the entry at lsn {lsn}, which has another");
                 core.index.condemn(&why);
-                return Err(internal(why));
+                return Err(UnavailableReason::Damaged.into());
             }
             Ok(Some(committed))
         });

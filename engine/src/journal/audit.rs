@@ -7,7 +7,7 @@ use super::{
     disk::Disk,
     merkle::merkle_root,
     record::{ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, decode_entries, split_records},
-    recovery::{block_behind, check_chain, check_owner, load},
+    recovery::{block_behind, check_chain, check_owner, load, torn_tail},
     segment::Segment,
 };
 use crate::{keys::Fingerprint, money::Lsn};
@@ -52,6 +52,14 @@ pub fn walk(
         walk_segment(segment, &mut walked, &mut visit)?;
     }
     Ok(walked)
+}
+
+/// What a start will cut off behind the end of a walk, in bytes: a block that was not written to its end. Only where no
+/// server runs, which may be writing one.
+pub fn torn_bytes(disk: &dyn Disk, walked: &Walked) -> Result<usize, JournalError> {
+    let segments = load(disk)?;
+    let last = segments.last().ok_or(JournalError::NoSegment)?;
+    Ok(torn_tail(last, walked.end)?.map_or(0, |pages| pages.len() * ALIGN_BYTES))
 }
 
 fn walk_segment(

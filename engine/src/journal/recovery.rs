@@ -266,7 +266,7 @@ pub(super) fn block_behind(segment: &Segment, offset: u64) -> Result<Option<u64>
 
 /// The pages that were written behind the last valid block, by their offsets; none if nothing was. A valid block among
 /// them, or more than one block's worth, is no torn tail.
-fn torn_tail(segment: &Segment, from: u64) -> Result<Option<Vec<u64>>, JournalError> {
+pub(super) fn torn_tail(segment: &Segment, from: u64) -> Result<Option<Vec<u64>>, JournalError> {
     let read = |error| io_error(&segment.name(), "read", &error);
     let len = segment.length()?;
     let mut page = vec![0; ALIGN_BYTES];

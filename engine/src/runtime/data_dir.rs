@@ -6,6 +6,7 @@
 //! journal/ segments, the truth
 //! index/   an index of it; may be deleted while the server is down
 //! INDEXED  how far the index ever reached: the journal must reach as far (see `index::reach`)
+//! DAMAGED  what a server met that was not what it had been (see `damage`): the next start walks the whole journal
 //! ```
 
 use std::{
@@ -148,6 +149,11 @@ impl DataDir {
     /// Where the indexes are.
     pub fn index(&self) -> PathBuf {
         self.path.join("index")
+    }
+
+    /// The file that says what damage a server met.
+    pub(super) fn damaged(&self) -> PathBuf {
+        self.path.join("DAMAGED")
     }
 
     /// The file that says how far the index ever reached.

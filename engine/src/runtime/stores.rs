@@ -20,7 +20,7 @@ use crate::{
         unusable::Unusable,
     },
     journal::{
-        JournalError,
+        JournalError, audit,
         disk::{Access, RealDisk},
         recovery::{self as journal_recovery, Opened},
     },
@@ -49,9 +49,10 @@ impl Stores {
     /// See the module.
     pub(super) fn open(path: &Path, config: &EngineConfig) -> Result<Self, StartError> {
         let data_dir = DataDir::open(path, config.segment_bytes)?;
-        let damage = Arc::new(Damage::default());
+        let damage = Arc::new(Damage::noted_in(data_dir.damaged()));
         let fingerprint = data_dir.hasher().fingerprint();
         let journal = data_dir.journal();
+        walk_if_damaged(&data_dir)?;
         let disk = RealDisk::open(&journal, Access::Write).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => JournalError::NoSegment.into(),
             _ => refused(&journal, &error),
@@ -107,6 +108,25 @@ fn find_index(at: &Located, reach: Option<Reach>) -> Result<(FoundIndex, Lsn), S
         Err(Unusable::Damaged { why, reaches }) => Ok((FoundIndex::Damaged(why), reaches)),
         Err(error @ (Unusable::Unreadable(_) | Unusable::Foreign { .. })) => Err(error.into()),
     }
+}
+
+/// A server met damage here: all of the journal must be what it was before anything is served again. Damage of the index
+/// heals by itself, as its own note has it built anew.
+fn walk_if_damaged(data_dir: &DataDir) -> Result<(), StartError> {
+    let note = data_dir.damaged();
+    let met = match std::fs::read_to_string(&note) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(refused(&note, &error)),
+        Ok(met) => met,
+    };
+    tracing::warn!(met, "a server met damage; the whole journal is checked before anything is served");
+    let journal = data_dir.journal();
+    let disk = RealDisk::open(&journal, Access::ReadOnly).map_err(|error| refused(&journal, &error))?;
+    let walked = audit::walk(&disk, data_dir.hasher().fingerprint(), |_, _| Ok(()))?;
+    let aside = aside_name(&note, "set-aside").map_err(|error| refused(&note, &error))?;
+    std::fs::rename(&note, &aside).map_err(|error| refused(&note, &error))?;
+    tracing::warn!(entries = walked.entries, note = %aside.display(), "the journal is whole");
+    Ok(())
 }
 
 fn is_absent(folder: &Path) -> Result<bool, StartError> {

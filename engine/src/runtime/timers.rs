@@ -19,7 +19,7 @@ use crate::{
     intake::command::Command,
     ledger::time::Timestamp,
     money::OpId,
-    refusal::{Refusal, internal},
+    refusal::Refusal,
 };
 
 /// How many timers one round fires at most; what becomes due meanwhile waits for the next.
@@ -104,7 +104,7 @@ impl Due {
                 self.push(timer, (timer.1, account));
             }
         };
-        core.index.timers_due(from, upto, &mut push).map_err(internal)?;
+        core.index.timers_due(from, upto, &mut push)?;
         set.into_iter().for_each(|(timer, account)| self.push(timer, account));
         Ok(())
     }

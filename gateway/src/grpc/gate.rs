@@ -105,10 +105,11 @@ impl<S: Own> Port<S> {
         let (asked, _room) = if method.is_asked_by_stream {
             // Streams of payments take room for every item.
             parts.extensions.insert(Arc::clone(call.caller()));
-            (Asked::Stream(Messages::new(body, self.bytes_max)), Room::default())
+            (Asked::Stream(Messages::new(body, self.bytes_max, call.caller().body_room())), None)
         } else {
-            let (message, room) = self.one(&mut parts, body).await?;
-            (Asked::Whole(Some(message)), room)
+            let room = call.caller().body_room();
+            let (message, room) = self.one(&mut parts, body, room).await?;
+            (Asked::Whole(Some(message)), Some(room))
         };
         let page = if method.is_page { Some(call.caller().page().await?) } else { None };
         let answered = self.call(method, Request::from_parts(parts, asked)).await;
@@ -128,10 +129,10 @@ impl<S: Own> Port<S> {
     }
 
     /// The message of a unary call, which has to come within the call's deadline. What that leaves is the handler's.
-    async fn one(&self, parts: &mut Parts, body: Incoming) -> Result<(Bytes, Room), Status> {
+    async fn one(&self, parts: &mut Parts, body: Incoming, room: Room) -> Result<(Bytes, Room), Status> {
         let given = parts.headers.get(GRPC_TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
         let (begun, timeout) = (Instant::now(), given.unwrap_or(BODY_MAX).min(BODY_MAX));
-        let message = tokio::time::timeout(timeout, one(body, self.bytes_max)).await.map_err(|_| late())??;
+        let message = tokio::time::timeout(timeout, one(body, self.bytes_max, room)).await.map_err(|_| late())??;
         let waited_ms = begun.elapsed().as_millis();
         if let Some(given) = given.filter(|_| waited_ms > 0) {
             let left_ms = given.as_millis().saturating_sub(waited_ms).min(99_999_999);

@@ -44,8 +44,8 @@ impl Body for Asked {
 
 /// Reads the one message of a unary call, and gives the room it takes besides. Two are refused, as none is: the caller
 /// would never hear of the other.
-pub(super) async fn one(mut body: Incoming, bytes_max: usize) -> Result<(Bytes, Room), Status> {
-    let (mut whole, mut pieces, mut room) = (Bytes::new(), Vec::new(), Room::default());
+pub(super) async fn one(mut body: Incoming, bytes_max: usize, mut room: Room) -> Result<(Bytes, Room), Status> {
+    let (mut whole, mut pieces) = (Bytes::new(), Vec::new());
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|error| Status::from_error(error.into()))?.into_data() else { continue };
         if whole.is_empty() && pieces.is_empty() {
@@ -95,9 +95,9 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
-    pub(super) fn new(body: Incoming, bytes_max: usize) -> Self {
+    pub(super) fn new(body: Incoming, bytes_max: usize, room: Room) -> Self {
         let prefix = Vec::with_capacity(PREFIX_BYTES);
-        Self { body, bytes_max, prefix, missing_bytes: 0, room: Room::default(), failed: None }
+        Self { body, bytes_max, prefix, missing_bytes: 0, room, failed: None }
     }
 
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
@@ -142,7 +142,7 @@ impl Messages {
             rest = rest.split_at(taken).1;
             self.missing_bytes -= taken;
             if self.missing_bytes == 0 {
-                self.room = Room::default();
+                self.room.free();
                 good = data.len() - rest.len();
             }
         }

@@ -158,7 +158,9 @@ async fn message<Q: Name + DeserializeOwned>(
             return Err(Problem::field(name, "stands in the query, and only GET has one; put it into the body"));
         }
         check_body(&parts.headers, &body, reader.bytes_max)?;
-        let (body, _room) = read(body, reader.bytes_max).await?;
+        let caller = parts.extensions.get::<Arc<Caller>>();
+        let caller = caller.ok_or_else(|| Problem::of(&Status::internal("a request of no connection")))?;
+        let (body, _room) = read(body, reader.bytes_max, caller.body_room()).await?;
         object(&body)?
     };
     reader.types.drop_nulls(&name, &mut fields);
@@ -263,15 +265,15 @@ fn query(text: &str) -> Result<Map<String, Value>, Problem> {
 }
 
 /// A body, and the room it takes until it is done with.
-async fn read(body: Body, bytes_max: usize) -> Result<(Vec<u8>, Room), Problem> {
-    tokio::time::timeout(BODY_MAX, collect(body, bytes_max)).await.unwrap_or_else(|_| {
+async fn read(body: Body, bytes_max: usize, room: Room) -> Result<(Vec<u8>, Room), Problem> {
+    tokio::time::timeout(BODY_MAX, collect(body, bytes_max, room)).await.unwrap_or_else(|_| {
         let detail = format!("the body did not arrive within {} s", BODY_MAX.as_secs());
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", detail))
     })
 }
 
-async fn collect(mut body: Body, bytes_max: usize) -> Result<(Vec<u8>, Room), Problem> {
-    let (mut bytes, mut room) = (Vec::new(), Room::default());
+async fn collect(mut body: Body, bytes_max: usize, mut room: Room) -> Result<(Vec<u8>, Room), Problem> {
+    let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let cut = |_| Problem::new(StatusCode::BAD_REQUEST, "INVALID_BODY", "the body ended before it was complete");
         let Ok(data) = frame.map_err(cut)?.into_data() else { continue };
