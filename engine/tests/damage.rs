@@ -353,7 +353,8 @@ fn a_bad_block_of_a_sealed_segment_is_refused_by_the_start_after_it_was_met() {
     let data = folder.path().join("data");
     copy(&kept.whole, &data);
     let offset = 300 << 10;
-    let damage = || edit(&data, Path::new(SEGMENT), |file, _| (0..4096).step_by(64).for_each(|at| flip(file, offset + at)));
+    let damage =
+        || edit(&data, Path::new(SEGMENT), |file, _| (0..4096).step_by(64).for_each(|at| flip(file, offset + at)));
     let server = Server::start(&data).expect("it starts");
     damage();
     let damaged = Refusal::Unavailable { reason: UnavailableReason::Damaged };

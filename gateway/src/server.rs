@@ -14,7 +14,7 @@ use arus_proto::{
 use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::Instant};
 use tonic::{server::NamedService, service::Routes};
-use tonic_health::server::HealthReporter;
+use tonic_health::pb::{health_check_response::ServingStatus, health_server::HealthServer};
 
 use crate::{
     budget::Budget,
@@ -23,6 +23,7 @@ use crate::{
         Services,
         fx::Fx,
         gate::{Gate, Own},
+        health::Health,
         methods::{Directory, Methods},
         payments::Payments,
         risk::Risk,
@@ -45,7 +46,7 @@ pub struct Servers {
     /// Where they listen.
     pub addresses: Addresses,
     engine: Engine,
-    reporters: Vec<(HealthReporter, &'static str)>,
+    health: watch::Sender<ServingStatus>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<anyhow::Result<()>>,
 }
@@ -75,9 +76,9 @@ impl Servers {
             let limits = serving.limits(Wire::Http);
             serving.serve(port.open()?, Web::new(router), limits);
         }
-        let Serving { mut tasks, reporters, stop, .. } = serving;
-        tasks.spawn(follow_health(engine.clone(), reporters.clone(), stop.subscribe()));
-        Ok(Self { addresses, engine, reporters, stop, tasks })
+        let Serving { mut tasks, health, stop, .. } = serving;
+        tasks.spawn(follow_health(engine.clone(), health.clone(), stop.subscribe()));
+        Ok(Self { addresses, engine, health, stop, tasks })
     }
 
     /// Waits for a server that ends though nobody asked it to; says why.
@@ -91,7 +92,7 @@ impl Servers {
 
     /// Health says NOT_SERVING, admission closes, what is in flight is answered, then the ports close.
     pub async fn drain(mut self, until: Instant) {
-        set_health(&self.reporters, Health::NotServing).await;
+        self.health.send_replace(ServingStatus::NotServing);
         self.engine.close();
         while self.engine.in_flight() > 0 && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -118,7 +119,7 @@ fn directory(addresses: &Addresses) -> Directory {
 /// What the ports share, and the tasks that serve them.
 struct Serving {
     tasks: JoinSet<anyhow::Result<()>>,
-    reporters: Vec<(HealthReporter, &'static str)>,
+    health: watch::Sender<ServingStatus>,
     stop: watch::Sender<bool>,
     budget: Arc<Budget>,
     directory: Directory,
@@ -129,13 +130,19 @@ impl Serving {
     fn new(limits: &GrpcLimits, directory: Directory) -> Self {
         let (stop, _) = watch::channel(false);
         let budget = Budget::new(limits);
-        Self { tasks: JoinSet::new(), reporters: Vec::new(), stop, budget, directory, grpc: limits.clone() }
+        Self {
+            tasks: JoinSet::new(),
+            health: watch::Sender::new(ServingStatus::NotServing),
+            stop,
+            budget,
+            directory,
+            grpc: limits.clone(),
+        }
     }
 
     /// A service with health and reflection.
     fn grpc<S: Own>(&mut self, listener: TcpListener, service: S) -> anyhow::Result<()> {
-        let (reporter, health) = tonic_health::server::health_reporter();
-        self.reporters.push((reporter, S::NAME));
+        let health = HealthServer::new(Health { service: S::NAME, serving: self.health.subscribe() });
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -182,35 +189,17 @@ impl Serving {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Health {
-    Serving,
-    NotServing,
-}
-
-async fn set_health(reporters: &[(HealthReporter, &'static str)], health: Health) {
-    let status = match health {
-        Health::Serving => tonic_health::ServingStatus::Serving,
-        Health::NotServing => tonic_health::ServingStatus::NotServing,
-    };
-    for (reporter, service) in reporters {
-        reporter.set_service_status("", status).await;
-        reporter.set_service_status(*service, status).await;
-    }
-}
-
 /// Health says what admission says.
 async fn follow_health(
     engine: Engine,
-    reporters: Vec<(HealthReporter, &'static str)>,
+    health: watch::Sender<ServingStatus>,
     mut stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let mut said = None;
     loop {
-        let health = if engine.closed().is_none() { Health::Serving } else { Health::NotServing };
-        if said != Some(health) {
-            set_health(&reporters, health).await;
-            said = Some(health);
+        let serving = if engine.closed().is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        if said.replace(serving) != Some(serving) {
+            health.send_replace(serving);
         }
         let tick = tokio::time::timeout(HEALTH_TICK, stopped.changed());
         if tick.await.is_ok() {

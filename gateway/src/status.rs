@@ -3,9 +3,9 @@
 use std::{collections::HashMap, time::Duration};
 
 use arus_engine::{FieldError, Refusal};
-use arus_proto::codec::ERROR_DOMAIN;
+use arus_proto::codec::{ERROR_DOMAIN, UNDECODED, malformed};
 use axum::http::HeaderMap;
-use tonic::{Code, Status};
+use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, StatusExt};
 
 /// How many bad fields a status lists.
@@ -138,6 +138,22 @@ pub(crate) fn torn() -> Status {
     told(Code::InvalidArgument, "MALFORMED_MESSAGE", HashMap::new(), message.to_owned())
 }
 
+/// A message whose first byte says neither that it is compressed nor that it is not, or that it is where no encoding is
+/// agreed on.
+pub(crate) fn flagged(flag: u8) -> Status {
+    let message = format!("malformed message: its flag is {flag}; allowed: 0, as it is not compressed");
+    told(Code::InvalidArgument, "MALFORMED_MESSAGE", HashMap::new(), message)
+}
+
+/// An encoding of messages that is not taken.
+pub(crate) fn encoded(encoding: &str) -> Status {
+    let encoding: String = encoding.chars().take(PATH_MAX).collect();
+    let message = format!("grpc-encoding is {encoding:?}; allowed: identity, messages as they are");
+    let mut status = told(Code::Unimplemented, "UNSUPPORTED_ENCODING", HashMap::new(), message);
+    status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
+    status
+}
+
 /// A unary call with another number of messages; gRPC's status codes call it a request cardinality violation.
 pub(crate) fn not_one_message(came: &str) -> Status {
     let message = format!("the method takes exactly one message, and {came}; nothing was done");
@@ -173,7 +189,10 @@ pub(crate) fn in_our_form(headers: &mut HeaderMap) {
         return;
     }
     if let Some(bare) = Status::from_header_map(headers) {
-        let ours = told(code, code_name(code), HashMap::new(), bare.message().to_owned());
+        let ours = match bare.message().strip_prefix(UNDECODED) {
+            Some(what) if code == Code::Internal => malformed(what),
+            Some(_) | None => told(code, code_name(code), HashMap::new(), bare.message().to_owned()),
+        };
         // Only a message that no header can hold fails, and this one came out of a header.
         let _ = ours.add_header(headers);
     }

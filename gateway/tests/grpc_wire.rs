@@ -20,6 +20,8 @@ use support::{
     payment,
 };
 use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_types::StatusExt;
 
 const CREATE: &str = "/payments.v1.PaymentsService/CreatePayment";
 const BATCH: &str = "/payments.v1.PaymentsService/BatchCreatePayments";
@@ -118,19 +120,29 @@ async fn an_item_that_cannot_be_read_is_told_behind_the_answers_before_it() {
         ("not protobuf", Bytes::from_static(&[0xff, 0xff]), "MALFORMED_MESSAGE"),
         ("not UTF-8", not_utf8, "MALFORMED_MESSAGE"),
         ("too large", too_large, "MESSAGE_TOO_LARGE"),
+        ("compressed", Bytes::new(), "MALFORMED_MESSAGE"),
+        ("torn", Bytes::new(), "MALFORMED_MESSAGE"),
     ] {
         let keys = (0..ITEMS).map(|n| format!("{kind}-{n}").replace(' ', "-"));
         let mut items: Vec<_> = keys.map(|key| item(&key)).collect();
         items.push(bad);
         // What comes behind the bad one is not read.
         items.push(item("behind"));
-        let told = line.call(STREAM, &[], framed(&items)).await;
+        let bytes = match kind {
+            "compressed" => {
+                let (before, after) = (framed(&items[..ITEMS]), framed(&items[ITEMS..]));
+                [&before[..], &[1], &after[1..]].concat().into()
+            }
+            "torn" => framed(&items).split_to(framed(&items[..=ITEMS]).len() + 9),
+            _ => framed(&items),
+        };
+        let told = line.call(STREAM, &[], bytes).await;
         assert_eq!((told.code(), told.reason().as_str()), (Some(Code::InvalidArgument), reason), "{kind}");
         let answers = told.messages::<StreamPaymentsResponse>();
         let paid = answers.iter().filter_map(|answer| answer.outcome.as_ref());
         assert_eq!(paid.filter(|outcome| outcome.status() == PaymentStatus::Captured).count(), ITEMS, "{kind}");
     }
-    assert_eq!(c.balance("shop-usd").await, format!("{}.00", 3 * ITEMS));
+    assert_eq!(c.balance("shop-usd").await, format!("{}.00", 5 * ITEMS));
     server.stop().await;
 }
 
@@ -188,6 +200,8 @@ async fn a_unary_call_has_exactly_one_message() {
         ("none", Bytes::new(), Code::Unimplemented, "NOT_ONE_MESSAGE"),
         ("half a prefix", two.slice(..3), Code::InvalidArgument, "MALFORMED_MESSAGE"),
         ("half a message", two.slice(..20), Code::InvalidArgument, "MALFORMED_MESSAGE"),
+        ("compressed", [&[1], &two[1..]].concat().into(), Code::InvalidArgument, "MALFORMED_MESSAGE"),
+        ("of an unknown kind", [&[2], &two[1..]].concat().into(), Code::InvalidArgument, "MALFORMED_MESSAGE"),
         ("one and a half", two.slice(..two.len() - 5), Code::Unimplemented, "NOT_ONE_MESSAGE"),
     ] {
         let told = line.call(CREATE, &[], body).await;
@@ -219,7 +233,16 @@ async fn libraries_errors_and_wrong_ports_are_told_in_our_form() {
     let reflection = line.call("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &[], symbol).await;
     assert_eq!((reflection.code(), reflection.reason().as_str()), (Some(Code::NotFound), "NOT_FOUND"));
     let zipped = line.call(CREATE, &[("grpc-encoding", "gzip")], message(&dollar("z"))).await;
-    assert_eq!((zipped.code(), zipped.reason().as_str()), (Some(Code::Unimplemented), "UNIMPLEMENTED"));
+    assert_eq!((zipped.code(), zipped.reason().as_str()), (Some(Code::Unimplemented), "UNSUPPORTED_ENCODING"));
+    assert_eq!(zipped.headers["grpc-accept-encoding"], "identity");
+    let garbage = line.call("/grpc.health.v1.Health/Check", &[], framed(&[Bytes::from_static(b"\xff\xff")])).await;
+    assert_eq!((garbage.code(), garbage.reason().as_str()), (Some(Code::InvalidArgument), "MALFORMED_MESSAGE"));
+    // An amount whose currency is not UTF-8: fields 3 and 1.
+    let not_utf8 = framed(&[Bytes::from_static(b"\x1a\x03\x0a\x01\xff")]);
+    let told = line.call(CREATE, &[], not_utf8).await;
+    assert_eq!(told.reason(), "MALFORMED_MESSAGE");
+    let named = told.status.and_then(|status| status.get_details_bad_request()).expect("a field").field_violations;
+    assert_eq!(named[0].field, "amount.currency");
     let elsewhere = line.call("/wallet.v1.WalletService/GetAccount", &[], Bytes::new()).await;
     assert_eq!((elsewhere.code(), elsewhere.reason().as_str()), (Some(Code::Unimplemented), "NO_SUCH_METHOD"));
     let port = server.addresses.wallet.port();
@@ -227,6 +250,30 @@ async fn libraries_errors_and_wrong_ports_are_told_in_our_form() {
     let nothing = line.call("/payments.v1.PaymentsService/PayAll", &[], Bytes::new()).await;
     assert_eq!((nothing.code(), nothing.reason().as_str()), (Some(Code::Unimplemented), "NO_SUCH_METHOD"));
     drop(c);
+    server.stop().await;
+}
+
+/// As the health checking protocol has it: whoever watches is told at once, of a service that is not here as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_watched_also_of_what_is_not_here() {
+    let (server, c) = world().await;
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", server.addresses.fx)).expect("a URI");
+    let mut health = HealthClient::new(channel.connect().await.expect("it listens"));
+    let mut watched = Vec::new();
+    for (service, status) in [
+        ("", ServingStatus::Serving),
+        ("fx.v1.FxService", ServingStatus::Serving),
+        ("wallet.v1.WalletService", ServingStatus::ServiceUnknown),
+    ] {
+        let ask = HealthCheckRequest { service: service.to_owned() };
+        let mut told = health.watch(ask).await.expect("it is watched").into_inner();
+        let first = tokio::time::timeout(LIMIT, told.message()).await.expect("at once").expect("no error");
+        assert_eq!(first.map(|told| told.status()), Some(status), "{service}");
+        watched.push(told);
+    }
+    let more = tokio::time::timeout(Duration::from_millis(300), watched[2].message()).await;
+    assert!(more.is_err(), "it may come yet: {more:?}");
+    drop((watched, c));
     server.stop().await;
 }
 

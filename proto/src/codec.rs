@@ -52,15 +52,25 @@ impl<U: Message + Default> Decoder for ArusDecoder<U> {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        U::decode(buffer).map(Some).map_err(|error| malformed(&error.to_string()))
+        U::decode(buffer).map(Some).map_err(|error| {
+            let error = error.to_string();
+            malformed(error.strip_prefix(UNDECODED).unwrap_or(&error))
+        })
     }
 }
 
-/// prost says `failed to decode Protobuf message: Message.field: what is wrong`.
-fn malformed(error: &str) -> Status {
-    let what = error.strip_prefix("failed to decode Protobuf message: ").unwrap_or(error);
-    let (path, rule) = what.split_once(": ").unwrap_or(("", what));
-    let field = path.split_once('.').map_or(path, |(_, field)| field);
+/// How prost begins what it says of a message that it cannot read.
+pub const UNDECODED: &str = "failed to decode Protobuf message: ";
+
+/// Behind that it names the fields from the inside to the outside, `Inner.field: Outer.field: what is wrong`.
+pub fn malformed(what: &str) -> Status {
+    let (mut fields, mut rule) = (Vec::new(), what);
+    while let Some((field, rest)) = rule.split_once(": ").and_then(|(at, rest)| Some((at.split_once('.')?.1, rest))) {
+        fields.insert(0, field);
+        rule = rest;
+    }
+    let field = fields.join(".");
+    let what = if field.is_empty() { rule.to_owned() } else { format!("{field}: {rule}") };
     let mut details = ErrorDetails::new();
     details.set_error_info("MALFORMED_MESSAGE", ERROR_DOMAIN, HashMap::new());
     details.add_bad_request_violation(field, rule);

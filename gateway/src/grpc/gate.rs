@@ -24,11 +24,12 @@ use crate::{
     observe::{GRPC_TIMEOUT, parse_timeout},
     outgoing::Answer,
     serving::Serve,
-    status::{in_our_form, late},
+    status::{encoded, in_our_form, late},
 };
 
 /// What content type a call has, without parameters and the format's name.
 const GRPC: &str = "application/grpc";
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
 /// The services of one port behind their gate.
@@ -102,6 +103,10 @@ impl<S: Own> Port<S> {
     ) -> Result<(Response<Body>, Option<Page>), Status> {
         let method = self.methods.find(parts.uri.path())?;
         call.admit(method.kind)?;
+        let encodings = parts.headers.get_all(GRPC_ENCODING).iter();
+        if let Some(encoding) = encodings.map(HeaderValue::as_bytes).find(|encoding| *encoding != b"identity") {
+            return Err(encoded(&String::from_utf8_lossy(encoding)));
+        }
         let (asked, _room) = if method.is_asked_by_stream {
             // Streams of payments take room for every item.
             parts.extensions.insert(Arc::clone(call.caller()));

@@ -11,7 +11,7 @@ use tonic::Status;
 
 use crate::{
     bodies::Room,
-    status::{not_one_message, too_large, torn},
+    status::{flagged, not_one_message, too_large, torn},
 };
 
 /// A flag and the length of the message (gRPC over HTTP/2).
@@ -56,30 +56,31 @@ pub(super) async fn one(mut body: Incoming, bytes_max: usize, mut room: Room) ->
             pieces.extend_from_slice(&data);
         }
         let read = if pieces.is_empty() { &whole } else { pieces.as_slice() };
-        if let Some(length) = length(read) {
-            if length > bytes_max {
-                return Err(too_large(bytes_max));
-            }
-            if read.len() > PREFIX_BYTES + length {
-                return Err(not_one_message("more than one came"));
-            }
+        if let Some(length) = length(read, bytes_max)?
+            && read.len() > PREFIX_BYTES + length
+        {
+            return Err(not_one_message("more than one came"));
         }
         if body.is_end_stream() {
             break;
         }
     }
     let whole = if pieces.is_empty() { whole } else { pieces.into() };
-    match length(&whole) {
+    match length(&whole, bytes_max)? {
         Some(length) if whole.len() == PREFIX_BYTES + length => Ok((whole, room)),
         None if whole.is_empty() => Err(not_one_message("none came")),
         _ => Err(torn()),
     }
 }
 
-/// The length a message says it has, once that is read.
-fn length(read: &[u8]) -> Option<usize> {
-    let [_, a, b, c, d] = read.first_chunk::<PREFIX_BYTES>()?;
-    usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).ok()
+/// The length a message says it has, once that is read. Messages come as they are: the gate refuses encodings.
+fn length(read: &[u8], bytes_max: usize) -> Result<Option<usize>, Status> {
+    let Some([flag, length @ ..]) = read.first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
+    if *flag != 0 {
+        return Err(flagged(*flag));
+    }
+    let fits = usize::try_from(u32::from_be_bytes(*length)).ok().filter(|length| *length <= bytes_max);
+    fits.map(Some).ok_or_else(|| too_large(bytes_max))
 }
 
 /// The messages of a stream. Whatever came before a message that is too large is passed on before that is told.
@@ -104,7 +105,11 @@ impl Messages {
         if let Some(status) = self.failed.take() {
             return Poll::Ready(Some(Err(status)));
         }
-        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else { return Poll::Ready(None) };
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else {
+            let is_torn = self.missing_bytes > 0 || !self.prefix.is_empty();
+            (self.missing_bytes, self.prefix) = (0, Vec::new());
+            return Poll::Ready(is_torn.then(|| Err(torn())));
+        };
         let frame = frame.map_err(|error| Status::from_error(error.into()))?;
         let data = match frame.into_data() {
             Ok(data) => data,
@@ -120,6 +125,16 @@ impl Messages {
         }
     }
 
+    /// The length of the message that begins, once its prefix is read, with the room it takes.
+    fn begin(&mut self) -> Result<Option<usize>, Status> {
+        let Some(length) = length(&self.prefix, self.bytes_max)? else { return Ok(None) };
+        self.prefix.clear();
+        if length > PIECE_BYTES {
+            self.room.add(length)?;
+        }
+        Ok(Some(length))
+    }
+
     /// Follows the framing; gives how much of it belongs to messages that may be passed on.
     fn read(&mut self, data: &[u8]) -> (usize, Result<(), Status>) {
         let mut rest = data;
@@ -129,14 +144,11 @@ impl Messages {
                 let (prefix, after) = rest.split_at((PREFIX_BYTES - self.prefix.len()).min(rest.len()));
                 self.prefix.extend_from_slice(prefix);
                 rest = after;
-                let Some(length) = length(&self.prefix) else { break };
-                self.prefix.clear();
-                let fits = if length > self.bytes_max { Err(too_large(self.bytes_max)) } else { Ok(()) };
-                let counted = if length > PIECE_BYTES { self.room.add(length) } else { Ok(()) };
-                if let Err(status) = fits.and(counted) {
-                    return (good, Err(status));
+                match self.begin() {
+                    Ok(Some(length)) => self.missing_bytes = length,
+                    Ok(None) => break,
+                    Err(status) => return (good, Err(status)),
                 }
-                self.missing_bytes = length;
             }
             let taken = self.missing_bytes.min(rest.len());
             rest = rest.split_at(taken).1;

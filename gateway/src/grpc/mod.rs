@@ -4,6 +4,7 @@ pub mod bulk;
 mod decide;
 pub mod fx;
 pub(crate) mod gate;
+pub(crate) mod health;
 mod incoming;
 pub(crate) mod methods;
 pub mod payments;
