@@ -27,6 +27,16 @@ impl HostPort {
         self.resolve().is_ok_and(|found| found.iter().all(|at| at.ip().is_loopback()))
     }
 
+    /// Whether not both can be listened on: one port, of one address or of all.
+    pub fn clashes_with(&self, other: &Self) -> bool {
+        // Port 0 is another one each time; a name that is not found is told when it is listened on.
+        let addresses = |at: &Self| at.resolve().unwrap_or_default();
+        let clash = |one: IpAddr, other: IpAddr| one == other || one.is_unspecified() || other.is_unspecified();
+        self.port != 0
+            && self.port == other.port
+            && addresses(self).iter().any(|one| addresses(other).iter().any(|other| clash(one.ip(), other.ip())))
+    }
+
     /// All its addresses, those of IPv4 first: that is what `127.0.0.1` in every example means. Never none.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         let mut found: Vec<_> = (self.host.as_str(), self.port).to_socket_addrs()?.collect();
@@ -104,6 +114,17 @@ mod tests {
         let named: HostPort = "LocalHost:80".parse().expect("a name");
         assert_eq!(named.name(), Some("localhost"));
         assert!(named.resolve().expect("every machine has it").iter().all(|at| at.ip().is_loopback()));
+        let clash = |one: &str, other: &str| {
+            let [one, other] = [one, other].map(|at| at.parse::<HostPort>().expect(at));
+            one.clashes_with(&other)
+        };
+        for other in ["127.0.0.1:80", "localhost:80", "0.0.0.0:80"] {
+            assert!(clash("127.0.0.1:80", other) && clash(other, "127.0.0.1:80"), "{other}");
+        }
+        for other in ["127.0.0.1:81", "127.0.0.2:80", "no-such-host.invalid:80"] {
+            assert!(!clash("127.0.0.1:80", other), "{other}");
+        }
+        assert!(!clash("127.0.0.1:0", "127.0.0.1:0"), "any free port, twice");
         assert_eq!("[::1]:80".parse::<HostPort>().expect("an address").name(), None);
     }
 }

@@ -338,6 +338,7 @@ impl Settings {
                  \"https://shop.example\" or \"http://127.0.0.1:3000\", each site by its name"
             );
         }
+        self.check_ports()?;
         let endpoint = &self.trace.endpoint;
         anyhow::ensure!(
             endpoint.is_empty() || endpoint.starts_with("http://"),
@@ -350,6 +351,31 @@ impl Settings {
         tracing_subscriber::EnvFilter::try_new(&self.log.level).map_err(|error| {
             anyhow::anyhow!("log.level is {}; allowed: info, or info,arus=debug: {error}", self.log.level)
         })?;
+        Ok(())
+    }
+
+    /// Each port is somebody's own.
+    fn check_ports(&self) -> anyhow::Result<()> {
+        let Listen { payments, fx, wallet, risk, rest, .. } = &self.listen;
+        let Listen { payments_metrics, fx_metrics, wallet_metrics, risk_metrics, .. } = &self.listen;
+        let mut ports = vec![
+            ("payments", payments),
+            ("fx", fx),
+            ("wallet", wallet),
+            ("risk", risk),
+            ("payments_metrics", payments_metrics),
+            ("fx_metrics", fx_metrics),
+            ("wallet_metrics", wallet_metrics),
+            ("risk_metrics", risk_metrics),
+        ];
+        ports.extend(self.rest.enabled.then_some(("rest", rest)));
+        for (n, (key, at)) in ports.iter().enumerate() {
+            if let Some((other, there)) = ports.iter().skip(n + 1).find(|(_, there)| at.clashes_with(there)) {
+                anyhow::bail!(
+                    "listen.{key} is {at} and listen.{other} is {there}; allowed: a port of its own for each"
+                );
+            }
+        }
         Ok(())
     }
 }
@@ -417,6 +443,12 @@ mod tests {
         let settings = Settings::load(None, &["engine.arbiters=3".into(), "data_dir=/tmp/x".into()]).expect("valid");
         assert_eq!((settings.engine.arbiters, settings.data_dir), (3, "/tmp/x".into()));
         let said = |flag: &str| Settings::load(None, &[flag.to_owned()]).expect_err("a mistake").to_string();
+        assert!(
+            said("listen.fx=0.0.0.0:9091").starts_with("listen.payments is 127.0.0.1:9091 and listen.fx is 0.0.0.0")
+        );
+        assert!(said("listen.rest=127.0.0.1:9101").contains("listen.payments_metrics"));
+        let no_rest = ["listen.rest=127.0.0.1:9101".into(), "rest.enabled=false".into()];
+        Settings::load(None, &no_rest).expect("nobody listens there");
         assert!(said("engine.arbiters=65").contains("engine.arbiters is 65; allowed: 0 to 64"));
         assert!(said("engine.arbiters=many").contains("engine.arbiters is string \"many\"; allowed: a whole number"));
         assert!(said("engine.arbitres=2").contains("there is no setting engine.arbitres; here are: arbiters, "));

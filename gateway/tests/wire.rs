@@ -128,6 +128,8 @@ async fn the_rule_that_is_broken_is_named_with_a_good_value() {
         let detail = refused(&server, "/v1/reservations", &reserve(expires_in)).await;
         assert!(detail.contains("must be a duration in seconds, such as 60s"), "{detail}");
     }
+    let detail = refused(&server, "/v1/reservations", &reserve(json!("-1.5s"))).await;
+    assert!(detail.contains("expires_in \"-1.5s\" must be 1 to"), "{detail}");
     let many = vec![json!({}); 1_025];
     let detail = refused(&server, "/v1/payments:batch", &json!({ "payments": many })).await;
     assert_eq!(detail, "invalid request: payments has 1025 payments; send 1 to 1024 at once");
@@ -137,6 +139,63 @@ async fn the_rule_that_is_broken_is_named_with_a_good_value() {
     let body = json!({ "customer_id": "ann", "amount": usd("1"), "metadata": metadata });
     let detail = refused(&server, "/v1/payments", &body).await;
     assert_eq!(detail, "invalid request: metadata has 51 pairs; at most 50 are allowed");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_of_a_wrong_type_is_told_by_field_value_and_example() {
+    let (server, _) = Server::start().await;
+    for (path, body, rules) in [
+        ("/v1/accounts", json!({ "owner_id": 5 }), vec!["owner_id 5 must be a text, such as \"order-1001\""]),
+        ("/v1/accounts", json!({ "currency": ["USD"] }), vec!["currency [\"USD\"] must be a text, such as \"USD\""]),
+        (
+            "/v1/accounts",
+            json!({ "daily_debit_limit": "5" }),
+            vec!["daily_debit_limit \"5\" must be an object, such as {\"currency\": \"USD\", \"amount\": \"10.00\"}"],
+        ),
+        (
+            "/v1/payments",
+            json!({ "amount": { "amount": 5.5 }, "capture_method": "CAPTURE_METHOD_X", "metadata": [1], "description": 7 }),
+            vec![
+                "amount.amount 5.5 must be a decimal number as a text, such as \"10.00\"",
+                "capture_method \"CAPTURE_METHOD_X\" must be one of CAPTURE_METHOD_AUTOMATIC;",
+                "metadata [1] must be an object of texts",
+                "description 7 must be a text",
+            ],
+        ),
+        (
+            "/v1/fx/rates",
+            json!({ "rates": { "base": "EUR" }, "as_of": "yesterday", "source": true }),
+            vec![
+                "rates {\"base\":\"EUR\"} must be a list, of which each is an object",
+                "as_of \"yesterday\" must be a time of RFC 3339",
+                "source true must be one of RATE_SOURCE_",
+            ],
+        ),
+        ("/v1/fx/rates", json!({ "rates": [5] }), vec!["rates[0] 5 must be an object"]),
+        (
+            "/v1/payments",
+            json!({ "customer_id": "a", "customerId": "a", "amount": { "currency": "USD" } }),
+            vec!["customer_id is given as customer_id and as customerId; give it once"],
+        ),
+        ("/v1/payments", json!({ "\u{1b}[31m": 1 }), vec!["\\u{1b}[31m is not a field here"]),
+        ("/v1/payments", json!({ "tx_id": "x".repeat(3_000) }), vec!["tx_id is \"xxx"]),
+    ] {
+        let answer = post(server.rest(), path, "k", &body).await;
+        let detail = answer.problem(400, "INVALID_REQUEST");
+        assert!(detail.len() < 700, "{detail}");
+        for rule in rules {
+            assert!(detail.contains(rule), "{detail} does not say {rule}");
+        }
+    }
+    for (query, rule) in [
+        ("customer_id=a&customerId=b", "customer_id is given as customer_id and as customerId; give it once"),
+        ("customer_id=a&customer_id=b", "customer_id is \"a\" in the request and \"b\" in the query a second time"),
+        ("customer_id=a&account_id=b", "exclude each other; give one of them"),
+    ] {
+        let detail = get(server.rest(), &format!("/v1/payments?{query}")).await.problem(400, "INVALID_REQUEST");
+        assert!(detail.contains(rule), "{detail}");
+    }
     server.stop().await;
 }
 

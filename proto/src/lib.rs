@@ -46,7 +46,7 @@ pub mod risk {
 pub mod codec;
 mod time;
 pub use pbjson_types::Duration;
-pub use time::Timestamp;
+pub use time::{TIME, Timestamp};
 
 /// All descriptors, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -23,8 +23,8 @@ pub struct Timestamp {
 
 /// 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z: all that a timestamp may be.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
-/// Why a text is no time.
-const RULE: &str = "must be a time of RFC 3339 with at most 9 fraction digits, such as 2026-01-31T09:30:00Z";
+/// What a text must be to be a time.
+pub const TIME: &str = "a time of RFC 3339 with at most 9 fraction digits, such as 2026-01-31T09:30:00Z";
 
 impl Timestamp {
     /// Whether both parts are within what a timestamp may be.
@@ -49,7 +49,7 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        read(&text).filter(Self::is_valid).ok_or_else(|| D::Error::custom(format!("\"{text}\" {RULE}")))
+        read(&text).filter(Self::is_valid).ok_or_else(|| D::Error::custom(format!("\"{text}\" must be {TIME}")))
     }
 }
 

@@ -221,17 +221,18 @@ pub fn command(tx_id: TxId, request: Request, notes: Notes) -> Command {
 
 /// A field with its value, as far as an error repeats it, and the rule it breaks.
 fn wrong(field: impl Display, value: &str, rule: impl Display) -> FieldError {
-    // Whoever shows it on a terminal is not to be written to by the client.
-    let (whole, field) = (value.escape_debug().to_string(), field.to_string().escape_debug().to_string());
-    let shown = beginning(&whole);
-    let dots = if shown.len() < whole.len() { "..." } else { "" };
-    FieldError::new(beginning(&field), format!("\"{shown}{dots}\" {rule}"))
+    FieldError::new(shown(&field.to_string()), format!("\"{}\" {rule}", shown(value)))
 }
 
-/// As much of a text as an error repeats, in whole characters.
-fn beginning(text: &str) -> &str {
-    let end = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= ECHO_MAX).last().unwrap_or_default();
-    if text.len() <= ECHO_MAX { text } else { text.get(..end).unwrap_or_default() }
+/// As much of a client's words as an error repeats, in whole characters: whoever shows it on a terminal is not to be
+/// written to by the client.
+pub(crate) fn shown(text: &str) -> String {
+    let mut whole = text.escape_debug().to_string();
+    if whole.len() > ECHO_MAX {
+        whole.truncate(whole.floor_char_boundary(ECHO_MAX));
+        whole.push_str("...");
+    }
+    whole
 }
 
 /// A message with the bytes it takes in a page.

@@ -162,11 +162,18 @@ fn expires_in(
             Some(Some(Duration::from_secs(seconds)))
         }
         _ => {
-            let value = format!("{}.{:09}s", duration.seconds, duration.nanos);
-            fields.bad("expires_in", &value, rule);
+            fields.bad("expires_in", &spelled(duration), rule);
             None
         }
     }
+}
+
+/// A duration as JSON spells it (`google.protobuf.Duration`): sign and parts may be in any state here.
+fn spelled(duration: &arus_proto::Duration) -> String {
+    let nanos = i128::from(duration.seconds) * 1_000_000_000 + i128::from(duration.nanos);
+    let sign = if nanos < 0 { "-" } else { "" };
+    let text = format!("{sign}{}.{:09}", nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
+    format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// Money to take.

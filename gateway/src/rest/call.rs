@@ -11,19 +11,20 @@ use http_body_util::BodyExt;
 use prost::Name;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use serde_path_to_error::{Path, Segment};
 use tonic::{Status, metadata::MetadataMap};
 
 use super::{
     key, key_name,
     problem::Problem,
-    schema::{Sort, Types},
+    reading::{decode, told},
+    schema::Types,
     strict::Object,
     web::Held,
 };
 use crate::{
     bodies::{BODY_MAX, Room},
     budget::Caller,
+    convert::shown,
     grpc::methods::is_page,
     observe::{REQUEST_ID, Replayed},
     traces::{SERVER_TIMING, TRACEPARENT, TRACERESPONSE, TRACESTATE},
@@ -33,10 +34,6 @@ use crate::{
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Headers that the handler reads.
 const TAKEN_OVER: [&str; 3] = [REQUEST_ID, TRACEPARENT, TRACESTATE];
-/// How much of a wrong value is shown, in characters.
-const SHOWN_MAX: usize = 80;
-/// How many fields of wrong names or types are told at once.
-const WRONG_MAX: usize = 16;
 /// Parameters of a path or a query.
 pub(super) type Parameters = Vec<(String, String)>;
 
@@ -155,7 +152,10 @@ async fn message<Q: Name + DeserializeOwned>(
         query(parts.uri.query().unwrap_or_default())?
     } else {
         if let Some(name) = query(parts.uri.query().unwrap_or_default())?.keys().next() {
-            return Err(Problem::field(name, "stands in the query, and only GET has one; put it into the body"));
+            return Err(Problem::field(
+                &shown(name),
+                "stands in the query, and only GET has one; put it into the body",
+            ));
         }
         check_body(&parts.headers, &body, reader.bytes_max)?;
         let caller = parts.extensions.get::<Arc<Caller>>();
@@ -168,70 +168,12 @@ async fn message<Q: Name + DeserializeOwned>(
         let value = if name == key_name::FIELD { key::value(&value)? } else { value };
         set(&mut fields, &name, value, "the path")?;
     }
-    if verb != Verb::GET && reader.types.known(&name, key_name::FIELD).is_some() {
+    if verb != Verb::GET && reader.types.message(&name).is_ok_and(|message| message.field(key_name::FIELD).is_some()) {
         for given in parts.headers.get_all(key_name::HEADER) {
             set(&mut fields, key_name::FIELD, key::of_header(given)?, "the Idempotency-Key header")?;
         }
     }
-    decode(Value::Object(fields), |path| reader.types.sort_at(&name, path))
-}
-
-/// The message that a JSON object is, or every field of it that has a wrong name or type.
-fn decode<Q: DeserializeOwned>(mut object: Value, sort: impl Fn(&Path) -> Option<Sort>) -> Result<Q, Problem> {
-    let mut wrong = Vec::new();
-    loop {
-        let error = match serde_path_to_error::deserialize(&object) {
-            Ok(message) if wrong.is_empty() => return Ok(message),
-            Ok(_) => return Err(Problem::fields(wrong)),
-            Err(error) => error,
-        };
-        let path = error.path().to_string();
-        // The decoder stops at the first: without that one it finds the next.
-        let value = take_out(&mut object, error.path());
-        let rule = rule(&error.inner().to_string(), value.as_ref(), sort(error.path()));
-        wrong.push((if path == "." { "body".to_owned() } else { path }, rule));
-        if wrong.len() == WRONG_MAX || value.is_none() {
-            return Err(Problem::fields(wrong));
-        }
-    }
-}
-
-/// What the decoder says of a value, for people.
-fn rule(said: &str, value: Option<&Value>, sort: Option<Sort>) -> String {
-    let example = match sort {
-        Some(Sort::Whole) => "a whole number that fits its field, such as 50",
-        Some(Sort::Duration) => "a duration in seconds, such as 60s",
-        Some(Sort::Other) | None => "",
-    };
-    if let Some(value) = value.filter(|_| !example.is_empty() && !said.starts_with("duplicate field")) {
-        let shown: String = value.to_string().chars().take(SHOWN_MAX).collect();
-        return format!("{shown} must be {example}");
-    }
-    // So it calls a second member of a oneof, and a field in both of its spellings.
-    if said.starts_with("duplicate field") {
-        format!("has fields that exclude each other: {said}")
-    } else if said.starts_with("unknown field") {
-        "is not a field here".to_owned()
-    } else if said.starts_with("data did not match any variant") {
-        "is not a value of its type".to_owned()
-    } else {
-        said.replacen("expected expected", "expected", 1)
-    }
-}
-
-/// Removes what a path leads to and gives it; `None` if that is nothing.
-fn take_out(object: &mut Value, path: &Path) -> Option<Value> {
-    let mut segments = path.iter();
-    let last = segments.next_back()?;
-    let place = segments.try_fold(object, |at, segment| match segment {
-        Segment::Map { key } => at.get_mut(key),
-        Segment::Seq { index } => at.get_mut(index),
-        Segment::Enum { .. } | Segment::Unknown => None,
-    })?;
-    match last {
-        Segment::Map { key } => place.as_object_mut()?.remove(key),
-        Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown => None,
-    }
+    decode(&reader.types, &name, Value::Object(fields))
 }
 
 /// Sets a field that may be in the request already, in either of its spellings (`tx_id` and `txId` are one in JSON).
@@ -240,7 +182,8 @@ fn set(fields: &mut Map<String, Value>, name: &str, value: String, from: &str) -
     let spellings = [fields.remove(&camel_case(name)), fields.insert(name.to_owned(), value.clone())];
     match spellings.into_iter().flatten().find(|other| *other != value) {
         Some(other) => {
-            Err(Problem::field(name, format!("is {other} in the request and {value} in {from}; give it once")))
+            let [other, value] = [&other, &value].map(told);
+            Err(Problem::field(&shown(name), format!("is {other} in the request and {value} in {from}; give it once")))
         }
         None => Ok(()),
     }

@@ -12,6 +12,7 @@ mod key_name;
 mod metrics;
 mod openapi;
 mod problem;
+mod reading;
 mod routes;
 mod schema;
 mod strict;

@@ -140,7 +140,7 @@ fn operation(route: &Route, types: &Types, examples: &Map<String, Value>) -> any
         let place = match field.name.as_str() {
             name if in_path.contains(&name) => "path",
             // The other names of a thing that the path names already.
-            name if in_query(name) && (in_path.is_empty() || !field.is_one_of) => "query",
+            name if in_query(name) && (in_path.is_empty() || field.one_of.is_none()) => "query",
             _ => continue,
         };
         parameters.push(json!({

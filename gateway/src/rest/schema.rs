@@ -20,6 +20,7 @@ const LATER: &str = "Not available in this build";
 /// Where the well-known types are, whose JSON is a string.
 const TIMESTAMP: &str = "google.protobuf.Timestamp";
 const DURATION: &str = "google.protobuf.Duration";
+const MONEY: &str = "common.v1.Money";
 
 /// A message of the protos.
 #[derive(Debug)]
@@ -27,38 +28,21 @@ pub(super) struct Message {
     name: String,
     comment: String,
     pub(super) fields: Vec<Field>,
-    /// All names that JSON may have, those of later builds too, in both spellings.
-    names: HashMap<String, Known>,
-}
-
-/// What a name stands for.
-#[derive(Debug, Clone)]
-pub(super) struct Known {
-    sort: Sort,
-    /// The message it holds, if it is one of ours.
-    message: Option<String>,
-}
-
-/// What sort of value a field takes, as far as its errors differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sort {
-    /// A whole number.
-    Whole,
-    /// A duration.
-    Duration,
-    /// Anything else.
-    Other,
+    /// Those of later builds.
+    later: Vec<Field>,
 }
 
 /// A field of a message.
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) name: String,
+    /// As protobuf's JSON spells it; both are read.
+    pub(super) json_name: String,
     pub(super) comment: String,
     /// Its comment says "Required", or in an answer "Always set".
     pub(super) is_required: bool,
-    /// One of several, of which one is given.
-    pub(super) is_one_of: bool,
+    /// Of which oneof of its message it is, of whose fields one is given.
+    pub(super) one_of: Option<i32>,
     is_repeated: bool,
     is_map: bool,
     kind: Type,
@@ -71,6 +55,11 @@ impl Message {
     /// A field by name.
     pub(super) fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// A field by any name that JSON may have, those of later builds too.
+    pub(super) fn any(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().chain(&self.later).find(|field| field.name == name || field.json_name == name)
     }
 }
 
@@ -126,29 +115,54 @@ impl Types {
         self.messages.get(name).with_context(|| format!("{name} is not in the protos"))
     }
 
-    /// What a name stands for in a message.
-    pub(super) fn known(&self, message: &str, name: &str) -> Option<&Known> {
-        self.messages.get(message)?.names.get(name)
+    /// The message at a path.
+    pub(super) fn at(&self, message: &str, path: &Path) -> Option<&Message> {
+        let message = self.messages.get(message)?;
+        names(path).try_fold(message, |message, name| self.messages.get(message.any(name)?.message.as_ref()?))
     }
 
-    /// What sort of value belongs at a path.
-    pub(super) fn sort_at(&self, message: &str, path: &Path) -> Option<Sort> {
-        let names = path.iter().filter_map(|segment| match segment {
-            Segment::Map { key } => Some(key),
-            Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown => None,
-        });
-        let (mut message, mut sort) = (Some(message), None);
-        for name in names {
-            let known = self.known(message?, name)?;
-            (message, sort) = (known.message.as_deref(), Some(known.sort));
+    /// What a value at a path must be, with an example.
+    pub(super) fn takes_at(&self, message: &str, path: &Path) -> Option<String> {
+        let (mut message, mut field) = (self.messages.get(message), None);
+        for name in names(path) {
+            let known = message?.any(name)?;
+            (message, field) = (known.message.as_ref().and_then(|name| self.messages.get(name)), Some(known));
         }
-        sort
+        let is_item = matches!(path.iter().last(), Some(Segment::Seq { .. }));
+        field.map(|field| match field {
+            field if field.is_repeated && !field.is_map && !is_item => format!("a list, of which each is {}", self.takes(field)),
+            field => self.takes(field),
+        })
+    }
+
+    fn takes(&self, field: &Field) -> String {
+        let text = match (field.kind, field.type_name.as_str()) {
+            (Type::Bool, _) => "true or false",
+            (Type::Int32 | Type::Sint32 | Type::Uint32 | Type::Int64 | Type::Uint64, _) => {
+                "a whole number that fits its field, such as 50"
+            }
+            (Type::Enum, name) => {
+                return format!("one of {}", self.enums.get(name).map_or(String::new(), |of| of.join(", ")));
+            }
+            (Type::Message, TIMESTAMP) => arus_proto::TIME,
+            (Type::Message, DURATION) => "a duration in seconds, such as 60s",
+            (Type::Message, MONEY) => "an object, such as {\"currency\": \"USD\", \"amount\": \"10.00\"}",
+            (Type::Message, _) if field.is_map => "an object of texts, such as {\"order\": \"1001\"}",
+            (Type::Message, _) => "an object",
+            _ => match field.name.as_str() {
+                "currency" | "base" | "quote" | "to_currency" => "a text, such as \"USD\"",
+                "amount" => "a decimal number as a text, such as \"10.00\"",
+                "mid" | "rate" | "bid" | "ask" => "a decimal number as a text, such as \"1.0835\"",
+                _ => "a text, such as \"order-1001\"",
+            },
+        };
+        text.to_owned()
     }
 
     /// Takes fields out that are null: they are absent (proto3 JSON). What is no field stays, to be refused by name.
     pub(super) fn drop_nulls(&self, message: &str, fields: &mut Map<String, Value>) {
         fields.retain(|name, value| {
-            let Some(known) = self.known(message, name) else { return true };
+            let Some(known) = self.messages.get(message).and_then(|message| message.any(name)) else { return true };
             if let Some(nested) = &known.message {
                 let objects = match &mut *value {
                     Value::Array(items) => items.as_mut_slice(),
@@ -194,7 +208,7 @@ impl Types {
             })
             .collect();
         let required: Vec<_> = kept().filter(|field| field.is_required).map(|field| &field.name).collect();
-        let is_money = message.name == "common.v1.Money";
+        let is_money = message.name == MONEY;
         json!({
             "type": "object",
             "description": message.comment,
@@ -247,7 +261,6 @@ fn text(name: &str, is_required: bool) -> Value {
 }
 
 fn read_message(name: String, of: &DescriptorProto, comment: String, comments: Vec<String>) -> Message {
-    let mut names = HashMap::new();
     let fields = of.field.iter().zip(comments).map(|(field, comment)| {
         let type_name = field.type_name().trim_start_matches('.').to_owned();
         let is_map = of.nested_type.iter().any(|nested| {
@@ -256,20 +269,13 @@ fn read_message(name: String, of: &DescriptorProto, comment: String, comments: V
         });
         let is_ours = field.r#type() == Type::Message && !type_name.starts_with("google.") && !is_map;
         let message = is_ours.then(|| type_name.clone());
-        let sort = match field.r#type() {
-            Type::Int32 | Type::Uint32 | Type::Int64 | Type::Uint64 => Sort::Whole,
-            Type::Message if type_name == DURATION => Sort::Duration,
-            _ => Sort::Other,
-        };
-        for name in [field.name(), field.json_name()] {
-            names.insert(name.to_owned(), Known { sort, message: message.clone() });
-        }
         Field {
             name: field.name().to_owned(),
+            json_name: field.json_name().to_owned(),
             is_required: comment.contains("Required") || comment.contains("Always set"),
             comment,
             // proto3's `optional` is a oneof of its own.
-            is_one_of: field.oneof_index.is_some() && !field.proto3_optional(),
+            one_of: field.oneof_index.filter(|_| !field.proto3_optional()),
             is_repeated: field.label() == Label::Repeated,
             is_map,
             kind: field.r#type(),
@@ -277,8 +283,16 @@ fn read_message(name: String, of: &DescriptorProto, comment: String, comments: V
             type_name,
         }
     });
-    let fields = fields.filter(|field: &Field| !field.comment.contains(LATER)).collect();
-    Message { name, comment, fields, names }
+    let (later, fields) = fields.partition(|field: &Field| field.comment.contains(LATER));
+    Message { name, comment, fields, later }
+}
+
+/// The names of fields on a path.
+fn names(path: &Path) -> impl Iterator<Item = &str> {
+    path.iter().filter_map(|segment| match segment {
+        Segment::Map { key } => Some(key.as_str()),
+        Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown => None,
+    })
 }
 
 fn one_line(comment: &str) -> String {
