@@ -157,6 +157,10 @@ fn befall(file: &Path) -> Vec<(String, Came)> {
     try_it("deleted", &|data| fs::remove_file(data.join(file)).expect("it goes"));
     try_it("emptied", &|data| edit(data, file, |file, _| file.set_len(0).expect("it is cut")));
     try_it("cut in half", &|data| edit(data, file, |file, length| file.set_len(length / 2).expect("it is cut")));
+    try_it("replaced by a folder", &|data| {
+        fs::remove_file(data.join(file)).expect("it goes");
+        fs::create_dir(data.join(file)).expect("it is made");
+    });
     try_it("zeroed", &|data| {
         edit(data, file, |file, length| {
             file.set_len(0).expect("it is cut");

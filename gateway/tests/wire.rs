@@ -331,7 +331,16 @@ async fn the_document_says_what_is_required_and_shows_answers() {
     assert_eq!(required(body("/v1/payments")), ["customer_id", "amount"]);
     assert_eq!(required(body("/v1/fx/rates")), ["source", "rates"]);
     assert_eq!(required(body("/v1/payments:batch")), ["payments"]);
+    let create = &document["paths"]["/v1/payments"]["post"];
+    assert!(create["responses"]["201"]["headers"]["Idempotent-Replayed"].is_object());
+    let key = create["parameters"][0]["schema"]["pattern"].as_str().expect("a pattern");
+    assert!(
+        key.starts_with(r"^([\x21-\x7e]{1,255}|") && key.contains(r#""[\x20-\x7e]{1,510}""#),
+        "bare or in quotes: {key}"
+    );
+    assert_eq!(body("/v1/payments")["properties"]["description"]["anyOf"][0]["maxLength"], 500);
     let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["common.v1.PaymentContext"]["properties"]["mcc"]["anyOf"][0]["pattern"], "^([0-9]{4})?$");
     for (schema, field) in [
         ("payments.v1.Payment", "payment_id"),
         ("payments.v1.CreatePaymentResponse", "payment"),
@@ -344,9 +353,13 @@ async fn the_document_says_what_is_required_and_shows_answers() {
     for (path, verbs) in document["paths"].as_object().expect("paths") {
         for (verb, operation) in verbs.as_object().expect("verbs") {
             let content = &operation["responses"]["200"]["content"];
-            if path != "/v1/events" {
-                assert!(content["application/json"]["example"].is_object(), "{verb} {path} shows no answer");
+            match path.as_str() {
+                "/v1/events" => {}
+                "/healthz" | "/readyz" => assert!(content["text/plain"]["example"].is_string()),
+                _ => assert!(content["application/json"]["example"].is_object(), "{verb} {path} shows no answer"),
             }
+            let is_later = operation["responses"]["501"].is_object();
+            assert_eq!(is_later, operation["operationId"] == "CreatePayment", "{verb} {path}");
         }
     }
     server.stop().await;

@@ -4,7 +4,7 @@
 //! mark, written in one step with its rows; the watermark's row says what all marks were. A table without its mark, or
 //! with another one, is not what the journal made.
 
-use std::{cmp::Ordering, error::Error, io, path::Path, sync::Arc};
+use std::{cmp::Ordering, error::Error, ffi::OsStr, io, path::Path, sync::Arc};
 
 use fjall::{
     Database, Keyspace, KeyspaceCreateOptions, PersistMode, UserKey, UserValue,
@@ -307,18 +307,37 @@ fn check_files(folder: &Path) -> Result<(), Unusable> {
     };
     must_be("version")?;
     must_be("keyspaces")?;
-    for entry in std::fs::read_dir(folder.join("keyspaces")).map_err(unreadable)? {
+    check_kinds(folder, |name| name == "keyspaces")?;
+    let keyspaces = folder.join("keyspaces");
+    check_kinds(&keyspaces, |_| true)?;
+    for entry in std::fs::read_dir(&keyspaces).map_err(unreadable)? {
         let name = entry.map_err(unreadable)?.file_name();
         let number: Option<u32> = name.to_str().and_then(|name| name.parse().ok());
         let number = number.ok_or_else(|| Unusable::damaged(format!("the index has a foreign file {name:?}")))?;
         must_be(&format!("keyspaces/{number}/current"))?;
         must_be(&format!("keyspaces/{number}/tables"))?;
+        check_kinds(&keyspaces.join(&name), |name| name == "tables")?;
+        check_kinds(&keyspaces.join(&name).join("tables"), |_| false)?;
     }
     match std::fs::read_to_string(folder.join(CONDEMNED_FILE)) {
         Ok(why) => Err(Unusable::damaged(format!("the index was found damaged while serving: {}", why.trim_end()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(unreadable(error)),
     }
+}
+
+/// Of what stands in a folder all must be a folder that is to be one, and nothing else: the store takes that for given.
+fn check_kinds(folder: &Path, is_folder: impl Fn(&OsStr) -> bool) -> Result<(), Unusable> {
+    let unreadable = |error: io::Error| Unusable::Unreadable(IndexError::store("folder", &error));
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let kind = entry.path().metadata().map_err(unreadable)?;
+        if kind.is_dir() != is_folder(&entry.file_name()) || !(kind.is_dir() || kind.is_file()) {
+            let why = format!("{} in the index is a folder in a file's place, or no folder", entry.path().display());
+            return Err(Unusable::damaged(why));
+        }
+    }
+    Ok(())
 }
 
 /// An error on the way in: damage, unless it was the operating system or another process that said no.

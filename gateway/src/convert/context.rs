@@ -7,10 +7,7 @@ use arus_engine::ledger::notes::RiskContext;
 use arus_proto::common::v1::PaymentContext;
 use iso_country::Country;
 
-use super::Fields;
-
-/// The longest text of the context, in bytes.
-const CONTEXT_TEXT_MAX: usize = 64;
+use super::{Fields, bounds::CONTEXT_TEXT_MAX};
 
 /// Where a payment was made, each text bounded.
 pub(super) fn take(fields: &mut Fields, context: Option<PaymentContext>) -> RiskContext {

@@ -3,6 +3,7 @@
 //! [`Fields`] collects every bad field of a request, so that a caller learns of all at once (P3). What is well-formed
 //! and beyond a limit is kept apart: a key that was decided before the limit changed is replayed all the same (P2).
 
+pub(crate) mod bounds;
 mod context;
 pub mod fx;
 pub mod payments;
@@ -34,8 +35,6 @@ pub const PAGE_BYTES_MAX: usize = 1 << 20;
 const LISTED_BYTES: usize = 8;
 /// The longest value that an error repeats, in bytes.
 const ECHO_MAX: usize = 80;
-/// The longest description or reference, in bytes.
-pub const TEXT_MAX: usize = 500;
 
 /// All bad fields of one request. Names are given as whatever displays them: almost always nobody asks.
 #[derive(Debug, Default)]

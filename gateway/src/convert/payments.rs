@@ -16,17 +16,14 @@ use arus_engine::{
 use arus_proto::payments::v1 as wire;
 use tonic::Status;
 
-use super::{Fields, PageAsk, TEXT_MAX, context, failure, failure_code, money, risk::verdict, timestamp};
+use super::{
+    Fields, PageAsk,
+    bounds::{METADATA_BYTES_MAX, METADATA_KEY_MAX, METADATA_MAX, METADATA_VALUE_MAX, TEXT_MAX},
+    context, failure, failure_code, money,
+    risk::verdict,
+    timestamp,
+};
 use crate::status::{status, unimplemented};
-
-/// How many metadata pairs a payment may have.
-const METADATA_MAX: usize = 50;
-/// The longest metadata key, in bytes.
-const METADATA_KEY_MAX: usize = 40;
-/// The longest metadata value, in bytes.
-const METADATA_VALUE_MAX: usize = 500;
-/// All metadata of one payment, keys and values, in bytes.
-const METADATA_BYTES_MAX: usize = 8 * 1024;
 
 /// A well-formed command, or all bad fields, or the field that this build does not have.
 pub fn create(request: wire::CreatePaymentRequest) -> Result<Command, Status> {

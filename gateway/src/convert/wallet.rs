@@ -19,7 +19,7 @@ use arus_engine::{
 };
 use arus_proto::{common::v1 as common, wallet::v1 as wire};
 
-use super::{Fields, PageAsk, TEXT_MAX, money, timestamp};
+use super::{Fields, PageAsk, bounds::TEXT_MAX, money, timestamp};
 
 /// An account to open.
 pub fn open(request: &wire::OpenAccountRequest) -> Result<Command, Refusal> {

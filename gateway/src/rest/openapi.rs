@@ -5,10 +5,12 @@ use serde_json::{Map, Value, json};
 
 use super::{
     call::Route,
-    events, key_name,
+    events, health, key_name,
     schema::{Message, Types},
 };
 
+/// A key as its header takes it: bare, or a string in quotes with what may follow it.
+const KEY_OR_QUOTED: &str = r#"^([\x21-\x7e]{1,255}|"[\x20-\x7e]{1,510}"[\x20-\x7e]{0,255})$"#;
 /// An example of each request, by its message.
 pub(super) const EXAMPLES: &str = include_str!("examples.json");
 /// What can go wrong everywhere: status, reason, example of a detail.
@@ -95,6 +97,7 @@ pub(super) fn document(routes: &[Route], types: &Types) -> anyhow::Result<Value>
         }
     }
     paths.insert(events::PATH.into(), events());
+    paths.extend(health::PATHS.into_iter().map(|path| (path.to_owned(), probe(path))));
     Ok(json!({
         "openapi": "3.1.0",
         "info": {
@@ -107,7 +110,7 @@ pub(super) fn document(routes: &[Route], types: &Types) -> anyhow::Result<Value>
                 PAYMENT_STATUS_FAILED with a failure code), not an error. Errors are RFC 9457 problem details.",
         },
         "servers": [{ "url": "/" }],
-        "tags": [{ "name": "payments" }, { "name": "accounts" }, { "name": "fx" }, { "name": "risk" }],
+        "tags": [{ "name": "payments" }, { "name": "accounts" }, { "name": "fx" }, { "name": "risk" }, { "name": "health" }],
         "paths": paths,
         "components": { "schemas": schemas(routes, types)?, "responses": responses() },
     }))
@@ -130,6 +133,22 @@ fn events() -> Value {
     } })
 }
 
+/// What probes and load balancers ask.
+fn probe(path: &str) -> Value {
+    let (id, summary, yes) = match path {
+        "/readyz" => ("GetReadiness", "Whether the server takes commands, as gRPC health says it too.", "ready"),
+        _ => ("GetLiveness", "Whether the process lives.", "ok"),
+    };
+    let content = json!({ "text/plain": { "schema": { "type": "string" }, "example": yes } });
+    let mut answers = json!({
+        "200": { "description": "Yes.", "content": content },
+    });
+    if let Some(answers) = answers.as_object_mut().filter(|_| path == "/readyz") {
+        answers.insert("503".into(), json!({ "$ref": "#/components/responses/503" }));
+    }
+    json!({ "get": { "operationId": id, "tags": ["health"], "summary": summary, "parameters": [], "responses": answers } })
+}
+
 fn operation(route: &Route, types: &Types, examples: &Map<String, Value>) -> anyhow::Result<Value> {
     let request = types.message(&route.request)?;
     let in_path = path_parameters(route.path);
@@ -149,9 +168,8 @@ fn operation(route: &Route, types: &Types, examples: &Map<String, Value>) -> any
         }));
     }
     if is_command {
-        let key = request.field("tx_id").map(|field| types.field(field));
         parameters.push(json!({
-            "name": key_name::NAME, "in": "header", "required": true, "schema": key,
+            "name": key_name::NAME, "in": "header", "required": true, "schema": { "type": "string", "pattern": KEY_OR_QUOTED },
             "description": "The idempotency key, and the tx_id of what is decided under it: 1 to 255 visible ASCII \
                 characters, bare or as a string in quotes (RFC 8941), which is the same key. The same key with the \
                 same body gives the same answer again; tx_id in the body may stand in its place.",
@@ -162,7 +180,7 @@ fn operation(route: &Route, types: &Types, examples: &Map<String, Value>) -> any
         "tags": [route.path.split('/').nth(2).map(tag)],
         "summary": types.method_comment(&route.request),
         "parameters": parameters,
-        "responses": answers(route, is_command, examples.get(&route.response)),
+        "responses": answers(route, request, is_command, examples.get(&route.response)),
     });
     if route.verb != Verb::GET
         && let Some(operation) = operation.as_object_mut()
@@ -186,16 +204,19 @@ fn body(types: &Types, request: &Message, in_path: &[&str], is_command: bool) ->
     types.object(request, |field| !elsewhere(&field.name))
 }
 
-fn answers(route: &Route, is_command: bool, example: Option<&Value>) -> Value {
+fn answers(route: &Route, request: &Message, is_command: bool, example: Option<&Value>) -> Value {
     let schema = json!({ "$ref": format!("#/components/schemas/{}", route.response) });
     let content = json!({ "application/json": { "schema": schema, "example": example } });
+    let headers = headers(is_command);
     let ok = json!({
+        "headers": headers.clone(),
         "description": if is_command { "Decided before under this key: the same answer." } else { "The answer." },
         "content": content.clone(),
     });
     let mut answers = Map::from_iter([("200".to_owned(), ok)]);
     if is_command && route.verb == Verb::POST {
         let created = json!({
+            "headers": headers,
             "description": "Decided now and durable. What was declined is decided as well: see its status.",
             "content": content,
         });
@@ -209,6 +230,7 @@ fn answers(route: &Route, is_command: bool, example: Option<&Value>) -> Value {
         let fits = match status {
             408 | 413 | 415 => with_body,
             422 => is_command,
+            501 => request.has_later(),
             _ => true,
         };
         if fits {
@@ -216,6 +238,21 @@ fn answers(route: &Route, is_command: bool, example: Option<&Value>) -> Value {
         }
     }
     Value::Object(answers)
+}
+
+/// What every answer says of itself, and one to a command besides.
+fn headers(is_command: bool) -> Value {
+    let id =
+        json!({ "description": "The request's id: as it was sent, or a new one.", "schema": { "type": "string" } });
+    let mut headers = Map::from_iter([("X-Request-Id".to_owned(), id)]);
+    if is_command {
+        let replayed = json!({
+            "description": "Whether it was decided before under this key.",
+            "schema": { "type": "string", "enum": ["true", "false"] },
+        });
+        headers.insert("Idempotent-Replayed".into(), replayed);
+    }
+    Value::Object(headers)
 }
 
 /// One response per status, with an example for each of its reasons.

@@ -11,6 +11,8 @@ use prost_types::{
 use serde_json::{Map, Value, json};
 use serde_path_to_error::{Path, Segment};
 
+use crate::convert::bounds::{CONTEXT_TEXT_MAX, METADATA_KEY_MAX, METADATA_MAX, METADATA_VALUE_MAX, TEXT_MAX};
+
 /// Visible ASCII: keys, ids.
 const KEY: &str = r"^[\x21-\x7e]{1,255}$";
 const ID: &str = r"^[\x21-\x7e]{1,64}$";
@@ -55,6 +57,11 @@ impl Message {
     /// A field by name.
     pub(super) fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// Whether it has a field that only a later build takes.
+    pub(super) fn has_later(&self) -> bool {
+        !self.later.is_empty()
     }
 
     /// A field by any name that JSON may have, those of later builds too.
@@ -128,9 +135,11 @@ impl Types {
             let known = message?.any(name)?;
             (message, field) = (known.message.as_ref().and_then(|name| self.messages.get(name)), Some(known));
         }
-        let is_item = matches!(path.iter().last(), Some(Segment::Seq { .. }));
+        let is_item = matches!(path.iter().next_back(), Some(Segment::Seq { .. }));
         field.map(|field| match field {
-            field if field.is_repeated && !field.is_map && !is_item => format!("a list, of which each is {}", self.takes(field)),
+            field if field.is_repeated && !field.is_map && !is_item => {
+                format!("a list, of which each is {}", self.takes(field))
+            }
             field => self.takes(field),
         })
     }
@@ -222,7 +231,11 @@ impl Types {
     pub(super) fn field(&self, field: &Field) -> Value {
         let one = self.one(field);
         if field.is_map {
-            return json!({ "type": "object", "additionalProperties": { "type": "string" } });
+            return json!({
+                "type": "object", "maxProperties": METADATA_MAX,
+                "propertyNames": { "minLength": 1, "maxLength": METADATA_KEY_MAX },
+                "additionalProperties": { "type": "string", "maxLength": METADATA_VALUE_MAX },
+            });
         }
         if field.is_repeated { json!({ "type": "array", "items": one }) } else { one }
     }
@@ -256,6 +269,10 @@ fn text(name: &str, is_required: bool) -> Value {
         }
         "mid" | "rate" | "bid" | "ask" | "rounding" => json!({ "type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$" }),
         "page_token" => json!({ "type": "string", "maxLength": 1_024 }),
+        "description" | "reference" => json!({ "type": "string", "maxLength": TEXT_MAX }),
+        "country" | "billing_country" => json!({ "type": "string", "pattern": "^([A-Z]{2})?$" }),
+        "mcc" => json!({ "type": "string", "pattern": "^([0-9]{4})?$" }),
+        "ip" | "device_id" | "channel" => json!({ "type": "string", "maxLength": CONTEXT_TEXT_MAX }),
         _ => json!({ "type": "string", "maxLength": 65_536 }),
     }
 }
