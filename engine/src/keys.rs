@@ -1,4 +1,4 @@
-//! Hashes of keys, with the data directory's own secret (P2, P4).
+//! Hashes of keys, with the data directory's own secret (P2, P4), and where owners live (S1).
 
 use std::hash::{Hash as _, Hasher};
 
@@ -6,7 +6,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::{
     ledger::needs::Turn,
-    money::{TenantId, TxId},
+    money::{OpId, OwnerId, TenantId, TxId},
 };
 
 /// A keyed 128-bit hash of tenant and key.
@@ -33,7 +33,42 @@ impl std::fmt::Debug for Fingerprint {
     }
 }
 
+/// Places owners in slots, of which a partition has a stretch (S1). Fixed when the data is made, as it follows from the
+/// secret, and never that of a build.
+#[derive(Debug, Clone, Copy)]
+pub struct Placement([u8; 32]);
+
+impl Placement {
+    /// How many slots there are, as a power of two.
+    const SLOT_BITS: u32 = 10;
+
+    /// The slot of an owner: the first 8 bytes of BLAKE3 of seed, tenant and owner, modulo 1,024.
+    pub fn slot(&self, tenant: TenantId, owner: &OwnerId) -> u16 {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.0).update(&tenant.0.to_be_bytes()).update(owner.as_bytes());
+        let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
+        (u64::from_be_bytes([a, b, c, d, e, f, g, h]) % (1 << Self::SLOT_BITS)) as u16
+    }
+
+    /// An id that says in its last bits whose home it is of, so that it is routed without a look-up.
+    #[must_use]
+    pub fn at_home(&self, id: OpId, tenant: TenantId, owner: &OwnerId) -> OpId {
+        let slot = u128::from(self.slot(tenant, owner));
+        OpId(id.0 >> Self::SLOT_BITS << Self::SLOT_BITS | slot)
+    }
+
+    /// The slot that an id says.
+    pub fn slot_of(id: OpId) -> u16 {
+        (id.0 % (1 << Self::SLOT_BITS)) as u16
+    }
+}
+
 impl KeyHasher {
+    /// Where owners live.
+    pub fn placement(&self) -> Placement {
+        Placement(blake3::derive_key("arus 2026-11 placement of a data directory's owners", &self.0))
+    }
+
     /// The fingerprint of the secret.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut fingerprint = [0; 16];
@@ -63,5 +98,26 @@ impl KeyHasher {
         tenant.hash(&mut hasher);
         hasher.write(bytes);
         hasher.finish128().as_u128()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ids that were given out route by these for ever: frozen figures.
+    #[test]
+    fn an_owner_stays_in_its_slot_and_ids_say_it() {
+        let placement = KeyHasher([7; 16]).placement();
+        let slots = ["CUST-1", "CUST-2", "sys/house"].map(|owner| {
+            let owner = OwnerId::parse_any(owner).expect("an id");
+            let id = placement.at_home(OpId(u128::MAX), TenantId(0), &owner);
+            assert_eq!(Placement::slot_of(id), placement.slot(TenantId(0), &owner));
+            assert_eq!(id.0 >> 10, u128::MAX >> 10, "nothing else of the id changes");
+            placement.slot(TenantId(0), &owner)
+        });
+        assert_eq!(slots, [805, 945, 210]);
+        let owner = OwnerId::parse("CUST-1").expect("an id");
+        assert_ne!(slots[0], placement.slot(TenantId(1), &owner), "tenants are told apart");
     }
 }

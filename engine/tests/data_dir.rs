@@ -5,7 +5,7 @@
 mod server;
 mod support;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, os::unix::fs::FileExt, path::Path, sync::Arc};
 
 use arus_engine::{
     Refusal,
@@ -13,6 +13,12 @@ use arus_engine::{
     journal::{
         disk::{Access, Disk, RealDisk},
         memory::MemoryDisk,
+    },
+    keys::Placement,
+    money::TenantId,
+    runtime::{
+        data_dir::DataDir,
+        migrate::{drop_old, migrate},
     },
 };
 use server::{Server, copy, payment, seed};
@@ -26,10 +32,16 @@ fn thaw(format: &str, data: &Path) {
 }
 
 #[test]
-fn a_data_directory_of_format_2_opens_with_every_key_and_balance() {
+fn a_data_directory_of_format_2_is_migrated_with_every_key_and_balance() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     thaw("format-2", &data);
+    let why = Server::start(&data).err().expect("it is refused");
+    assert!(why.contains("of an earlier build") && why.contains("arus migrate --data-dir"), "{why}");
+    let migrated = migrate(&data).expect("it is migrated");
+    assert_eq!(migrated.walked.head.lsn.0, 38);
+    let why = migrate(&data).expect_err("once is enough").to_string();
+    assert!(why.contains("has this build's format already"), "{why}");
     let server = Server::start(&data).expect("it opens");
     let told = [
         ("payer", "954.07 USD", 38),
@@ -54,14 +66,82 @@ fn a_data_directory_of_format_2_opens_with_every_key_and_balance() {
         let reply = server.submit(&format!("pay-{n}"), request(100 + n));
         assert!(reply.replayed && reply.committed.lsn.0 == 7 + n as u64, "pay-{n}: {reply:?}");
     }
-    assert!(!server.submit("new", request(100)).replayed);
+    let new = server.submit("new", request(100));
+    assert!(!new.replayed);
+    // From here on ids say whose home they are of.
+    let dir = DataDir::open_read_only(&data).expect("it reads").0;
+    let slot = dir.hasher().placement().slot(TenantId(0), &server::owner("CUST-A"));
+    assert_eq!(Placement::slot_of(new.committed.entry.op), slot);
     server.stop();
-    // The secret has a check from now on.
-    assert!(fs::read_to_string(data.join("FORMAT")).expect("it reads").starts_with("arus-data 2\n"));
+    let dropped = drop_old(&data).expect("all of it is in the new one, which went on");
+    assert!(!dropped.kept.exists());
+    assert!(drop_old(&data).expect_err("it is gone").to_string().contains("nothing was kept"));
     let server = Server::start(&data).expect("it opens again");
     assert_eq!(server.rebuilt, None);
     assert!(server.submit("new", request(100)).replayed);
     server.stop();
+}
+
+/// The states in which a power cut can leave a migration.
+#[test]
+fn a_migration_that_was_stopped_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [data, new, kept] = ["data", "data.migrating", "data.before-migration"].map(|name| folder.path().join(name));
+    thaw("format-2", &data);
+    migrate(&data).expect("it is migrated");
+    let whole = fs::read(data.join("journal/00000001.seg")).expect("it reads");
+    let pages = whole.chunks(4096).rposition(|page| page.iter().any(|byte| *byte != 0)).expect("there are blocks") + 1;
+    // After each of its pages, before FORMAT had its name; and once between the two renames.
+    for end in (0..=pages).step_by(3) {
+        fs::rename(&data, &new).expect("it goes back");
+        fs::rename(&kept, &data).expect("it goes back");
+        fs::rename(new.join("FORMAT"), new.join("FORMAT.tmp")).expect("it is unfinished");
+        fs::remove_file(new.join("INDEXED")).expect("it was not there");
+        let segment = fs::File::options().write(true).open(new.join("journal/00000001.seg")).expect("it opens");
+        match end {
+            0 => fs::remove_file(new.join("journal/00000001.seg")).expect("it was not begun"),
+            _ => segment.write_all_at(&vec![0; (pages - end) * 4096], end as u64 * 4096).expect("it was not written"),
+        }
+        migrate(&data).unwrap_or_else(|why| panic!("after {end} pages: {why}"));
+        assert!(fs::read(data.join("journal/00000001.seg")).expect("it reads") == whole, "after {end} pages");
+    }
+    fs::rename(&data, &new).expect("it has not its name yet");
+    assert!(Server::start(&data).is_ok_and(|server| {
+        // Somebody starts a server on the name that is free.
+        server.stop();
+        true
+    }));
+    let why = migrate(&data).expect_err("two data directories of one name").to_string();
+    assert!(why.contains("has this build's format already"), "{why}");
+    fs::remove_dir_all(&data).expect("it goes");
+    migrate(&data).expect("only the name was missing");
+    assert!(fs::read(data.join("journal/00000001.seg")).expect("it reads") == whole);
+}
+
+#[test]
+fn a_migration_gives_up_nothing_that_was_acknowledged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [data, kept] = ["data", "data.before-migration"].map(|name| folder.path().join(name));
+    thaw("format-2", &data);
+    let segment = fs::File::options().read(true).write(true).open(data.join("journal/00000001.seg")).expect("it opens");
+    let mut page = [0; 4096];
+    segment.read_exact_at(&mut page, 8 << 12).expect("it reads");
+    segment.write_all_at(&[page[200] ^ 1], (8 << 12) + 200).expect("it writes");
+    let why = migrate(&data).expect_err("a block is damaged").to_string();
+    assert!(why.contains("00000001.seg offset 32768"), "{why}");
+    segment.write_all_at(&page, 8 << 12).expect("it is restored");
+    // Its index knew of more than the journal has.
+    let dir = "ab".repeat(16);
+    fs::write(data.join("INDEXED"), format!("arus-indexed 1\ndata {dir}\n")).expect("it writes");
+    assert!(migrate(&data).is_err(), "what cannot be read proves something may be lost");
+    fs::remove_file(data.join("INDEXED")).expect("it goes");
+    migrate(&data).expect("it is migrated");
+    // Something of the old journal is not in the new one: it is not deleted.
+    let new = fs::File::options().read(true).write(true).open(data.join("journal/00000001.seg")).expect("it opens");
+    let length = new.metadata().expect("it reads").len();
+    new.write_all_at(&vec![0; (length - (20 << 12)) as usize], 20 << 12).expect("it writes");
+    let why = drop_old(&data).expect_err("entries are missing").to_string();
+    assert!(why.contains("is not in the new journal") && kept.exists(), "{why}");
 }
 
 #[test]

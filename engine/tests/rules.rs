@@ -28,7 +28,7 @@ use arus_engine::{
         needs::{Found, Party, Terms},
         owner::Owner,
         rates::RateBook,
-        risk::{RiskDecision, Verdict},
+        risk::Verdict,
         settings::{AccountStatus, DefaultMark, SettingsChange},
         time::Timestamp,
         wallet::Wallet,
@@ -360,7 +360,7 @@ fn prices_of_two_books_are_asked_for_again_and_never_mixed() {
     let begun = || payment.begin(&terms, &found).expect("all is found");
     let started = || {
         let mut flow = begun();
-        let verdict = Verdict { decision: RiskDecision::Accept, score: 0, reasons: Vec::new() };
+        let verdict = Verdict::accept();
         assert!(matches!(flow.on(Event::Assessed(verdict)), Ok(Effect::Quote(_))));
         flow
     };

@@ -1,9 +1,14 @@
-//! The bytes of format 2 are a promise: every kind of entry, accepted and declined, is read and written again as it was.
+//! The bytes of format 4 are a promise: every kind of entry, accepted and declined, is read and written again as it was,
+//! and what is migrated from format 2 comes out byte by byte as it first did.
 
 #[path = "support/server.rs"]
 mod server;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use arus_engine::{
     journal::{
@@ -11,18 +16,23 @@ use arus_engine::{
         disk::{Access, RealDisk},
         record::encode_entries,
     },
-    runtime::data_dir::DataDir,
+    runtime::{data_dir::DataDir, migrate::migrate},
 };
 
-#[test]
-fn every_kind_of_entry_is_written_again_as_format_2_has_it() {
-    let folder = tempfile::tempdir().expect("a folder");
+/// A frozen data directory, whose segment was made as long as this.
+fn thaw(format: &str, folder: &tempfile::TempDir) -> PathBuf {
     let data = folder.path().join("data");
-    let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-2-all-kinds");
-    server::copy(&frozen, &data);
+    server::copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format), &data);
     let segment = fs::File::options().write(true).open(data.join("journal/00000001.seg")).expect("it opens");
     segment.set_len(1 << 20).expect("it is as long as it was made");
     fs::write(data.join("LOCK"), "").expect("it is ours");
+    data
+}
+
+#[test]
+fn every_kind_of_entry_is_written_again_as_format_4_has_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = thaw("format-4-all-kinds", &folder);
     let (dir, _) = DataDir::open_read_only(&data).expect("it opens");
     let disk = RealDisk::open(&dir.journal(), Access::ReadOnly).expect("it opens");
     let (mut seen, mut entries) = (BTreeSet::new(), 0);
@@ -59,4 +69,19 @@ fn every_kind_of_entry_is_written_again_as_format_2_has_it() {
         let has_no_decline = ["PublishRates", "Expire"].contains(&method);
         assert!(has_no_decline || seen.contains(&(method, true)), "no declined {method}");
     }
+}
+
+#[test]
+fn what_is_migrated_from_format_2_is_what_it_ever_was() {
+    let [old, new] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let (old, new) = (thaw("format-2-all-kinds", &old), thaw("format-4-all-kinds", &new));
+    let before = fs::read(old.join("journal/00000001.seg")).expect("it reads");
+    let migrated = migrate(&old).expect("it is migrated");
+    assert_eq!(migrated.walked.entries, 41);
+    for file in ["FORMAT", "journal/00000001.seg"] {
+        let [made, frozen] = [&old, &new].map(|data| fs::read(data.join(file)).expect("it reads"));
+        assert!(made == frozen, "{file} is not what it was made first");
+    }
+    let kept = fs::read(migrated.kept.join("journal/00000001.seg")).expect("it is kept");
+    assert!(kept == before, "the old journal is left as it was");
 }

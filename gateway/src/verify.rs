@@ -75,10 +75,8 @@ pub fn run(data_dir: &Path) -> anyhow::Result<Vec<Check>> {
         tables.compare(block.last_lsn(), &mut rebuilt);
         Ok(())
     });
-    let format =
-        if dir.is_unchecked() { "has no check yet; the next start gives it one" } else { "its check is right" };
     let mut checks = vec![
-        Check::new("FORMAT", Ok(format!("{format}; fingerprint {fingerprint}"))),
+        Check::new("FORMAT", Ok(format!("its check is right; fingerprint {fingerprint}"))),
         Check::new("journal chain", walked.as_ref().map(chain).map_err(ToString::to_string)),
     ];
     let Ok(walked) = walked else { return Ok(checks) };
@@ -97,12 +95,12 @@ pub fn run(data_dir: &Path) -> anyhow::Result<Vec<Check>> {
 
 fn chain(walked: &Walked) -> String {
     let hash: String = walked.head.hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let Walked { segments, blocks, entries, head, unchecked_lengths, .. } = walked;
-    let lengths = match unchecked_lengths {
-        0 => "all as long as they were made".to_owned(),
-        n => format!("{n} of before format 3, whose length is not known"),
-    };
-    format!("{segments} segments ({lengths}), {blocks} blocks, {entries} entries, head lsn {} hash {hash}...", head.lsn)
+    let Walked { segments, blocks, entries, head, .. } = walked;
+    format!(
+        "{segments} segments (all as long as they were made), {blocks} blocks, {entries} entries, head lsn {} hash \
+         {hash}...",
+        head.lsn
+    )
 }
 
 /// What stands behind the last whole block.

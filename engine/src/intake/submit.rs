@@ -28,7 +28,7 @@ use crate::{
         commands::expire::NOTHING_TO_EXPIRE,
         entry::{Committed, Order},
         flow::Flow,
-        needs::{House, Terms},
+        needs::{Found, House, Terms},
         time::Timestamp,
     },
     metrics::payments::Ended,
@@ -95,8 +95,11 @@ impl Core {
 
     /// Finds what the command needs, and begins its flow.
     async fn prepare(self: &Arc<Self>, command: Command, deadline: Timestamp) -> Result<Prepared, Refusal> {
-        let (tenant, terms) = (command.tenant, Terms { op: self.clock.new_id(), house: &self.house });
-        let body = command.request.body();
+        let (tenant, body) = (command.tenant, command.request.body());
+        let home = |op, found: &Found| self.placement.at_home(op, tenant, &body.runs_with(found));
+        // Whose home it is of may only be known once it is found whose account it is about.
+        let op = home(self.clock.new_id(), &Found::default());
+        let terms = Terms { op, house: &self.house };
         body.check(&self.house)?;
         let mut resolved = Resolved::default();
         self.resolve(tenant, body, &terms, deadline, &mut resolved).await?;
@@ -110,6 +113,7 @@ impl Core {
             }
         }
         let Resolved { found, pinned, .. } = resolved;
+        let terms = Terms { op: home(op, &found), ..terms };
         let flow = body.begin(&terms, &found)?;
         let arbiter = self.residents.arbiter_of(tenant, &body.runs_with(&found), None);
         let Command { tx_id, request, notes, .. } = command;

@@ -25,8 +25,6 @@ pub struct Walked {
     pub head: Head,
     /// Behind the last block, in bytes of the last segment.
     pub end: u64,
-    /// Segments of before format 3, which do not say how long they were made.
-    pub unchecked_lengths: usize,
 }
 
 /// Walks all synced blocks in order: chain, Merkle roots and every entry's decoding are checked, and `visit` sees
@@ -35,17 +33,22 @@ pub struct Walked {
 pub fn walk(
     disk: &dyn Disk,
     fingerprint: Fingerprint,
+    visit: impl FnMut(&BlockHead, &Arc<Block>) -> Result<(), String>,
+) -> Result<Walked, JournalError> {
+    walk_segments(&load(disk)?, fingerprint, visit)
+}
+
+/// The same, of segments that were read already.
+pub(super) fn walk_segments(
+    segments: &[Arc<Segment>],
+    fingerprint: Fingerprint,
     mut visit: impl FnMut(&BlockHead, &Arc<Block>) -> Result<(), String>,
 ) -> Result<Walked, JournalError> {
-    let segments = load(disk)?;
-    if segments.is_empty() {
-        return Err(JournalError::NoSegment);
-    }
-    check_owner(&segments, fingerprint)?;
-    let unchecked_lengths = segments.iter().filter(|segment| segment.head.made.is_none()).count();
-    let begun = Head::EMPTY;
-    let mut walked = Walked { segments: segments.len(), blocks: 0, entries: 0, head: begun, end: 0, unchecked_lengths };
-    for segment in &segments {
+    let first = segments.first().ok_or(JournalError::NoSegment)?;
+    check_owner(segments, fingerprint)?;
+    let begun = Head { hash: first.head.prev_hash, ..Head::EMPTY };
+    let mut walked = Walked { segments: segments.len(), blocks: 0, entries: 0, head: begun, end: 0 };
+    for segment in segments {
         if segment.head.prev_hash != walked.head.hash || segment.head.first_lsn.0 != walked.head.lsn.0 + 1 {
             return Err(segment.corrupt(0, "the segment does not chain to the one before"));
         }

@@ -6,8 +6,10 @@
 pub mod audit;
 pub mod block;
 pub mod disk;
+mod format_2;
 pub mod memory;
 mod merkle;
+pub mod migration;
 pub mod record;
 pub mod recovery;
 pub mod segment;
@@ -85,13 +87,25 @@ pub enum JournalError {
         /// What is wrong.
         what: String,
     },
-    /// Another format, older or newer than this build reads.
-    #[error("journal format {found} is not format {expected} of this build")]
+    /// A format that this build does not know.
+    #[error(
+        "journal format {found}.{minor} is of another build; this one knows format {expected}.{}: use the build that \
+         wrote it, or a later one",
+        stored::MINOR
+    )]
     Format {
         /// In the file.
         found: u16,
+        /// In the file: the highest minor that a record needs.
+        minor: u16,
         /// In this build.
         expected: u16,
+    },
+    /// A format of an earlier build.
+    #[error("journal {segment} has the format of an earlier build; arus migrate writes the journal in this build's")]
+    Old {
+        /// The file.
+        segment: String,
     },
     /// A segment of another data directory, or the data directory has another's FORMAT file.
     #[error(

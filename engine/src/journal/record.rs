@@ -1,10 +1,10 @@
-//! The byte picture of the journal's blocks, format 2 (P4). All integers are little-endian.
+//! The byte picture of the journal's blocks, format 4 (P4). All integers are little-endian.
 //!
 //! ```text
 //! segment  = header (4096 bytes, see `segment_head`) block* zeros
 //! block    = "ABLK" version:u16 kind:u16 first_lsn:u64 count:u32 records_bytes:u32 at:u64
 //!            prev_hash:32 merkle_root:32 block_hash:32 crc32c:u32 record* zeros to a multiple of 4096
-//! record   = length:u32 bytes;  bytes as `stored` has them; they begin with the tenant
+//! record   = length:u32 bytes;  bytes as `stored` has them, those of format 2 as `format_2` has them
 //! ```
 //! `kind` 0 holds entries; kind 1 seals a segment: its records' place holds the (lsn:u64, offset:u64) of every block.
 //! `block_hash = BLAKE3(block up to merkle_root)`, so it covers the previous hash and, through the Merkle root, every
@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::{
     block::Block,
+    format_2,
     merkle::{Hash, merkle_root},
     stored::{self, StoredError},
 };
@@ -23,8 +24,29 @@ use crate::{
     money::Lsn,
 };
 
-/// The format of blocks that this build reads and writes.
-pub const FORMAT_VERSION: u16 = 2;
+/// How the records of a block are written: the block's version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordFormat {
+    /// As builds before format 4 wrote them: read to be migrated.
+    Two = 2,
+    /// As this build writes them.
+    Four = 4,
+}
+
+impl RecordFormat {
+    fn of(version: u16) -> Option<Self> {
+        [Self::Two, Self::Four].into_iter().find(|format| *format as u16 == version)
+    }
+
+    fn decode(self, record: &[u8]) -> Result<Entry, String> {
+        let entry = match self {
+            Self::Two => format_2::decode(record).map_err(|error| error.to_string()),
+            Self::Four => stored::decode(record).map_err(|error| error.to_string()),
+        };
+        entry.map_err(|error| format!("an entry cannot be decoded: {error}"))
+    }
+}
+
 /// Blocks start and end at multiples of this.
 pub const ALIGN_BYTES: usize = 4096;
 /// The length of a block's header.
@@ -65,6 +87,8 @@ pub enum BlockKind {
 /// A block's header, decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockHead {
+    /// How its records are written.
+    pub format: RecordFormat,
     /// What it holds.
     pub kind: BlockKind,
     /// The first entry's position; of a seal, the position after the last.
@@ -146,7 +170,7 @@ fn encode(
 ) -> BlockHead {
     out.clear();
     out.extend_from_slice(&BLOCK_MAGIC);
-    out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    out.extend_from_slice(&(RecordFormat::Four as u16).to_le_bytes());
     out.extend_from_slice(&u16::from(kind == BlockKind::Seal).to_le_bytes());
     out.extend_from_slice(&first_lsn.0.to_le_bytes());
     out.extend_from_slice(&count.to_le_bytes());
@@ -163,7 +187,8 @@ fn encode(
         place.copy_from_slice(&crc.to_le_bytes());
     }
     out.resize(padded(out.len()), 0);
-    BlockHead { kind, first_lsn, count, records_bytes, at, prev_hash, merkle_root, hash }
+    let format = RecordFormat::Four;
+    BlockHead { format, kind, first_lsn, count, records_bytes, at, prev_hash, merkle_root, hash }
 }
 
 fn block_crc(block: &[u8]) -> u32 {
@@ -194,12 +219,13 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Reads a block's header: `None` if these bytes do not begin a block of this format.
+/// Reads a block's header: `None` if these bytes do not begin a block.
 pub fn decode_head(bytes: &[u8]) -> Option<BlockHead> {
     let mut fields = Fields(bytes);
-    if fields.take::<4>()? != BLOCK_MAGIC || fields.u16()? != FORMAT_VERSION {
+    if fields.take::<4>()? != BLOCK_MAGIC {
         return None;
     }
+    let format = RecordFormat::of(fields.u16()?)?;
     let kind = match fields.u16()? {
         0 => BlockKind::Entries,
         1 => BlockKind::Seal,
@@ -212,6 +238,7 @@ pub fn decode_head(bytes: &[u8]) -> Option<BlockHead> {
     let (prev_hash, merkle_root, hash) = (fields.take()?, fields.take()?, fields.take()?);
     let hashed = bytes.get(..HASHED_BYTES)?;
     (*blake3::hash(hashed).as_bytes() == hash).then_some(BlockHead {
+        format,
         kind,
         first_lsn,
         count,
@@ -249,17 +276,14 @@ pub fn decode_entry(block: &[u8], head: &BlockHead, lsn: Lsn) -> Result<Entry, S
     let records = split_records(block, head).ok_or("record lengths do not add up")?;
     let position = lsn.0.checked_sub(head.first_lsn.0).and_then(|position| usize::try_from(position).ok());
     let record = position.and_then(|position| records.get(position)).ok_or("the entry is not in the block")?;
-    stored::decode(record).map_err(|error| format!("an entry cannot be decoded: {error}"))
+    head.format.decode(record)
 }
 
 /// Decodes a block of entries whose CRC is right.
 pub fn decode_entries(block: &[u8], head: &BlockHead) -> Result<Block, String> {
     let records = split_records(block, head).ok_or("record lengths do not add up")?;
-    let entries = records
-        .iter()
-        .map(|bytes| stored::decode(bytes).map(Arc::new))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("an entry cannot be decoded: {error}"))?;
+    let entries =
+        records.iter().map(|record| head.format.decode(record).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     Ok(Block::new(head.first_lsn, head.at, head.hash, head.records_bytes, entries))
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{
     Hash, Head, JournalError,
     disk::Disk,
-    record::{ALIGN_BYTES, BlockHead, BlockKind, decode_head},
+    record::{ALIGN_BYTES, BlockHead, BlockKind, RecordFormat, decode_head},
     segment::{Segment, io_error, segment_name},
     segment_head::{Made, SegmentHead, decode_segment_head},
     segments::{SegmentReader, Segments, Shared},
@@ -60,18 +60,26 @@ struct Scan {
     seal: Option<BlockHead>,
 }
 
-/// Begins a journal where there is none. A file that an earlier try left is used if no entry is in it.
-pub fn create(disk: Arc<dyn Disk>, made: Made) -> Result<(), JournalError> {
+/// Begins a journal where there is none. A file that an earlier try left is used if no entry is in it. What came before
+/// the first entry is `origin`: nothing, or the last block of the journal that it is migrated from.
+pub fn create(disk: Arc<dyn Disk>, made: Made, origin: Hash) -> Result<(), JournalError> {
     if !load(&*disk)?.is_empty() {
-        let begun = find(disk, made.fingerprint)?;
-        return match begun.head() {
-            Head::EMPTY => Ok(()),
-            head => {
-                Err(JournalError::Poisoned(format!("a journal that ends at lsn {} is not to be created", head.lsn)))
+        let begun = find(disk, made.fingerprint)?.head();
+        return match begun {
+            Head { lsn: Lsn(0), hash, .. } if hash == origin => Ok(()),
+            Head { lsn, .. } => {
+                Err(JournalError::Poisoned(format!("a journal that ends at lsn {lsn} is not to be created")))
             }
         };
     }
-    let head = SegmentHead { seq: 1, first_lsn: Lsn(1), prev_seal_offset: 0, prev_hash: [0; 32], made: Some(made) };
+    let head = SegmentHead {
+        seq: 1,
+        first_lsn: Lsn(1),
+        prev_seal_offset: 0,
+        prev_hash: origin,
+        made: Some(made),
+        format: RecordFormat::Four,
+    };
     let spare = Spare::new(disk, made);
     spare.stop();
     spare.begin_segment(head, head.prev_hash).map(drop)
@@ -134,6 +142,7 @@ impl Found {
                 prev_seal_offset: seal_offset,
                 prev_hash: seal.hash,
                 made: Some(spare.made),
+                format: RecordFormat::Four,
             };
             // A start that cannot go on says so rather than to wait.
             spare.give_up_after(Some(1));
@@ -155,8 +164,17 @@ pub fn open_read_only(disk: &dyn Disk, fingerprint: Fingerprint) -> Result<(Segm
     Ok((SegmentReader(Shared::new(segments, scan.table)), scan.head))
 }
 
-/// Reads all headers and checks that every segment follows the seal of the one before.
+/// The segments of a journal of this build's format.
 pub(super) fn load(disk: &dyn Disk) -> Result<Vec<Arc<Segment>>, JournalError> {
+    let segments = load_any(disk)?;
+    match segments.iter().find(|segment| segment.head.format != RecordFormat::Four) {
+        Some(old) => Err(JournalError::Old { segment: old.name() }),
+        None => Ok(segments),
+    }
+}
+
+/// Reads all headers and checks that every segment follows the seal of the one before.
+pub(super) fn load_any(disk: &dyn Disk) -> Result<Vec<Arc<Segment>>, JournalError> {
     let mut names = disk.list().map_err(|error| io_error("folder", "list", &error))?;
     names.retain(|name| name.ends_with(".seg"));
     names.sort_unstable();

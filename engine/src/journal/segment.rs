@@ -66,7 +66,7 @@ impl Segment {
         }
         let mut bytes = vec![0; ALIGN_BYTES];
         self.file.read_at(&mut bytes, offset).map_err(failed)?;
-        let Some(head) = decode_head(&bytes) else { return Ok(None) };
+        let Some(head) = decode_head(&bytes).filter(|head| head.format == self.head.format) else { return Ok(None) };
         let whole = head.padded_bytes();
         if offset + whole as u64 > len {
             return Ok(None);

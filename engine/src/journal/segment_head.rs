@@ -1,19 +1,23 @@
 //! A segment's header: which file this is, what it follows, whose it is, how long it was made (P4).
 //!
 //! ```text
-//! "ARUSSEG1" version:u16 0:u16 seq:u32 first_lsn:u64 prev_seal_offset:u64 prev_hash:32
-//!     [ version 3: fingerprint:16 segment_bytes:u64 ] crc32c:u32 zeros to 4096 bytes
+//! "ARUSSEG1" version:u16 minor:u16 seq:u32 first_lsn:u64 prev_seal_offset:u64 prev_hash:32
+//!     [ from version 3 on: fingerprint:16 segment_bytes:u64 ] crc32c:u32 zeros to 4096 bytes
 //! ```
-//! Version 2 is read for ever, and no longer written. All integers are little-endian.
+//! `minor` is the highest that a record of the segment may need (see `stored`): 0 of versions 2 and 3, whose records are
+//! those of format 2; they are read to be migrated. The first segment of a migrated journal carries the hash of the old
+//! one's last block as `prev_hash`. All integers are little-endian.
 
 use super::{
     Hash, JournalError,
-    record::{ALIGN_BYTES, Fields},
+    record::{ALIGN_BYTES, Fields, RecordFormat},
+    stored,
 };
 use crate::{keys::Fingerprint, money::Lsn};
 
 const MAGIC: [u8; 8] = *b"ARUSSEG1";
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
+const VERSION_OF_FORMAT_2: u16 = 3;
 const VERSION_WITHOUT_MADE: u16 = 2;
 
 /// A segment's header, decoded.
@@ -29,6 +33,8 @@ pub struct SegmentHead {
     pub prev_hash: Hash,
     /// How it was made; `None` in segments of before format 3.
     pub made: Option<Made>,
+    /// How its records are written.
+    pub format: RecordFormat,
 }
 
 /// What a segment was made as.
@@ -44,8 +50,13 @@ pub struct Made {
 pub fn encode_segment_head(head: &SegmentHead) -> Vec<u8> {
     let mut out = Vec::with_capacity(ALIGN_BYTES);
     out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&if head.made.is_some() { VERSION } else { VERSION_WITHOUT_MADE }.to_le_bytes());
-    out.extend_from_slice(&0_u16.to_le_bytes());
+    let (version, minor) = match (head.format, head.made) {
+        (RecordFormat::Four, _) => (VERSION, stored::MINOR),
+        (RecordFormat::Two, Some(_)) => (VERSION_OF_FORMAT_2, 0),
+        (RecordFormat::Two, None) => (VERSION_WITHOUT_MADE, 0),
+    };
+    out.extend_from_slice(&version.to_le_bytes());
+    out.extend_from_slice(&minor.to_le_bytes());
     out.extend_from_slice(&head.seq.to_le_bytes());
     out.extend_from_slice(&head.first_lsn.0.to_le_bytes());
     out.extend_from_slice(&head.prev_seal_offset.to_le_bytes());
@@ -65,19 +76,25 @@ pub fn decode_segment_head(bytes: &[u8]) -> Result<Option<SegmentHead>, JournalE
     if fields.take() != Some(MAGIC) {
         return Ok(None);
     }
-    let found = fields.u16().unwrap_or_default();
-    if found != VERSION && found != VERSION_WITHOUT_MADE {
-        return Err(JournalError::Format { found, expected: VERSION });
+    let (found, minor) = (fields.u16().unwrap_or_default(), fields.u16().unwrap_or_default());
+    let format = match found {
+        VERSION => RecordFormat::Four,
+        VERSION_OF_FORMAT_2 | VERSION_WITHOUT_MADE => RecordFormat::Two,
+        _ => return Err(JournalError::Format { found, minor, expected: VERSION }),
+    };
+    if minor > stored::MINOR {
+        return Err(JournalError::Format { found, minor, expected: VERSION });
     }
     let mut read = || {
-        fields.u16()?;
         let (seq, first_lsn, prev_seal_offset) = (fields.u32()?, Lsn(fields.u64()?), fields.u64()?);
         let prev_hash = fields.take()?;
         let made = match found {
-            VERSION => Some(Made { fingerprint: Fingerprint(fields.take()?), segment_bytes: fields.u64()? }),
+            VERSION | VERSION_OF_FORMAT_2 => {
+                Some(Made { fingerprint: Fingerprint(fields.take()?), segment_bytes: fields.u64()? })
+            }
             _ => None,
         };
-        Some(SegmentHead { seq, first_lsn, prev_seal_offset, prev_hash, made })
+        Some(SegmentHead { seq, first_lsn, prev_seal_offset, prev_hash, made, format })
     };
     // Written again it must be the very same page: CRC and padding are checked with everything else.
     Ok(read().filter(|head| bytes.get(..ALIGN_BYTES) == Some(&*encode_segment_head(head))))

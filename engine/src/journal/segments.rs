@@ -12,8 +12,8 @@ use super::{
     Block, Head, Journal, JournalError, JournalReader, Record,
     disk::Disk,
     record::{
-        ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, decode_entries, decode_entry, decode_table,
-        encode_entries, encode_seal, padded,
+        ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, RecordFormat, decode_entries, decode_entry,
+        decode_table, encode_entries, encode_seal, padded,
     },
     segment::{Segment, io_error, lock},
     segment_head::SegmentHead,
@@ -132,6 +132,7 @@ impl Segments {
             prev_seal_offset: self.offset,
             prev_hash: seal.hash,
             made: Some(self.spare.made),
+            format: RecordFormat::Four,
         };
         let sealed = Arc::new(self.current.sealed_at(self.offset));
         self.current = self.spare.begin_segment(head, self.head.hash)?;

@@ -1,186 +1,208 @@
-//! An entry as the records of journal format 2 hold it: `postcard` of the structs below, in this order of fields.
+//! An entry as the records of journal format 4 hold it: CBOR (RFC 8949), arrays whose places are numbered.
 //!
-//! Entry, decision and payment of the ledger may change; these bytes may not. What stands in them (requests, accounts,
-//! reservations, verdicts, postings) is still written as the ledger has it: `engine/tests/stored.rs` holds the bytes of
-//! one entry of each kind against those of format 2. What cannot be said in this format is refused before it is written,
-//! and so is a record with more bytes than its entry has.
+//! ```text
+//! record  = [kind, tenant, op, tx_id, request, notes, failure, changes, postings]
+//! request = [number, [body]]       numbers: `ledger::commands`
+//! change  = [0, payment] / [1, reservation] / [2, account] / [3]
+//! ```
+//! `#[n(...)]` of the ledger's types says which place or number is what. A place or a number never changes its meaning
+//! and is never used again; a new one comes behind the others, raises [`MINOR`], and is read as absent where it is not
+//! there. A segment's header says the highest minor in it, so that a build that knows less refuses it by name rather
+//! than to skip what it does not know. `engine/tests/stored.rs` holds the bytes of one entry of each kind for ever.
 
-use serde::{Deserialize, Serialize};
-use smallvec::{SmallVec, smallvec};
+use minicbor::{
+    Decode, Decoder, Encode, Encoder,
+    decode::Error as Undecoded,
+    encode::{
+        Error as Unencoded, Write,
+        write::{Cursor, EndOfSlice},
+    },
+};
+use smallvec::SmallVec;
 
 use crate::{
     ledger::{
         account::Account,
-        commands::Request,
         decision::{Change, Decision},
         entry::Entry,
         failure::Failure,
-        fx::FxLeg,
-        notes::Notes,
-        payment::{Payment, PaymentStatus, Tried},
-        reservation::Reservation,
-        risk::Verdict,
-        settings::DefaultMark,
+        settings::{AccountStatus, DefaultMark},
     },
-    money::{AccountId, Money, OpId, Posting, TenantId, TxId},
+    money::{AccountId, Currency, Lsn, OwnerId, Posting, wide},
 };
 
+/// What this build writes at most and reads at most, within the format.
+pub(super) const MINOR: u16 = 0;
 /// How long almost all entries are at most, in bytes.
 const SHORT_BYTES: usize = 768;
+/// How many places a record has.
+const PLACES: u64 = 9;
+/// What records are of, by number. All but the first are of builds with several partitions (S15, S19), or with webhooks.
+const KINDS: [&str; 6] = ["command", "intent", "prepared", "decided", "receipt", "webhook progress"];
+const COMMAND: u8 = 0;
 
-/// An entry that this format has no words for.
+fn kind_name(number: u8) -> &'static str {
+    KINDS.get(usize::from(number)).copied().unwrap_or("unknown")
+}
+
+/// An entry that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoredError {
-    /// The decision is of a shape that no command of this format has.
-    #[error("a decision of {0} cannot be written in journal format 2")]
-    Shape(&'static str),
+    /// Never of a buffer that grows.
+    #[error("the entry cannot be written: {0}")]
+    Unwritten(String),
     /// More bytes than an entry has.
     #[error("{0} bytes stand behind the entry")]
     Rest(usize),
+    /// A record that a later build wrote.
+    #[error("it is of kind {number} ({}), which this build does not read", kind_name(*.number))]
+    Kind {
+        /// Its number.
+        number: u8,
+    },
     /// The bytes are not those of an entry.
     #[error(transparent)]
-    Postcard(#[from] postcard::Error),
+    Undecoded(#[from] Undecoded),
 }
 
 /// Encodes an entry.
 pub(super) fn encode(entry: &Entry) -> Result<Vec<u8>, StoredError> {
-    let Entry { tenant, op, tx_id, request, notes, decision } = entry;
-    let outcome = OutcomeRef::of(request, decision)?;
-    let stored = EntryRef { tenant: *tenant, op: *op, tx_id, request, notes, outcome, postings: &decision.postings };
-    // Into a plain slice: pushing byte by byte into a vector costs more, and few entries are longer.
+    // Into a plain slice: a vector is asked for room with every few bytes, and few entries are longer.
     let mut short = [0; SHORT_BYTES];
-    match postcard::to_slice(&stored, &mut short) {
-        Ok(bytes) => Ok(bytes.to_vec()),
-        Err(postcard::Error::SerializeBufferFull) => Ok(postcard::to_stdvec(&stored)?),
-        Err(error) => Err(error.into()),
+    let mut encoder = Encoder::new(Cursor::new(&mut short[..]));
+    let written: Result<(), Unencoded<EndOfSlice>> = write(entry, &mut encoder);
+    if written.is_ok() {
+        let written = encoder.writer().position();
+        return Ok(short.get(..written).unwrap_or_default().to_vec());
+    }
+    let mut encoder = Encoder::new(Vec::with_capacity(2 * SHORT_BYTES));
+    write(entry, &mut encoder).map_err(|error| StoredError::Unwritten(error.to_string()))?;
+    Ok(encoder.into_writer())
+}
+
+fn write<W: Write>(entry: &Entry, encoder: &mut Encoder<W>) -> Result<(), Unencoded<W::Error>> {
+    let Entry { tenant, op, tx_id, request, notes, decision } = entry;
+    let Decision { failure, changes, postings } = &**decision;
+    encoder.array(PLACES)?.u8(COMMAND)?.encode(tenant)?.encode(op)?.encode(tx_id)?;
+    encoder.encode(request)?.encode(notes)?.encode(failure)?.array(changes.len() as u64)?;
+    changes.iter().try_for_each(|change| write_change(change, encoder))?;
+    encoder.encode(postings)?.ok()
+}
+
+fn write_change<W: Write>(change: &Change, encoder: &mut Encoder<W>) -> Result<(), Unencoded<W::Error>> {
+    match change {
+        Change::Payment(payment) => encoder.array(2)?.u8(0)?.encode(payment)?.ok(),
+        Change::Reservation(reservation) => encoder.array(2)?.u8(1)?.encode(reservation)?.ok(),
+        Change::Account { account, default } => {
+            encoder.array(2)?.u8(2)?.encode(StoredAccount::of(account, *default))?.ok()
+        }
+        Change::Rates => encoder.array(1)?.u8(3)?.ok(),
     }
 }
 
 /// Decodes an entry.
 pub(super) fn decode(bytes: &[u8]) -> Result<Entry, StoredError> {
-    let (stored, rest) = postcard::take_from_bytes::<StoredEntry>(bytes)?;
-    if !rest.is_empty() {
-        return Err(StoredError::Rest(rest.len()));
+    let mut decoder = Decoder::new(bytes);
+    let places = decoder.array()?;
+    let kind = decoder.u8()?;
+    if kind != COMMAND {
+        return Err(StoredError::Kind { number: kind });
     }
-    let StoredEntry { tenant, op, tx_id, request, notes, outcome, postings } = stored;
-    let decision = Box::new(outcome.decision(postings));
-    Ok(Entry { tenant, op, tx_id, request, notes, decision })
-}
-
-#[derive(Serialize)]
-struct EntryRef<'a> {
-    tenant: TenantId,
-    op: OpId,
-    tx_id: &'a TxId,
-    request: &'a Request,
-    notes: &'a Notes,
-    outcome: OutcomeRef<'a>,
-    postings: &'a [Posting],
-}
-
-#[derive(Deserialize)]
-struct StoredEntry {
-    tenant: TenantId,
-    op: OpId,
-    tx_id: TxId,
-    request: Request,
-    notes: Notes,
-    outcome: Outcome,
-    postings: Vec<Posting>,
-}
-
-#[derive(Serialize)]
-enum OutcomeRef<'a> {
-    Payment(PaymentRef<'a>),
-    Transfer { failure: Option<&'a Failure> },
-    Reservation { reservation: &'a Reservation, failure: Option<&'a Failure> },
-    Account { account: &'a Account, default: DefaultMark, failure: Option<&'a Failure> },
-    Rates { failure: Option<&'a Failure> },
-}
-
-#[derive(Deserialize)]
-enum Outcome {
-    Payment(StoredPayment),
-    Transfer { failure: Option<Failure> },
-    Reservation { reservation: Reservation, failure: Option<Failure> },
-    Account { account: Account, default: DefaultMark, failure: Option<Failure> },
-    Rates { failure: Option<Failure> },
-}
-
-#[derive(Serialize)]
-struct PaymentRef<'a> {
-    id: OpId,
-    status: PaymentStatus,
-    payer: &'a AccountId,
-    payee: &'a AccountId,
-    debited: Option<Money>,
-    credited: Option<Money>,
-    fx: &'a [FxLeg],
-    risk: &'a Verdict,
-    failure: Option<&'a Failure>,
-    tried: &'a [Tried],
-}
-
-#[derive(Deserialize)]
-struct StoredPayment {
-    id: OpId,
-    status: PaymentStatus,
-    payer: AccountId,
-    payee: AccountId,
-    debited: Option<Money>,
-    credited: Option<Money>,
-    fx: Vec<FxLeg>,
-    risk: Verdict,
-    failure: Option<Failure>,
-    tried: Vec<Tried>,
-}
-
-impl<'a> OutcomeRef<'a> {
-    fn of(request: &Request, decision: &'a Decision) -> Result<Self, StoredError> {
-        let failure = decision.failure.as_ref();
-        match (request, decision.changes.as_slice()) {
-            (_, [Change::Payment(payment)]) => {
-                let Payment { id, status, payer, payee, debited, credited, fx, risk, tried } = payment;
-                Ok(Self::Payment(PaymentRef {
-                    id: *id,
-                    status: *status,
-                    payer,
-                    payee,
-                    debited: *debited,
-                    credited: *credited,
-                    fx,
-                    risk,
-                    failure,
-                    tried,
-                }))
-            }
-            (_, [Change::Reservation(reservation)]) => Ok(Self::Reservation { reservation, failure }),
-            (_, [Change::Account { account, default }]) => Ok(Self::Account { account, default: *default, failure }),
-            (_, [Change::Rates]) if failure.is_none() => Ok(Self::Rates { failure }),
-            // What changed nothing says only whether it was declined.
-            (Request::PublishRates(_) | Request::RemoveRates(_), []) if failure.is_some() => {
-                Ok(Self::Rates { failure })
-            }
-            (_, []) => Ok(Self::Transfer { failure }),
-            _ => Err(StoredError::Shape(request.method())),
+    if places != Some(PLACES) {
+        return Err(Undecoded::message("a record of another number of places").into());
+    }
+    let (tenant, op, tx_id) = (decoder.decode()?, decoder.decode()?, decoder.decode()?);
+    let (request, notes) = (decoder.decode()?, decoder.decode()?);
+    let failure: Option<Failure> = decoder.decode()?;
+    let count = decoder.array()?.ok_or_else(|| Undecoded::message("a list without a length"))?;
+    let changes = (0..count).map(|_| read_change(&mut decoder)).collect::<Result<SmallVec<_>, _>>()?;
+    let postings: Vec<Posting> = decoder.decode()?;
+    match bytes.len() - decoder.position() {
+        0 => {
+            Ok(Entry { tenant, op, tx_id, request, notes, decision: Box::new(Decision { failure, changes, postings }) })
         }
+        rest => Err(StoredError::Rest(rest)),
     }
 }
 
-impl Outcome {
-    fn decision(self, postings: Vec<Posting>) -> Decision {
-        let (change, failure) = match self {
-            Self::Payment(stored) => {
-                let StoredPayment { id, status, payer, payee, debited, credited, fx, risk, failure, tried } = stored;
-                let payment = Payment { id, status, payer, payee, debited, credited, fx, risk, tried };
-                (Some(Change::Payment(payment)), failure)
-            }
-            Self::Reservation { reservation, failure } => (Some(Change::Reservation(reservation)), failure),
-            Self::Account { account, default, failure } => (Some(Change::Account { account, default }), failure),
-            Self::Rates { failure: None } => (Some(Change::Rates), None),
-            Self::Transfer { failure } | Self::Rates { failure } => (None, failure),
+fn read_change(decoder: &mut Decoder<'_>) -> Result<Change, Undecoded> {
+    match (decoder.array()?, decoder.u8()?) {
+        (Some(2), 0) => decoder.decode().map(Change::Payment),
+        (Some(2), 1) => decoder.decode().map(Change::Reservation),
+        (Some(2), 2) => decoder.decode::<StoredAccount>().map(StoredAccount::change),
+        (Some(1), 3) => Ok(Change::Rates),
+        (_, number) => Err(Undecoded::message(format!("there is no change of number {number}"))),
+    }
+}
+
+/// An account's settings as a command left them.
+#[derive(Encode, Decode)]
+struct StoredAccount {
+    #[n(0)]
+    id: AccountId,
+    #[n(1)]
+    owner: OwnerId,
+    #[n(2)]
+    currency: Currency,
+    #[n(3)]
+    status: AccountStatus,
+    #[cbor(n(4), with = "wide")]
+    overdraft_limit: i128,
+    #[cbor(n(5), with = "wide")]
+    daily_debit_limit: Option<i128>,
+    #[n(6)]
+    default: DefaultMark,
+    #[n(7)]
+    seen: Seen,
+}
+
+/// What the account's actor knew when it decided: what the answer says, and nothing else.
+#[derive(Encode, Decode)]
+struct Seen {
+    #[cbor(n(0), with = "wide")]
+    debits_posted: i128,
+    #[cbor(n(1), with = "wide")]
+    credits_posted: i128,
+    #[cbor(n(2), with = "wide")]
+    authorized: i128,
+    #[n(3)]
+    day: u32,
+    #[cbor(n(4), with = "wide")]
+    day_debits: i128,
+    #[n(5)]
+    opened_lsn: Lsn,
+    #[n(6)]
+    applied_lsn: Lsn,
+}
+
+impl StoredAccount {
+    fn of(account: &Account, default: DefaultMark) -> Self {
+        let account = account.clone();
+        let Account { id, owner, currency, status, overdraft_limit, daily_debit_limit, .. } = account;
+        let Account { debits_posted, credits_posted, authorized, day, day_debits, opened_lsn, applied_lsn, .. } =
+            account;
+        let seen = Seen { debits_posted, credits_posted, authorized, day, day_debits, opened_lsn, applied_lsn };
+        Self { id, owner, currency, status, overdraft_limit, daily_debit_limit, default, seen }
+    }
+
+    fn change(self) -> Change {
+        let Self { id, owner, currency, status, overdraft_limit, daily_debit_limit, default, seen } = self;
+        let Seen { debits_posted, credits_posted, authorized, day, day_debits, opened_lsn, applied_lsn } = seen;
+        let account = Account {
+            id,
+            owner,
+            currency,
+            status,
+            debits_posted,
+            credits_posted,
+            authorized,
+            overdraft_limit,
+            daily_debit_limit,
+            day,
+            day_debits,
+            opened_lsn,
+            applied_lsn,
         };
-        let changes = change.map_or_else(SmallVec::new, |change| smallvec![change]);
-        Decision { failure, changes, postings }
+        Change::Account { account, default }
     }
 }

@@ -5,50 +5,71 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 /// Every code a decided command can fail with. The wire spells them in capitals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
 pub enum FailureCode {
     /// The payer's available balance does not cover the amount.
+    #[n(0)]
     InsufficientFunds,
     /// Risk rules said no.
+    #[n(1)]
     RiskRejected,
     /// An account is frozen: it neither pays nor receives.
+    #[n(2)]
     AccountFrozen,
     /// An account is closed.
+    #[n(3)]
     AccountClosed,
     /// The amount is not in the account's currency.
+    #[n(4)]
     CurrencyMismatch,
     /// The payer's daily debit limit would be passed.
+    #[n(5)]
     DailyLimitExceeded,
     /// The account's balance would pass 10^27 minor units.
+    #[n(6)]
     AccountLimitExceeded,
     /// No rate, directly or through a pivot.
+    #[n(7)]
     FxRateUnavailable,
     /// The rate is older than its source allows, or the two legs could not be priced from one rate set.
+    #[n(8)]
     FxRateStale,
     /// A leg would be worth less than one minor unit.
+    #[n(9)]
     AmountTooSmall,
     /// A leg would be above 10^18 minor units.
+    #[n(10)]
     AmountTooLarge,
     /// Payer and payee are one account.
+    #[n(11)]
     SameAccount,
     /// The given source account is not the customer's.
+    #[n(12)]
     SourceNotOwned,
     /// An account with this id exists.
+    #[n(13)]
     AccountExists,
     /// The account still holds money, or money is pending on it.
+    #[n(14)]
     AccountNotEmpty,
     /// The owner has as many accounts as one owner may have.
+    #[n(15)]
     TooManyAccounts,
     /// The reservation is captured, released or expired.
+    #[n(16)]
     ReservationNotActive,
     /// More than what is left of the reservation.
+    #[n(17)]
     AmountExceedsReservation,
     /// Neither the capture nor its reservation names an account to credit.
+    #[n(18)]
     DestinationRequired,
     /// The published pairs would be more than are kept.
+    #[n(19)]
     TooManyPairs,
 }
 
@@ -105,11 +126,13 @@ impl FailureCode {
 }
 
 /// A decline: its code and one sentence that says what happened and with which figures.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Failure {
     /// The stable code.
+    #[n(0)]
     pub code: FailureCode,
     /// For people; may change between versions.
+    #[n(1)]
     pub message: String,
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -11,11 +12,13 @@ use super::{
 use crate::money::{Currency, Money, OpId, Rate, RateError, Rounding};
 
 /// An ordered pair: one unit of `base` costs so many of `quote`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
 pub struct Pair {
     /// The currency that is priced.
+    #[n(0)]
     pub base: Currency,
     /// The currency it is priced in.
+    #[n(1)]
     pub quote: Currency,
 }
 
@@ -29,13 +32,17 @@ impl Pair {
 }
 
 /// Where a rate comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
+#[cbor(index_only)]
 pub enum RateSource {
     /// European Central Bank daily reference rates.
+    #[n(0)]
     Ecb,
     /// A live market feed.
+    #[n(1)]
     Live,
     /// The built-in random walk of the demo.
+    #[n(2)]
     Demo,
 }
 
@@ -100,38 +107,52 @@ pub struct PairPrice {
 }
 
 /// Which rate of a price a leg used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum LegSide {
     /// The payer's conversion, at the ask, rounded up.
+    #[n(0)]
     Payer,
     /// The payee's conversion, at the bid, rounded down.
+    #[n(1)]
     Payee,
     /// Payer and payee hold one currency and the amount is in another: one conversion at mid prices both.
+    #[n(2)]
     Both,
 }
 
 /// One conversion as it happened: enough to compute it again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct FxLeg {
     /// Whose conversion.
+    #[n(0)]
     pub side: LegSide,
     /// What went in, in the payment's currency.
+    #[n(1)]
     pub from: Money,
     /// What came out: the posting's amount.
+    #[n(2)]
     pub to: Money,
     /// The middle.
+    #[n(3)]
     pub mid: Rate,
     /// What the customer got.
+    #[n(4)]
     pub rate: Rate,
     /// The spread between the two, in basis points.
+    #[n(5)]
     pub spread_bps: u16,
     /// The currency the rate was triangulated through.
+    #[n(6)]
     pub via: Option<Currency>,
     /// The publication.
+    #[n(7)]
     pub rate_id: OpId,
     /// Who published it.
+    #[n(8)]
     pub source: RateSource,
     /// What the rounding added, in millionths of a minor unit of `to`.
+    #[n(9)]
     pub rounding_micro: i64,
 }
 

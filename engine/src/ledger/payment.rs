@@ -1,6 +1,6 @@
 //! A payment as it is after an entry.
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use super::{
     failure::{Failure, FailureCode},
@@ -10,43 +10,57 @@ use super::{
 use crate::money::{AccountId, Money, OpId};
 
 /// Where a payment stands. Wire values for later states are reserved in the protos (P9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum PaymentStatus {
     /// Money moved.
+    #[n(0)]
     Captured,
     /// Declined; nothing moved.
+    #[n(1)]
     Failed,
 }
 
 /// A candidate that did not pay.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Tried {
     /// The account.
+    #[n(0)]
     pub account: AccountId,
     /// Why not.
+    #[n(1)]
     pub code: FailureCode,
 }
 
 /// A payment as it is after an entry; who and how much is in the entry's request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Payment {
     /// Its id.
+    #[n(0)]
     pub id: OpId,
     /// Where it stands.
+    #[n(1)]
     pub status: PaymentStatus,
     /// The account that paid, or the last that was to.
+    #[n(2)]
     pub payer: AccountId,
     /// The account that was credited, or was to be.
+    #[n(3)]
     pub payee: AccountId,
     /// What the payer was debited.
+    #[n(4)]
     pub debited: Option<Money>,
     /// What the payee was credited.
+    #[n(5)]
     pub credited: Option<Money>,
     /// Conversions, payer's first.
+    #[n(6)]
     pub fx: Vec<FxLeg>,
     /// What the risk rules said.
+    #[n(7)]
     pub risk: Verdict,
     /// Every candidate that did not pay.
+    #[n(8)]
     pub tried: Vec<Tried>,
 }
 

@@ -1,6 +1,6 @@
 //! A wallet reservation: money set aside durably, captured in parts, always expiring (P10).
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use super::{
     failure::{Failure, FailureCode},
@@ -12,49 +12,67 @@ use crate::{
 };
 
 /// Where a reservation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum ReservationStatus {
     /// Something is left to capture.
+    #[n(0)]
     Active,
     /// Nothing is left, and something was captured.
+    #[n(1)]
     Captured,
     /// Freed by the client, nothing captured.
+    #[n(2)]
     Released,
     /// Freed by time, nothing captured.
+    #[n(3)]
     Expired,
     /// The Reserve itself was declined.
+    #[n(4)]
     Failed,
 }
 
 /// A reservation as it is after an entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Reservation {
     /// Its id: the op of the Reserve.
+    #[n(0)]
     pub id: OpId,
     /// Who pays.
+    #[n(1)]
     pub account: AccountId,
     /// Whom captures credit by default.
+    #[n(2)]
     pub destination: Option<AccountId>,
     /// How much was set aside.
+    #[n(3)]
     pub amount: Money,
     /// How much was captured so far.
+    #[n(4)]
     pub captured: Money,
     /// How much is still set aside.
+    #[n(5)]
     pub remaining: Money,
     /// Where it stands.
+    #[n(6)]
     pub status: ReservationStatus,
     /// When the rest is freed.
+    #[n(7)]
     pub expires_at: Timestamp,
     /// The UTC day of the hold, whose daily limit it counts against.
+    #[n(8)]
     pub held_on: u32,
 }
 
 /// Whether more captures may follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Finality {
     /// What is left stays set aside.
+    #[n(0)]
     Partial,
     /// What is left is freed.
+    #[n(1)]
     Final,
 }
 

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::money::OpId;
@@ -12,8 +13,9 @@ pub const STEP_MAX: Duration = Duration::from_secs(300);
 const MICROS_PER_DAY: u64 = 86_400_000_000;
 
 /// Microseconds since the Unix epoch. Read from `clock.rs` alone, or from a commit block.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Timestamp(pub u64);
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Timestamp(#[n(0)] pub u64);
 
 impl Timestamp {
     /// Days since 1970-01-01 in UTC: what a daily limit is counted by.

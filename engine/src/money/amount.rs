@@ -5,8 +5,8 @@
 
 use std::fmt;
 
+use minicbor::{Decode, Encode};
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
 
 use super::{Currency, CurrencyError};
 
@@ -17,11 +17,13 @@ pub const POSTING_MINOR_MAX: i128 = 1_000_000_000_000_000_000;
 pub const ACCOUNT_MINOR_MAX: i128 = 1_000_000_000_000_000_000_000_000_000;
 
 /// An exact amount: `minor` units of `currency`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Money {
     /// Minor units: cents for USD, yen for JPY.
+    #[cbor(n(0), with = "super::wide")]
     pub minor: i128,
     /// The ISO 4217 currency.
+    #[n(1)]
     pub currency: Currency,
 }
 

@@ -1,12 +1,14 @@
 //! An ISO 4217 currency that knows its exponent, from the `iso_currency` table.
 //!
 //! Only currencies with minor units can hold money here (ISO 4217 gives gold or the SDR none), so a [`Currency`] in
-//! hand can always price a minor unit. On disk a currency is its ISO numeric code.
+//! hand can always price a minor unit. In the journal a currency is its alphabetic code: numeric ones are given away again
+//! (532 was ANG and is XCG).
 
 use std::{collections::HashMap, fmt, sync::LazyLock};
 
 use foldhash::fast::FixedState;
 use iso_currency::IntoEnumIterator as _;
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode, encode::Write};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What the table still has and ISO 4217's list one does not: withdrawn, most of them for another currency. Accounts
@@ -55,7 +57,7 @@ impl Currency {
         }
     }
 
-    /// The currency of an ISO 4217 numeric code, as kept on disk.
+    /// The currency of an ISO 4217 numeric code, as rows of the index keep it.
     pub fn from_numeric(numeric: u16) -> Result<Self, CurrencyError> {
         Self::checked(iso_currency::Currency::from_numeric(numeric))
     }
@@ -98,6 +100,20 @@ impl fmt::Debug for Currency {
     }
 }
 
+/// By alphabetic code: numeric ones are given away again.
+impl<C> Encode<C> for Currency {
+    fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        encoder.str(self.code())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Currency {
+    fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        Self::from_code(decoder.str()?).map_err(decode::Error::message)
+    }
+}
+
+/// Of index rows, which are made anew where this changes.
 impl Serialize for Currency {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u16(self.numeric())

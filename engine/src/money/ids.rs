@@ -6,6 +6,7 @@
 
 use std::{fmt, ops::Deref};
 
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode, encode::Write};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
@@ -54,6 +55,18 @@ macro_rules! string_id {
                     return Err(IdError::Shape { max: $max, example: $example });
                 }
                 Ok(Self(text.into()))
+            }
+        }
+
+        impl<C> Encode<C> for $name {
+            fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+                encoder.str(&self.0)?.ok()
+            }
+        }
+
+        impl<'b, C> Decode<'b, C> for $name {
+            fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+                Self::parse_any(decoder.str()?).map_err(decode::Error::message)
             }
         }
 
@@ -111,12 +124,14 @@ impl OwnerId {
 }
 
 /// A tenant; 0 is the default. Every entry and every index key starts with it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct TenantId(pub u32);
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
+#[cbor(transparent)]
+pub struct TenantId(#[n(0)] pub u32);
 
 /// A position in the journal: 1 for the first entry, without gaps. 0 is before the first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Lsn(pub u64);
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Lsn(#[n(0)] pub u64);
 
 impl fmt::Display for Lsn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,6 +142,20 @@ impl fmt::Display for Lsn {
 /// What one command makes: a payment, a deposit, a reservation. A UUID version 7 (RFC 9562), so it rises with time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct OpId(pub u128);
+
+/// As the sixteen bytes of a UUID, in their order (RFC 9562).
+impl<C> Encode<C> for OpId {
+    fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        encoder.bytes(&self.0.to_be_bytes())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for OpId {
+    fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        let bytes = decoder.bytes()?.try_into().map_err(|_| decode::Error::message("an id has sixteen bytes"))?;
+        Ok(Self(u128::from_be_bytes(bytes)))
+    }
+}
 
 impl OpId {
     /// Reads the hyphenated or plain hexadecimal form.

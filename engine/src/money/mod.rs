@@ -11,6 +11,7 @@ mod currency;
 mod ids;
 mod posting;
 mod rate;
+pub mod wide;
 
 pub use amount::{ACCOUNT_MINOR_MAX, AmountError, Money, POSTING_MINOR_MAX};
 pub use currency::{Currency, CurrencyError};

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use minicbor::{Decode, Encode};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -30,9 +31,11 @@ pub enum Rounding {
 }
 
 /// Quote units per base unit: `mantissa / 10^scale`, never zero.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
 pub struct Rate {
+    #[n(0)]
     mantissa: u64,
+    #[n(1)]
     scale: u8,
 }
 

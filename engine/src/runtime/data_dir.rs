@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     journal::{
+        Head,
         disk::{Access, RealDisk},
         recovery as journal_recovery,
         segment_head::Made,
@@ -67,12 +68,7 @@ impl DataDir {
             }
             create(path, segment_bytes).map_err(|e| error(format!("cannot be made: {e}")))?;
         }
-        let dir = Self::read(path, Some(lock))?;
-        if dir.format.is_unchecked {
-            let written = dir.format.write_unfinished(path).and_then(|()| Format::finish(path));
-            written.map_err(|e| error(format!("has a FORMAT file without a check, and cannot be given one: {e}")))?;
-        }
-        Ok(dir)
+        Self::read(path, Some(lock))
     }
 
     /// Opens for writing what is there, as it is.
@@ -82,7 +78,7 @@ impl DataDir {
         Self::read(path, Some(lock))
     }
 
-    fn lock(path: &Path) -> Result<File, StartError> {
+    pub(super) fn lock(path: &Path) -> Result<File, StartError> {
         let error = |why: String| StartError::DataDir { path: path.display().to_string(), why };
         let mut options = OpenOptions::new();
         let lock = options.create(true).truncate(false).write(true).mode(0o600).open(path.join("LOCK"));
@@ -136,11 +132,6 @@ impl DataDir {
         self.format.hasher
     }
 
-    /// Whether FORMAT is of before it had a check.
-    pub fn is_unchecked(&self) -> bool {
-        self.format.is_unchecked
-    }
-
     /// Where the segments are.
     pub fn journal(&self) -> PathBuf {
         self.path.join("journal")
@@ -182,7 +173,7 @@ fn create(path: &Path, segment_bytes: u64) -> Result<(), Box<dyn std::error::Err
     let format = match left.and_then(|text| Format::parse(&text).ok()) {
         Some(format) => format,
         None => {
-            let format = Format::new();
+            let format = Format::new(Lsn(1));
             format.write_unfinished(path)?;
             format
         }
@@ -190,11 +181,12 @@ fn create(path: &Path, segment_bytes: u64) -> Result<(), Box<dyn std::error::Err
     let journal = path.join("journal");
     make_folder(&journal)?;
     let disk = Arc::new(RealDisk::open(&journal, Access::Write)?);
-    journal_recovery::create(disk, Made { fingerprint: format.hasher.fingerprint(), segment_bytes })?;
+    let fingerprint = format.hasher.fingerprint();
+    journal_recovery::create(disk, Made { fingerprint, segment_bytes }, Head::EMPTY.hash)?;
     Ok(Format::finish(path)?)
 }
 
 /// Payments are nobody else's business on this machine.
-fn make_folder(path: &Path) -> io::Result<()> {
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

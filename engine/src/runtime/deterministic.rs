@@ -40,7 +40,7 @@ use crate::{
     },
     intake::command::Command,
     journal::{
-        JournalError,
+        Head, JournalError,
         disk::Disk,
         memory::MemoryDisk,
         recovery as journal_recovery,
@@ -96,7 +96,7 @@ impl Deterministic {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         if disk.list().is_ok_and(|names| names.is_empty()) {
             let made = Made { fingerprint: hasher.fingerprint(), segment_bytes: config.segment_bytes };
-            journal_recovery::create(Arc::clone(&disk), made)?;
+            journal_recovery::create(Arc::clone(&disk), made, Head::EMPTY.hash)?;
         }
         let proven = index.watermark().map_or(Lsn(0), |watermark| watermark.lsn);
         let opened = journal_recovery::find(disk, hasher.fingerprint())?.open(config.segment_bytes, proven)?;

@@ -1,13 +1,14 @@
 //! The FORMAT file: which format a data directory has, and the secret that keys are hashed with (P4).
 //!
 //! ```text
-//! arus-data 2
-//! key    32 hexadecimal digits
-//! check  16 hexadecimal digits: the first of the BLAKE3 of the two lines above
+//! arus-data 3
+//! key         32 hexadecimal digits
+//! slots_from  LSN: ids of entries from here on say the slot of their home (S1)
+//! check       16 hexadecimal digits: the first of the BLAKE3 of the lines above
 //! ```
 //! Everything that says whether a tx_id was used before depends on the secret, so a changed digit must be noticed: the
-//! check notices one in this file, the fingerprint in every segment notices another directory's file. Version 1 had no
-//! check; it is read, and written anew as version 2 by the first server that starts on it.
+//! check notices one in this file, the fingerprint in every segment notices another directory's file. Versions 1 (without
+//! a check) and 2 are of journals of before format 4: they are read to be migrated.
 
 use std::{io, path::Path};
 
@@ -15,10 +16,12 @@ use crate::{
     checked_text::{self, checked, with_check},
     clock::random_u64,
     keys::KeyHasher,
+    money::Lsn,
 };
 
-const LINE: &str = "arus-data 2";
-const LINE_WITHOUT_CHECK: &str = "arus-data 1";
+const LINE: &str = "arus-data 3";
+const OLD_LINE: &str = "arus-data 2";
+const OLD_LINE_WITHOUT_CHECK: &str = "arus-data 1";
 pub(super) const FILE: &str = "FORMAT";
 /// A data directory that is being made has this instead: no server ever served from it.
 pub(super) const UNFINISHED_FILE: &str = "FORMAT.tmp";
@@ -27,40 +30,41 @@ pub(super) const UNFINISHED_FILE: &str = "FORMAT.tmp";
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Format {
     pub(super) hasher: KeyHasher,
-    /// Whether the file has no check yet.
-    pub(super) is_unchecked: bool,
+    /// From which entry on ids say the slot of their home.
+    pub(super) slots_from: Lsn,
+}
+
+/// What a readable file is of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum FormatOf {
+    /// A data directory of this build.
+    Now(Format),
+    /// One of before, with the secret that its keys are hashed with.
+    Before(KeyHasher),
 }
 
 impl Format {
     /// A new secret.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(slots_from: Lsn) -> Self {
         let secret = (u128::from(random_u64()) << 64) | u128::from(random_u64());
-        Self { hasher: KeyHasher(secret.to_be_bytes()), is_unchecked: false }
+        Self { hasher: KeyHasher(secret.to_be_bytes()), slots_from }
     }
 
     /// Reads the file's text; says what is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let damaged = |what: &str| {
-            format!(
-                "has a damaged FORMAT file: {what}; put it back from a backup: without it nobody can say which \
-                 payments were made"
-            )
-        };
-        let (lines, is_unchecked) = match text.lines().next().unwrap_or_default() {
-            LINE => (checked(text).ok_or_else(|| damaged("its check is not that of its key"))?, false),
-            LINE_WITHOUT_CHECK if text.lines().count() == 2 => (text, true),
-            found => {
-                return Err(format!("has format {found:?}, this build reads {LINE:?} and {LINE_WITHOUT_CHECK:?}"));
-            }
-        };
-        let secret = lines.lines().nth(1).and_then(|line| line.strip_prefix("key ")).filter(|hex| hex.len() == 32);
-        let secret = secret.and_then(|hex| u128::from_str_radix(hex, 16).ok());
-        let secret = secret.ok_or_else(|| damaged("its key line is not readable"))?;
-        Ok(Self { hasher: KeyHasher(secret.to_be_bytes()), is_unchecked })
+        match FormatOf::parse(text)? {
+            FormatOf::Now(format) => Ok(format),
+            FormatOf::Before(_) => Err(format!(
+                "has format {:?} of an earlier build; stop its server and run: arus migrate --data-dir DIR (the old \
+                 directory is kept beside it)",
+                text.lines().next().unwrap_or_default()
+            )),
+        }
     }
 
     fn text(&self) -> String {
-        with_check(&format!("{LINE}\nkey {:032x}\n", u128::from_be_bytes(self.hasher.0)))
+        let key = u128::from_be_bytes(self.hasher.0);
+        with_check(&format!("{LINE}\nkey {key:032x}\nslots_from {}\n", self.slots_from))
     }
 
     /// Writes the file under its unfinished name, durably.
@@ -75,14 +79,42 @@ impl Format {
     }
 }
 
+impl FormatOf {
+    /// Reads the file's text, of any build so far; says what is wrong with it.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let damaged = |what: &str| {
+            format!(
+                "has a damaged FORMAT file: {what}; put it back from a backup: without it nobody can say which \
+                 payments were made"
+            )
+        };
+        let found = text.lines().next().unwrap_or_default();
+        let lines = match found {
+            LINE | OLD_LINE => checked(text).ok_or_else(|| damaged("its check is not that of its key"))?,
+            OLD_LINE_WITHOUT_CHECK if text.lines().count() == 2 => text,
+            found => return Err(format!("has format {found:?}, this build reads {LINE:?}")),
+        };
+        let mut lines = lines.lines().skip(1);
+        let mut field = |name: &str| lines.next().and_then(|line| line.strip_prefix(name));
+        let secret = field("key ").filter(|hex| hex.len() == 32).and_then(|hex| u128::from_str_radix(hex, 16).ok());
+        let hasher = KeyHasher(secret.ok_or_else(|| damaged("its key line is not readable"))?.to_be_bytes());
+        if found != LINE {
+            return Ok(Self::Before(hasher));
+        }
+        let slots_from = field("slots_from ").and_then(|lsn| lsn.parse().ok()).map(Lsn);
+        let slots_from = slots_from.ok_or_else(|| damaged("its slots_from line is not readable"))?;
+        Ok(Self::Now(Format { hasher, slots_from }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_changed_character_is_noticed() {
-        let text = Format::new().text();
-        assert!(Format::parse(&text).is_ok_and(|format| !format.is_unchecked));
+        let text = Format::new(Lsn(77)).text();
+        assert!(Format::parse(&text).is_ok_and(|format| format.slots_from == Lsn(77)));
         for at in 0..text.len() {
             for other in [b'0', b'1', b'f', b' ', b'\n'] {
                 let mut changed = text.clone().into_bytes();
@@ -97,9 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_before_the_check_is_read() {
-        let old = Format::parse("arus-data 1\nkey a02ec20971b13a82b6487055a1ce08ae\n").expect("it is read");
-        assert!(old.is_unchecked);
-        assert_eq!(old.hasher.0[0], 0xa0);
+    fn files_of_before_are_read_to_be_migrated_alone() {
+        let key = "key a02ec20971b13a82b6487055a1ce08ae\n";
+        for text in [format!("arus-data 1\n{key}"), with_check(&format!("arus-data 2\n{key}"))] {
+            assert!(matches!(FormatOf::parse(&text), Ok(FormatOf::Before(hasher)) if hasher.0[0] == 0xa0));
+            assert!(Format::parse(&text).is_err_and(|why| why.contains("arus migrate --data-dir")));
+        }
     }
 }

@@ -5,6 +5,7 @@
 pub mod data_dir;
 pub mod deterministic;
 mod format;
+pub mod migrate;
 pub mod recovery;
 mod stores;
 pub mod threads;
@@ -164,6 +165,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         house: config.house()?,
         config,
         clock,
+        placement: hasher.placement(),
         hasher,
         claims: Claims::default(),
         admission,

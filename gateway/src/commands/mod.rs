@@ -69,6 +69,16 @@ enum Command {
         #[command(flatten)]
         form: Form,
     },
+    /// Write a data directory of an earlier format in this build's; the old one is kept beside it.
+    Migrate {
+        /// Delete the directory that an earlier migration kept, once every entry of it is found in the new one.
+        #[arg(long)]
+        drop_old: bool,
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        form: Form,
+    },
     /// Ask a running server whether it takes commands; exit code 0 if so.
     Ready {
         /// Its REST port, by address or by name.
@@ -124,6 +134,7 @@ pub(crate) fn run() -> ExitCode {
         }
         Command::Backup { to, data, form } => (form, tools::copy("backed up", &data.data_dir, &to, form)),
         Command::Restore { from, data, form } => (form, tools::copy("restored", &from, &data.data_dir, form)),
+        Command::Migrate { drop_old, data, form } => (form, tools::migrate(&data.data_dir, drop_old, form)),
         Command::Ready { rest, form } => (form, tools::ready(&rest, form)),
         Command::Inspect { what, data, form } => (form, tools::inspect(&data.data_dir, &what, form)),
         Command::Config(Config::Check(options)) => (Form::default(), settings::check(&options)),

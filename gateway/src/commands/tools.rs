@@ -3,6 +3,7 @@
 use std::{path::Path, process::ExitCode};
 
 use arus::{address::HostPort, backup, inspect, inspect::Record, ready, recover, verify, verify::Found};
+use arus_engine::runtime::migrate::{self, Migrated};
 use serde_json::json;
 
 use super::output::{Form, say};
@@ -41,6 +42,24 @@ pub(super) fn copy(done: &str, from: &Path, to: &Path, form: Form) -> anyhow::Re
     });
     form.print(&object, || {
         format!("{done} {from} to {to}: {segments} segments, {entries} entries, head lsn {head}; verified")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn migrate(data_dir: &Path, drop_old: bool, form: Form) -> anyhow::Result<ExitCode> {
+    let Migrated { walked, kept } = if drop_old { migrate::drop_old(data_dir)? } else { migrate::migrate(data_dir)? };
+    let (segments, entries, head) = (walked.segments, walked.entries, walked.head.lsn);
+    let (data, kept) = (data_dir.display().to_string(), kept.display().to_string());
+    let object = json!({
+        "ok": true, "data_dir": &data, "old": &kept, "dropped": drop_old, "segments": segments, "entries": entries,
+        "head_lsn": head.0,
+    });
+    form.print(&object, || match drop_old {
+        true => format!("deleted {kept}: all its {entries} entries are in {data}, up to lsn {head}"),
+        false => format!(
+            "migrated {data}: {segments} segments, {entries} entries, head lsn {head}; every entry is the same. The old \
+             directory is {kept}; once you need it no more: arus migrate --drop-old --data-dir {data}"
+        ),
     })?;
     Ok(ExitCode::SUCCESS)
 }

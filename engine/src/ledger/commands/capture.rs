@@ -1,6 +1,6 @@
 //! Capture: money that was set aside goes to a payee, in full or in part (P10).
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 use smallvec::smallvec;
 
 use crate::{
@@ -18,15 +18,19 @@ use crate::{
 };
 
 /// Take money that was set aside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Capture {
     /// The reservation.
+    #[n(0)]
     pub reservation: OpId,
     /// How much; all that is left if not named.
+    #[n(1)]
     pub amount: Option<Money>,
     /// Whom to credit; the reservation's destination if not named.
+    #[n(2)]
     pub destination: Option<AccountId>,
     /// Whether what is left afterwards is freed.
+    #[n(3)]
     pub finality: Finality,
 }
 

@@ -1,6 +1,6 @@
 //! Deposit: money in from outside.
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use super::transfer::Transfer;
 use crate::{
@@ -15,8 +15,9 @@ use crate::{
 };
 
 /// Money in from outside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deposit(pub Transfer);
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Deposit(#[n(0)] pub Transfer);
 
 impl Body for Deposit {
     fn check(&self, _: &House) -> Result<(), Missing> {

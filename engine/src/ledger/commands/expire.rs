@@ -1,7 +1,7 @@
 //! Expire: the house itself frees what was not taken in time (P6). Its key names object and due time, so a reservation
 //! expires once.
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 use smallvec::smallvec;
 
 use super::release::{ended, to_end};
@@ -21,9 +21,10 @@ use crate::{
 pub const NOTHING_TO_EXPIRE: &str = "reservation to expire";
 
 /// Free money whose time is over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Expire {
     /// The reservation.
+    #[n(0)]
     pub reservation: OpId,
 }
 

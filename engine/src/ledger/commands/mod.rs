@@ -1,20 +1,20 @@
-//! The list of all commands. Each is a file of its own; a new one is a file, and a line at the end of this list.
+//! The list of all commands. Each is a file of its own; a new one is a file, and a line with the next number.
 
 pub mod transfer;
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use super::body::{Body, Defaults, SameBody};
 
 macro_rules! commands {
-    ($( $(#[$doc:meta])* $module:ident::$name:ident, )*) => {
+    ($( $(#[$doc:meta])* $number:literal = $module:ident::$name:ident, )*) => {
         $( pub mod $module; pub use self::$module::$name; )*
 
         /// A mutating command, normalised, as kept in its entry. Amounts are minor units, so `250` and `250.00` are one
-        /// body. The position is written to disk: a new one comes last, and builds from before it cannot read its entries.
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        /// body. The number is written to disk and is never given to another.
+        #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
         pub enum Request {
-            $( $(#[$doc])* $name($name), )*
+            $( $(#[$doc])* #[n($number)] $name(#[n(0)] $name), )*
         }
 
         impl Request {
@@ -48,27 +48,27 @@ macro_rules! commands {
 
 commands! {
     /// Pay an amount to the payee from one of the customer's accounts.
-    create_payment::CreatePayment,
+    0 = create_payment::CreatePayment,
     /// Open an account.
-    open_account::OpenAccount,
+    1 = open_account::OpenAccount,
     /// Change an account's status, limits or default mark.
-    update_account::UpdateAccount,
+    2 = update_account::UpdateAccount,
     /// Money in from outside.
-    deposit::Deposit,
+    3 = deposit::Deposit,
     /// Money out to outside.
-    withdraw::Withdraw,
+    4 = withdraw::Withdraw,
     /// Set money aside for a while.
-    reserve::Reserve,
+    5 = reserve::Reserve,
     /// Take money that was set aside.
-    capture::Capture,
+    6 = capture::Capture,
     /// Free money that was set aside.
-    release::Release,
+    7 = release::Release,
     /// The house itself frees what was not taken in time.
-    expire::Expire,
+    8 = expire::Expire,
     /// One atomic set of rates.
-    publish_rates::PublishRates,
+    9 = publish_rates::PublishRates,
     /// Pairs that are published no longer, all at once.
-    remove_rates::RemoveRates,
+    10 = remove_rates::RemoveRates,
 }
 
 impl Request {

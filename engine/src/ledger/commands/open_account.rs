@@ -1,6 +1,6 @@
 //! OpenAccount: an account that is not there yet, in one currency, for one owner (P6).
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 use smallvec::smallvec;
 
 use crate::{
@@ -19,17 +19,22 @@ use crate::{
 };
 
 /// Open an account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct OpenAccount {
     /// The id; the engine makes one if not named.
+    #[n(0)]
     pub account: Option<AccountId>,
     /// Whose it is.
+    #[n(1)]
     pub owner: OwnerId,
     /// Its one currency.
+    #[n(2)]
     pub currency: Currency,
     /// How far below zero it may go, in minor units.
+    #[cbor(n(3), with = "crate::money::wide")]
     pub overdraft_limit: i128,
     /// How much may leave it on one UTC day, in minor units.
+    #[cbor(n(4), with = "crate::money::wide")]
     pub daily_debit_limit: Option<i128>,
 }
 

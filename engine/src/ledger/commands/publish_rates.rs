@@ -1,6 +1,6 @@
 //! PublishRates: one atomic set of rates (P8).
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 use smallvec::smallvec;
 
 use crate::{
@@ -20,26 +20,33 @@ use crate::{
 };
 
 /// One atomic set of rates.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct PublishRates {
     /// Who says so: decides how old the rates may get.
+    #[n(0)]
     pub source: RateSource,
     /// When they were true; when they were accepted if not named.
+    #[n(1)]
     pub as_of: Option<Timestamp>,
     /// The rates: a set, their order says nothing.
+    #[n(2)]
     pub rates: Vec<PublishedRate>,
 }
 
 /// One pair of a set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct PublishedRate {
     /// The currency that is priced.
+    #[n(0)]
     pub base: Currency,
     /// The currency it is priced in.
+    #[n(1)]
     pub quote: Currency,
     /// Quote units per base unit.
+    #[n(2)]
     pub mid: Rate,
     /// What the desk adds to an ask and takes off a bid, in basis points; the configured default if `None`.
+    #[n(3)]
     pub spread_bps: Option<u16>,
 }
 

@@ -1,6 +1,6 @@
 //! Release: the client frees what it had set aside (P10).
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 use smallvec::smallvec;
 
 use crate::{
@@ -16,9 +16,10 @@ use crate::{
 };
 
 /// Free money that was set aside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Release {
     /// The reservation.
+    #[n(0)]
     pub reservation: OpId,
 }
 

@@ -1,6 +1,6 @@
 //! RemoveRates: pairs that are published no longer, all at once (P8).
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 use smallvec::smallvec;
 
 use crate::{
@@ -20,9 +20,10 @@ use crate::{
 };
 
 /// Pairs that are published no longer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct RemoveRates {
     /// The pairs: a set, their order says nothing, nor which way round each is named.
+    #[n(0)]
     pub pairs: Vec<Pair>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use crate::{
     ledger::{
@@ -19,15 +19,19 @@ use crate::{
 };
 
 /// Set money aside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Reserve {
     /// The account that will pay.
+    #[n(0)]
     pub account: AccountId,
     /// How much.
+    #[n(1)]
     pub amount: Money,
     /// Whom captures credit, unless they name another.
+    #[n(2)]
     pub destination: Option<AccountId>,
     /// How long it lasts; the configured time if not named.
+    #[n(3)]
     pub expires_in: Option<Duration>,
 }
 

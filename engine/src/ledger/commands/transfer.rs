@@ -1,7 +1,7 @@
 //! What Deposit and Withdraw have in common: money crosses the border of the house, and the world's account takes the
 //! other side.
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
@@ -15,11 +15,13 @@ use crate::{
 };
 
 /// Money into an account or out of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Transfer {
     /// The account.
+    #[n(0)]
     pub account: AccountId,
     /// How much.
+    #[n(1)]
     pub amount: Money,
 }
 

@@ -1,6 +1,6 @@
 //! UpdateAccount: an account's status, limits, or that it is its owner's default (P6).
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 use smallvec::smallvec;
 
 use crate::{
@@ -17,13 +17,16 @@ use crate::{
 };
 
 /// Change an account's settings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct UpdateAccount {
     /// The account.
+    #[n(0)]
     pub account: AccountId,
     /// What is set. Boxed, so that the body of a payment is no larger than it has to be.
+    #[n(1)]
     pub change: Box<SettingsChange>,
     /// Make it the owner's default account.
+    #[n(2)]
     pub make_default: bool,
 }
 

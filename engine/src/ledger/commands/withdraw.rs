@@ -1,6 +1,6 @@
 //! Withdraw: money out to outside.
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use super::transfer::Transfer;
 use crate::{
@@ -15,8 +15,9 @@ use crate::{
 };
 
 /// Money out to outside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Withdraw(pub Transfer);
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Withdraw(#[n(0)] pub Transfer);
 
 impl Body for Withdraw {
     fn check(&self, _: &House) -> Result<(), Missing> {

@@ -97,7 +97,7 @@ impl RiskState {
             (Reason::CountryMismatch, mismatch, points.country_mismatch),
             (Reason::RecentDeclines, declines >= rules.recent_declines_max, points.declines),
         ];
-        let mut verdict = Verdict { decision: RiskDecision::Accept, score: 0, reasons: Vec::new() };
+        let mut verdict = Verdict::accept();
         for (reason, fired, points) in findings {
             if fired {
                 verdict.reasons.push(reason);

@@ -1,15 +1,19 @@
 //! What the rules say of a payment, and why. It is part of the entry.
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode, encode::Write};
 
 /// What to do with a payment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum RiskDecision {
     /// Go on.
+    #[n(0)]
     Accept,
     /// A person should look.
+    #[n(1)]
     Review,
     /// Decline.
+    #[n(2)]
     Reject,
 }
 
@@ -25,7 +29,7 @@ impl RiskDecision {
 }
 
 /// Why a verdict is what it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// The amount is above the maximum of one payment in its currency.
     AmountAboveMax,
@@ -69,13 +73,44 @@ impl Reason {
     }
 }
 
+/// By name: rules come and go.
+impl<C> Encode<C> for Reason {
+    fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        encoder.str(self.name())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Reason {
+    fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        let name = decoder.str()?;
+        let known = Self::ALL.into_iter().find(|reason| reason.name() == name);
+        known.ok_or_else(|| decode::Error::message(format!("there is no risk reason {name:?}")))
+    }
+}
+
+/// The version of the rules: those of the configuration.
+const RULES_VERSION: u32 = 1;
+
 /// A decision with its score and reasons.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Verdict {
     /// What to do.
+    #[n(0)]
     pub decision: RiskDecision,
     /// 0 (nothing found) to 100.
+    #[n(1)]
     pub score: u8,
     /// Every rule that fired.
+    #[n(2)]
     pub reasons: Vec<Reason>,
+    /// The version of the rules that said so; 0 of entries from before rules had one.
+    #[n(3)]
+    pub rules_version: u32,
+}
+
+impl Verdict {
+    /// Nothing was found.
+    pub fn accept() -> Self {
+        Self { decision: RiskDecision::Accept, score: 0, reasons: Vec::new(), rules_version: RULES_VERSION }
+    }
 }

@@ -122,7 +122,7 @@ impl PaymentFlow {
         Self {
             order,
             waiting: Waiting::Verdict,
-            verdict: Verdict { decision: RiskDecision::Accept, score: 0, reasons: Vec::new() },
+            verdict: Verdict::accept(),
             candidate: 0,
             requotes: 0,
             expected: None,
@@ -297,7 +297,7 @@ impl PaymentFlow {
     }
 
     fn take_verdict(&mut self) -> Verdict {
-        let empty = Verdict { decision: self.verdict.decision, score: self.verdict.score, reasons: Vec::new() };
+        let empty = Verdict { decision: self.verdict.decision, score: self.verdict.score, ..Verdict::accept() };
         std::mem::replace(&mut self.verdict, empty)
     }
 }

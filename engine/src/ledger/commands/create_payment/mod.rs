@@ -4,7 +4,7 @@
 
 mod flow;
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 use smallvec::SmallVec;
 
 use self::flow::{PaymentFlow, PaymentOrder};
@@ -21,15 +21,19 @@ use crate::{
 };
 
 /// Pay an amount.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct CreatePayment {
     /// Who pays.
+    #[n(0)]
     pub customer: OwnerId,
     /// What the payee asked for, in its currency.
+    #[n(1)]
     pub amount: Money,
     /// The only account that may pay, if named.
+    #[n(2)]
     pub source: Option<AccountId>,
     /// The payee's account; the house merchant's if not named.
+    #[n(3)]
     pub destination: Option<AccountId>,
 }
 
