@@ -19,6 +19,10 @@ use std::{
 
 use arus_engine::{
     Refusal, UnavailableReason,
+    journal::{
+        disk::{Access, RealDisk},
+        recovery::open_read_only,
+    },
     money::{Lsn, Money, OpId, TenantId},
 };
 use server::{Server, copy, copy_file, payment, seed};
@@ -305,7 +309,10 @@ fn a_refused_start_changes_nothing_and_an_accepted_loss_deletes_nothing() {
     let why = Server::start(&data).err().expect("it is refused");
     assert_eq!(files(&data), before, "after: {why}");
     let dir = arus_engine::runtime::data_dir::DataDir::open_existing(&data).expect("it opens");
-    let aside = dir.accept_loss(Lsn(506)).expect("it is accepted");
+    let disk = RealDisk::open(&dir.journal(), Access::ReadOnly).expect("it opens");
+    let (_, head) = open_read_only(&disk, dir.hasher().fingerprint()).expect("it is read");
+    assert_eq!(head.lsn, Lsn(506));
+    let aside = dir.accept_loss(&head).expect("it is accepted");
     drop(dir);
     assert!(aside.len() == 2 && aside.iter().all(|path| path.exists()), "{aside:?}");
     let server = Server::start(&data).expect("it goes on");
@@ -377,10 +384,62 @@ fn a_bad_block_of_a_sealed_segment_is_refused_by_the_start_after_it_was_met() {
     }
     // The file is restored.
     damage();
+    // A block that was met unreadable and is the last may be no torn one.
+    let end = fs::read(data.join("journal/00000003.seg")).expect("it reads");
+    let end = end.chunks(4096).rposition(|page| page.iter().any(|byte| *byte != 0)).expect("there are blocks");
+    let tear = || edit(&data, Path::new("journal/00000003.seg"), |file, _| flip(file, (end as u64) * 4096 + 9));
+    let before = files(&data);
+    tear();
+    fs::remove_file(data.join("INDEXED")).expect("it goes");
+    fs::write(data.join("index/DAMAGED"), "a row cannot be read\n").expect("it is condemned");
+    let why = Server::start(&data).err().expect("it is refused");
+    assert!(why.contains("speaks of damage") && why.contains("arus recover --accept-loss-after"), "{why}");
+    assert!(data.join("DAMAGED").exists(), "a refused start changes nothing");
+    tear();
+    fs::remove_file(data.join("index/DAMAGED")).expect("it goes");
+    copy_file(&kept.whole.join("INDEXED"), &data.join("INDEXED"));
+    assert_eq!(files(&data), before);
     let server = Server::start(&data).expect("it starts");
     assert!(kept.told.keys().all(|tx_id| server.submit(tx_id, payment()).replayed));
     server.stop();
     assert!(data.join("DAMAGED.set-aside-1").exists() && !data.join("DAMAGED").exists());
+}
+
+/// The index is to be built anew, and the journal is an older one: what the index proved counts all the same.
+#[test]
+fn an_index_that_was_found_damaged_still_says_how_far_the_journal_must_reach() {
+    let kept = kept();
+    let older = |data: &Path| {
+        for name in ["journal", "INDEXED"] {
+            let path = data.join(name);
+            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.expect("it goes");
+        }
+        copy(&kept.older.join("journal"), &data.join("journal"));
+        copy_file(&kept.older.join("INDEXED"), &data.join("INDEXED"));
+    };
+    let condemned = trial("an older journal beside a condemned index", |data| {
+        fs::write(data.join("index/DAMAGED"), "a row cannot be read\nreaches 605\n").expect("it is condemned");
+        older(data);
+    });
+    assert!(is_refused(&condemned, "acknowledged and indexed"), "{condemned:?}");
+    let unproven = trial("no INDEXED, and an index that is not usable", |data| {
+        fs::remove_file(data.join("INDEXED")).expect("it goes");
+        fs::remove_file(data.join("index/keyspaces/3/current")).expect("it goes");
+    });
+    assert!(is_refused(&unproven, "arus recover --accept-loss-after"), "{unproven:?}");
+    let absent = trial("no INDEXED, and no index", |data| {
+        fs::remove_file(data.join("INDEXED")).expect("it goes");
+        fs::remove_dir_all(data.join("index")).expect("it goes");
+    });
+    assert!(is_refused(&absent, "arus recover --accept-loss-after"), "{absent:?}");
+    let no_format = trial("only what an earlier loss left", |data| {
+        for entry in fs::read_dir(data).expect("it reads") {
+            let path = entry.expect("it reads").path();
+            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.expect("it goes");
+        }
+        fs::write(data.join("INDEXED.lost-after-5-1"), "").expect("it is kept");
+    });
+    assert!(is_refused(&no_format, "is not empty: INDEXED.lost-after-5-1"), "{no_format:?}");
 }
 
 /// Two copies of one directory go on by themselves: their tables have the same names, rows and positions.

@@ -39,7 +39,9 @@ impl HostPort {
 
     /// All its addresses, those of IPv4 first: that is what `127.0.0.1` in every example means. Never none.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        let mut found: Vec<_> = (self.host.as_str(), self.port).to_socket_addrs()?.collect();
+        // An IPv4 address in the form of IPv6 is the same place.
+        let canonical = |at: SocketAddr| SocketAddr::new(at.ip().to_canonical(), at.port());
+        let mut found: Vec<_> = (self.host.as_str(), self.port).to_socket_addrs()?.map(canonical).collect();
         found.sort_by_key(SocketAddr::is_ipv6);
         found.dedup();
         match found.is_empty() {
@@ -118,7 +120,7 @@ mod tests {
             let [one, other] = [one, other].map(|at| at.parse::<HostPort>().expect(at));
             one.clashes_with(&other)
         };
-        for other in ["127.0.0.1:80", "localhost:80", "0.0.0.0:80"] {
+        for other in ["127.0.0.1:80", "localhost:80", "0.0.0.0:80", "[::ffff:127.0.0.1]:80"] {
             assert!(clash("127.0.0.1:80", other) && clash(other, "127.0.0.1:80"), "{other}");
         }
         for other in ["127.0.0.1:81", "127.0.0.2:80", "no-such-host.invalid:80"] {

@@ -44,6 +44,11 @@ pub fn copy(from: &Path, to: &Path) -> anyhow::Result<Walked> {
     let fingerprint = source.hasher().fingerprint();
     // Before the walk: what a server indexes meanwhile is not expected of it.
     let reach = ReachFile::new(source.indexed(), fingerprint).read()?;
+    ensure!(
+        reach.is_some(),
+        "{} has no {INDEXED} file, which says how far its journal must reach; arus verify says more",
+        from.display()
+    );
     let found =
         walk(&source.journal(), fingerprint, reach).with_context(|| format!("{} cannot be copied", from.display()))?;
     let copied = copy_files(from, to, &source, &found).inspect_err(|_| {

@@ -1,4 +1,4 @@
-//! Bodies on their way in: what does not come in one piece takes room that all callers share, until it is read.
+//! Heads and bodies on their way in: what is not small takes room that all callers share, until it is done with.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,6 +14,10 @@ pub(crate) const BODY_MAX: Duration = Duration::from_secs(10);
 const BODY_BYTES_MAX: usize = 32 << 20;
 /// Of those, how many from one address: others find room for more than one message of the longest kind.
 const BODY_BYTES_PER_PEER_MAX: usize = BODY_BYTES_MAX / 4 * 3;
+/// What a head and what a body may be without taking room: as many calls as may be open fit into memory with it, and who
+/// takes all the room keeps nobody from what is small.
+const SMALL_HEAD_BYTES: usize = 2 << 10;
+const SMALL_BODY_BYTES: usize = 4 << 10;
 static BODIES: Semaphore = Semaphore::const_new(BODY_BYTES_MAX);
 
 /// The room that one address may take.
@@ -27,9 +31,18 @@ impl Default for Share {
 }
 
 impl Share {
+    /// Room for a head, of which it takes nothing yet.
+    pub(crate) fn head(&self) -> Room {
+        self.room(SMALL_HEAD_BYTES)
+    }
+
     /// Room for a body, of which it takes nothing yet.
-    pub(crate) fn room(&self) -> Room {
-        Room { share: self.clone(), taken: None }
+    pub(crate) fn body(&self) -> Room {
+        self.room(SMALL_BODY_BYTES)
+    }
+
+    fn room(&self, small: usize) -> Room {
+        Room { share: self.clone(), small, held: 0, taken: None }
     }
 }
 
@@ -37,6 +50,9 @@ impl Share {
 #[derive(Debug)]
 pub(crate) struct Room {
     share: Share,
+    /// How many bytes take no room.
+    small: usize,
+    held: usize,
     /// Of the address's share, and of the room of all.
     taken: Option<(OwnedSemaphorePermit, SemaphorePermit<'static>)>,
 }
@@ -45,8 +61,14 @@ impl Room {
     /// Takes so many bytes more, or says that there is no room.
     pub(crate) fn add(&mut self, bytes: usize) -> Result<(), Status> {
         let full = |max: usize, whose: &str| {
-            crowded("BODIES", format!("bodies of {max} bytes {whose} are on their way already; try again"))
+            crowded("BODIES", format!("requests of {max} bytes {whose} are on their way already; try again"))
         };
+        let before = self.held.max(self.small);
+        self.held = self.held.saturating_add(bytes);
+        let bytes = self.held.saturating_sub(before);
+        if bytes == 0 {
+            return Ok(());
+        }
         let of_peer = || full(BODY_BYTES_PER_PEER_MAX, "from this address");
         let count = u32::try_from(bytes).map_err(|_| of_peer())?;
         let mine = Arc::clone(&self.share.0).try_acquire_many_owned(count).map_err(|_| of_peer())?;
@@ -63,6 +85,6 @@ impl Room {
 
     /// Gives back what was taken.
     pub(crate) fn free(&mut self) {
-        self.taken = None;
+        (self.held, self.taken) = (0, None);
     }
 }

@@ -15,10 +15,15 @@ use std::{
     time::Duration,
 };
 
+use axum::http::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-use crate::{bodies, config::GrpcLimits, status::crowded};
+use crate::{
+    bodies::{self, BODY_MAX},
+    config::GrpcLimits,
+    status::crowded,
+};
 
 /// Calls open at once on all ports together.
 const CALLS_MAX: usize = 16_384;
@@ -28,8 +33,16 @@ const STREAMS_MAX: usize = 512;
 const STREAMS_PER_CONNECTION_MAX: usize = 128;
 /// Of calls and of streams one address takes all but one in so many: others always find a place.
 const LEFT_TO_OTHERS_ONE_IN: usize = 16;
+/// Probes open at once: a few watch a process.
+const PROBES_MAX: usize = 1_024;
 /// Pages of lists that are put together at once: each is some megabytes, as rows, as a message and as bytes.
 const PAGES_MAX: usize = 8;
+/// What a header takes beside its name and value.
+const HEADER_BYTES: usize = 32;
+/// What each item of a list that is asked for at once takes, as long as it is at work.
+pub(crate) const ITEM_BYTES: usize = 2 << 10;
+/// How many items may come without room of their own: what one command lists.
+const FEW_ITEMS: usize = 64;
 /// How often somebody who waits for room looks again.
 pub(crate) const ROOM_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes that wait are counted by the period in which they last moved. A connection whose bytes did not move for all
@@ -42,6 +55,7 @@ pub(crate) struct Budget {
     bytes: AtomicUsize,
     calls: AtomicUsize,
     streams: AtomicUsize,
+    probes: AtomicUsize,
     pages: Arc<Semaphore>,
     /// Those that have a connection.
     peers: Mutex<HashMap<IpAddr, Weak<Peer>>>,
@@ -54,6 +68,7 @@ pub(crate) struct Budget {
 struct Peer {
     calls: AtomicUsize,
     streams: AtomicUsize,
+    probes: AtomicUsize,
     bodies: bodies::Share,
 }
 
@@ -63,6 +78,7 @@ impl Budget {
             bytes: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
+            probes: AtomicUsize::new(0),
             pages: Arc::new(Semaphore::new(PAGES_MAX)),
             peers: Mutex::default(),
             bytes_max: limits.answer_bytes_max,
@@ -90,7 +106,7 @@ pub(crate) enum Kind {
     Unary,
     /// Any number of answers.
     Stream,
-    /// Asked by whoever watches the process: let in while others hold everything.
+    /// Asked by whoever watches the process: let in while others hold everything else.
     Probe,
 }
 
@@ -128,7 +144,7 @@ impl Caller {
         self.calls_begun.fetch_add(1, Relaxed);
         self.budget.calls.fetch_add(1, Relaxed);
         self.peer.calls.fetch_add(1, Relaxed);
-        Call { caller: Arc::clone(self), is_stream: false }
+        Call { caller: Arc::clone(self), kind: Kind::Unary, head: self.peer.bodies.head() }
     }
 
     /// How many calls began so far, and how many of them are open.
@@ -168,6 +184,24 @@ impl Caller {
         self.check(bytes, Share::Most).is_ok().then(|| self.reserve(bytes))
     }
 
+    /// Waits for room for the items of a list, each of which is work and an answer of its own.
+    pub(crate) async fn room_for_items(self: &Arc<Self>, items: usize) -> Result<Option<Room>, Status> {
+        if items <= FEW_ITEMS {
+            return Ok(None);
+        }
+        let bytes = items.saturating_mul(ITEM_BYTES);
+        let until = tokio::time::Instant::now() + BODY_MAX;
+        loop {
+            if let Some(room) = self.room(bytes) {
+                return Ok(Some(room));
+            }
+            if tokio::time::Instant::now() >= until {
+                self.check(bytes, Share::Most)?;
+            }
+            tokio::time::sleep(ROOM_PAUSE).await;
+        }
+    }
+
     /// Counts bytes of an answer as long as they are held.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Room {
         self.hold(bytes);
@@ -176,7 +210,7 @@ impl Caller {
 
     /// Room for a body on its way in.
     pub(crate) fn body_room(&self) -> bodies::Room {
-        self.peer.bodies.room()
+        self.peer.bodies.body()
     }
 
     /// Waits for a turn to put a page together.
@@ -238,17 +272,24 @@ enum Share {
 #[derive(Debug)]
 pub(crate) struct Call {
     caller: Arc<Caller>,
-    is_stream: bool,
+    /// As what it was let in.
+    kind: Kind,
+    head: bodies::Room,
+}
+
+/// What one address takes at most of what there is for all.
+fn of_one(max: usize) -> usize {
+    max - max / LEFT_TO_OTHERS_ONE_IN
 }
 
 impl Call {
-    /// Lets the call in, or says what there is too much of.
-    pub(crate) fn admit(&mut self, kind: Kind) -> Result<(), Status> {
+    /// Lets the call in with its headers, or says what there is too much of.
+    pub(crate) fn admit(&mut self, kind: Kind, headers: &HeaderMap) -> Result<(), Status> {
+        self.head.add(headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_BYTES).sum())?;
         if kind == Kind::Probe {
-            return Ok(());
+            return self.admit_probe();
         }
         let Caller { budget, peer, streams, .. } = &*self.caller;
-        let of_one = |max: usize| max - max / LEFT_TO_OTHERS_ONE_IN;
         let (all, of_peer) = (budget.calls.load(Relaxed), peer.calls.load(Relaxed));
         if all > CALLS_MAX || of_peer > of_one(CALLS_MAX) {
             let message = format!(
@@ -259,7 +300,7 @@ impl Call {
         }
         self.caller.check(0, Share::All)?;
         if kind == Kind::Stream {
-            self.is_stream = true;
+            self.kind = kind;
             let (mine, all) = (streams.fetch_add(1, Relaxed), budget.streams.fetch_add(1, Relaxed));
             let of_peer = peer.streams.fetch_add(1, Relaxed);
             if mine >= STREAMS_PER_CONNECTION_MAX || of_peer >= of_one(STREAMS_MAX) || all >= STREAMS_MAX {
@@ -270,6 +311,20 @@ impl Call {
                 );
                 return Err(crowded("TOO_MANY_STREAMS", message));
             }
+        }
+        Ok(())
+    }
+
+    fn admit_probe(&mut self) -> Result<(), Status> {
+        let Caller { budget, peer, .. } = &*self.caller;
+        self.kind = Kind::Probe;
+        let (all, of_peer) = (budget.probes.fetch_add(1, Relaxed), peer.probes.fetch_add(1, Relaxed));
+        if all >= PROBES_MAX || of_peer >= of_one(PROBES_MAX) {
+            let message = format!(
+                "{all} probes are open, {of_peer} of them from this address; allowed: {PROBES_MAX} and {}; try again",
+                of_one(PROBES_MAX)
+            );
+            return Err(crowded("TOO_MANY_PROBES", message));
         }
         Ok(())
     }
@@ -285,10 +340,17 @@ impl Drop for Call {
         calls.fetch_sub(1, Relaxed);
         budget.calls.fetch_sub(1, Relaxed);
         peer.calls.fetch_sub(1, Relaxed);
-        if self.is_stream {
-            streams.fetch_sub(1, Relaxed);
-            budget.streams.fetch_sub(1, Relaxed);
-            peer.streams.fetch_sub(1, Relaxed);
+        match self.kind {
+            Kind::Unary => {}
+            Kind::Stream => {
+                streams.fetch_sub(1, Relaxed);
+                budget.streams.fetch_sub(1, Relaxed);
+                peer.streams.fetch_sub(1, Relaxed);
+            }
+            Kind::Probe => {
+                budget.probes.fetch_sub(1, Relaxed);
+                peer.probes.fetch_sub(1, Relaxed);
+            }
         }
     }
 }
@@ -332,12 +394,12 @@ mod tests {
     fn what_is_not_read_is_bounded_for_one_and_for_all() {
         let (budget, first) = caller(400, 200);
         let second = Caller::new(&budget, ADDRESS);
-        let admitted = |caller: &Arc<Caller>| caller.begin().admit(Kind::Unary).is_ok();
+        let admitted = |caller: &Arc<Caller>| caller.begin().admit(Kind::Unary, &HeaderMap::new()).is_ok();
         let held = first.reserve(201);
         assert_eq!((admitted(&first), admitted(&second)), (false, true), "one holds too much");
         let more = second.reserve(200);
         assert_eq!((admitted(&first), admitted(&second)), (false, false), "all hold too much");
-        assert!(second.begin().admit(Kind::Probe).is_ok(), "whoever watches is told all the same");
+        assert!(second.begin().admit(Kind::Probe, &HeaderMap::new()).is_ok(), "whoever watches is told all the same");
         drop(held);
         assert_eq!((admitted(&first), admitted(&second)), (true, true));
         drop(more);
@@ -348,7 +410,7 @@ mod tests {
     async fn pages_leave_a_quarter_to_commands() {
         let (_, caller) = caller(400, 400);
         let held = caller.reserve(301);
-        assert!(caller.begin().admit(Kind::Unary).is_ok());
+        assert!(caller.begin().admit(Kind::Unary, &HeaderMap::new()).is_ok());
         caller.page().await.expect_err("too much waits");
         drop(held);
         caller.page().await.expect("there is room");
@@ -359,7 +421,9 @@ mod tests {
         let (budget, caller) = caller(400, 400);
         let open = |caller: &Arc<Caller>, count: usize| {
             let calls = (0..count).map(|_| caller.begin());
-            calls.filter_map(|mut call| call.admit(Kind::Stream).is_ok().then_some(call)).collect::<Vec<_>>()
+            calls
+                .filter_map(|mut call| call.admit(Kind::Stream, &HeaderMap::new()).is_ok().then_some(call))
+                .collect::<Vec<_>>()
         };
         let mine = open(&caller, 200);
         assert_eq!(mine.len(), STREAMS_PER_CONNECTION_MAX);

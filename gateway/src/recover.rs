@@ -31,6 +31,8 @@ pub fn run(data_dir: &Path, accept_loss_after: Option<u64>) -> anyhow::Result<St
     // Its files are locked as long as this runs.
     let disk = RealDisk::open(&dir.journal(), Access::Write)?;
     let journal = recovery::find(Arc::new(disk), fingerprint)?;
+    // What is wrong with the journal besides is not a loss at its end: the start would refuse it all the same.
+    journal.check_reaches(Lsn(0))?;
     let ends = journal.head().lsn;
     let reach = ReachFile::new(dir.indexed(), fingerprint).read_if_sound()?.map_or(Lsn(0), |reach| reach.upto.lsn);
     let copy = if dir.index().exists() { Some(IndexCopy::open(&dir)) } else { None };
@@ -43,27 +45,31 @@ pub fn run(data_dir: &Path, accept_loss_after: Option<u64>) -> anyhow::Result<St
         },
         None => reach,
     };
-    if proven <= ends {
+    let is_proven = proven > Lsn(0) || ends == Lsn(0);
+    if proven <= ends && is_proven && !dir.damaged().exists() {
         return Ok(format!("nothing is lost: the journal ends at lsn {ends}, the index reached lsn {proven}"));
     }
-    writeln!(
-        text,
-        "the journal ends at lsn {ends}, the index reached lsn {proven}: {} entries are lost",
-        proven.0 - ends.0
-    )?;
+    match proven.0.checked_sub(ends.0).filter(|lost| *lost > 0) {
+        Some(lost) => {
+            writeln!(text, "the journal ends at lsn {ends}, the index reached lsn {proven}: {lost} entries are lost")?;
+        }
+        None => writeln!(text, "the journal ends at lsn {ends}; nothing proves that it reached no further")?,
+    }
     match copy {
         Some(Ok(copy)) => list(&mut text, &dir, &copy.index, ends)?,
         Some(Err(error)) => writeln!(text, "what they were cannot be said: {error:#}")?,
         None => writeln!(text, "what they were cannot be said: there is no index any more")?,
     }
     let Some(accepted) = accept_loss_after else {
-        writeln!(text, "nothing was changed; to go on without them: arus recover --accept-loss-after {ends}")?;
+        writeln!(
+            text,
+            "nothing was changed; to go on without them: arus recover --accept-loss-after {ends} --data-dir {}",
+            data_dir.display()
+        )?;
         return Ok(text);
     };
     ensure!(accepted == ends.0, "{text}nothing was changed: the journal ends at lsn {ends}, not at {accepted}");
-    // What is wrong with the journal besides is not to be accepted: the start would refuse it all the same.
-    journal.check_reaches(Lsn(0))?;
-    for kept in dir.accept_loss(ends)? {
+    for kept in dir.accept_loss(&journal.head())? {
         writeln!(text, "kept      {}", kept.display())?;
     }
     writeln!(text, "accepted: the next start builds the index anew and goes on at lsn {}", ends.0 + 1)?;

@@ -132,6 +132,12 @@ pub(crate) fn too_large(bytes_max: usize) -> Status {
     told(Code::InvalidArgument, "MESSAGE_TOO_LARGE", limit, message)
 }
 
+/// A message with more members than any list may have.
+pub(crate) fn too_many_fields(max: usize) -> Status {
+    let message = format!("the message has more than {max} fields, and no list here is as long; send fewer at once");
+    told(Code::InvalidArgument, "MESSAGE_TOO_LARGE", HashMap::new(), message)
+}
+
 /// A message that ends before it is complete.
 pub(crate) fn torn() -> Status {
     let message = "malformed message: it ends before the length that it says it has";

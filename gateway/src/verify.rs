@@ -89,6 +89,7 @@ pub fn run(data_dir: &Path) -> anyhow::Result<Vec<Check>> {
         Check::new("each tx_id once", rebuilt.outcome().map(|()| format!("{} of them", walked.entries))),
     ]);
     checks.extend(tables.checks(reached));
+    checks.extend(met_damage(&dir));
     checks.extend(set_aside(data_dir)?);
     Ok(checks)
 }
@@ -101,6 +102,19 @@ fn chain(walked: &Walked) -> String {
          {hash}...",
         head.lsn
     )
+}
+
+/// What a server noted of damage: all of the journal was just walked, and the next start walks it too.
+fn met_damage(dir: &DataDir) -> Option<Check> {
+    let met = match std::fs::read(dir.damaged()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => Err(format!("the DAMAGED note cannot be read: {error}; no server starts on it")),
+        Ok(met) => Ok(Found::Skipped(format!(
+            "a server noted: {}; the next start walks the journal and sets the note aside",
+            String::from_utf8_lossy(&met).trim_end()
+        ))),
+    };
+    Some(Check { name: "damage that was met", outcome: met })
 }
 
 /// What stands behind the last whole block.
@@ -136,7 +150,7 @@ fn reaches(walked: &Walked, reach: Option<Reach>, at_reach: Option<Hash>, index:
             reach.upto.lsn
         )),
         (false, Some(_)) => Ok(format!("lsn {proven}, and it does")),
-        (false, None) => Ok(format!("lsn {proven} by the index alone: there is no INDEXED file yet")),
+        (false, None) => Err(format!("there is no INDEXED file; lsn {proven} by the index alone")),
     }
 }
 

@@ -77,6 +77,51 @@ async fn one_address_does_not_take_every_place() {
     server.stop().await;
 }
 
+/// Calls that watch the process are let in while others hold everything; so they have a bound of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_that_do_not_end_are_bounded() {
+    let (server, _c) = Server::start().await;
+    let line = Line::open(server.addresses.payments).await;
+    let mut held = Vec::new();
+    for _ in 0..1_100 {
+        let (answer, mut body) =
+            line.open_stream("/grpc.health.v1.Health/Check", &[("content-type", "application/grpc")]).await;
+        body.send_data(Bytes::from_static(&[0, 0, 0, 0, 9, 1]), false).expect("it is sent");
+        held.push((answer, body));
+    }
+    let refused = held.split_off(960);
+    for (answer, _body) in refused {
+        assert_eq!(told(answer).await.reason(), "TOO_MANY_PROBES");
+    }
+    let too_large = line.call("/grpc.health.v1.Health/Check", &[], framed(&[vec![0; 1_100].into()])).await;
+    assert_eq!(too_large.reason(), "TOO_MANY_PROBES");
+    drop(held);
+    let again = async {
+        while line.call("/grpc.health.v1.Health/Check", &[], framed(&[Bytes::new()])).await.code() != Some(Code::Ok) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, again).await.expect("places come back");
+    let too_large = line.call("/grpc.health.v1.Health/Check", &[], framed(&[vec![0; 1_100].into()])).await;
+    assert_eq!(too_large.reason(), "MESSAGE_TOO_LARGE");
+    server.stop().await;
+}
+
+/// A list of nothing is small on the wire and large once it is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_counted_before_they_are_read() {
+    let (server, _c) = Server::start().await;
+    let line = Line::open(server.addresses.payments).await;
+    let empty = Bytes::from([0x0a, 0].repeat(500_000));
+    let told = line.call("/payments.v1.PaymentsService/BatchCreatePayments", &[], framed(&[empty])).await;
+    assert_eq!((told.code(), told.reason().as_str()), (Some(Code::InvalidArgument), "MESSAGE_TOO_LARGE"));
+    assert!(told.message().contains("more than 4096 fields"), "{}", told.message());
+    let some = Bytes::from([0x0a, 0].repeat(1_025));
+    let told = line.call("/payments.v1.PaymentsService/BatchCreatePayments", &[], framed(&[some])).await;
+    assert!(told.message().contains("1025 payments"), "{}", told.message());
+    server.stop().await;
+}
+
 fn list() -> Bytes {
     let of = Some(Of::CustomerId("ann".into()));
     message(&ListPaymentsRequest { of, page_size: 40, ..Default::default() })

@@ -142,7 +142,15 @@ async fn an_item_that_cannot_be_read_is_told_behind_the_answers_before_it() {
         let paid = answers.iter().filter_map(|answer| answer.outcome.as_ref());
         assert_eq!(paid.filter(|outcome| outcome.status() == PaymentStatus::Captured).count(), ITEMS, "{kind}");
     }
-    assert_eq!(c.balance("shop-usd").await, format!("{}.00", 5 * ITEMS));
+    // Trailers of the caller end its stream as well.
+    let (answer, mut body) = line.open_stream(STREAM, &[("content-type", "application/grpc")]).await;
+    let torn = framed(&[item("before"), item("torn")]);
+    body.send_data(torn.slice(..torn.len() - 5), false).expect("it is sent");
+    body.send_trailers(axum::http::HeaderMap::new()).expect("they are sent");
+    let told = told(answer).await;
+    assert_eq!((told.code(), told.reason().as_str()), (Some(Code::InvalidArgument), "MALFORMED_MESSAGE"));
+    assert_eq!(told.messages::<StreamPaymentsResponse>().len(), 1);
+    assert_eq!(c.balance("shop-usd").await, format!("{}.00", 5 * ITEMS + 1));
     server.stop().await;
 }
 

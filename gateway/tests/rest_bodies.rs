@@ -45,12 +45,16 @@ async fn bodies_that_do_not_end_are_bounded_and_leave_room_for_others() {
     let mut answer = [0; 12];
     other.read_exact(&mut answer).await.expect("it answers");
     assert_eq!(&answer, b"HTTP/1.1 400", "spaces are no request");
+    // What is small needs no room, whoever took it.
+    let small = http::post(server.rest(), "/v1/payments", "small", &serde_json::json!({})).await;
+    assert_eq!(small.status, 400, "{}", small.text());
     c.account_with("ann", "ann-usd", "USD", "10.00").await;
     assert_eq!(c.balance("ann-usd").await, "10.00", "the gRPC ports are unharmed");
     drop(done);
     let answered = async {
         // The room of those who left is given back.
-        while http::post(server.rest(), "/v1/payments", "k", &serde_json::json!({})).await.status != 400 {
+        let large = serde_json::json!({ "description": "x".repeat(400_000) });
+        while http::post(server.rest(), "/v1/payments", "k", &large).await.status != 400 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

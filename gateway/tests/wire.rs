@@ -146,7 +146,7 @@ async fn the_rule_that_is_broken_is_named_with_a_good_value() {
 async fn json_of_a_wrong_type_is_told_by_field_value_and_example() {
     let (server, _) = Server::start().await;
     for (path, body, rules) in [
-        ("/v1/accounts", json!({ "owner_id": 5 }), vec!["owner_id 5 must be a text, such as \"order-1001\""]),
+        ("/v1/accounts", json!({ "owner_id": 5 }), vec!["owner_id 5 must be a text, such as \"CUST-1\""]),
         ("/v1/accounts", json!({ "currency": ["USD"] }), vec!["currency [\"USD\"] must be a text, such as \"USD\""]),
         (
             "/v1/accounts",
@@ -172,7 +172,18 @@ async fn json_of_a_wrong_type_is_told_by_field_value_and_example() {
                 "source true must be one of RATE_SOURCE_",
             ],
         ),
-        ("/v1/fx/rates", json!({ "rates": [5] }), vec!["rates[0] 5 must be an object"]),
+        (
+            "/v1/fx/rates",
+            json!({ "rates": [5, { "mid": 1 }, null, { "base": [] }] }),
+            vec!["rates[0] 5 must be an object", "rates[1].mid 1 must", "rates[2] null must", "rates[3].base [] must"],
+        ),
+        ("/v1/payments", json!({ "metadata": { "a": 1 } }), vec!["metadata.a 1 must be a text, such as \"1001\""]),
+        (
+            "/v1/payments",
+            json!({ "context": { "country": 5 } }),
+            vec!["context.country 5 must be a text, such as \"ID\""],
+        ),
+        ("/v1/payments:batch", json!({ "payments": vec![json!({}); 5_000] }), vec!["payments has 5000 items"]),
         (
             "/v1/payments",
             json!({ "customer_id": "a", "customerId": "a", "amount": { "currency": "USD" } }),

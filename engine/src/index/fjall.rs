@@ -96,7 +96,8 @@ impl FjallIndex {
                 reaches: index.watermark().map_or(Lsn(0), |watermark| watermark.lsn),
             },
         })?;
-        check_later(unchecked, index.at.folder.clone(), Arc::clone(&index.at.damage));
+        let reaches = index.watermark().map_or(Lsn(0), |watermark| watermark.lsn);
+        check_later(unchecked, (index.at.folder.clone(), reaches), Arc::clone(&index.at.damage));
         Ok(index)
     }
 
@@ -224,7 +225,8 @@ impl Index for FjallIndex {
 
     fn condemn(&self, why: &str) {
         self.at.damage.report(why);
-        if let Err(unnoted) = condemn(&self.at.folder, why) {
+        let reaches = self.progress().reach.map_or(Lsn(0), |reach| reach.upto.lsn);
+        if let Err(unnoted) = condemn(&self.at.folder, why, reaches) {
             tracing::error!(%unnoted, "delete the index folder by hand once the server is down");
         }
     }

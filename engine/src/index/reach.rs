@@ -58,6 +58,11 @@ impl ReachFile {
         Self { path, fingerprint }
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
     /// Reads it; `None` if there is none.
     pub fn read(&self) -> Result<Option<Reach>, ReachError> {
         let text = match std::fs::read_to_string(&self.path) {

@@ -18,7 +18,7 @@ use super::{
     layout::{MARK, decode, encode},
     reach::Reach,
     table_files::{TableFile, check_newest},
-    unusable::{CONDEMNED_FILE, Unusable},
+    unusable::{CONDEMNED_FILE, Unusable, condemned},
 };
 use crate::{journal::Hash, keys::Fingerprint, money::Lsn};
 
@@ -320,7 +320,7 @@ fn check_files(folder: &Path) -> Result<(), Unusable> {
         check_kinds(&keyspaces.join(&name).join("tables"), |_| false)?;
     }
     match std::fs::read_to_string(folder.join(CONDEMNED_FILE)) {
-        Ok(why) => Err(Unusable::damaged(format!("the index was found damaged while serving: {}", why.trim_end()))),
+        Ok(note) => Err(condemned(&note)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(unreadable(error)),
     }

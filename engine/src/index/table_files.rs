@@ -12,7 +12,7 @@ use super::{
     IndexError,
     unusable::{Unusable, condemn},
 };
-use crate::damage::Damage;
+use crate::{damage::Damage, money::Lsn};
 
 /// How much is checked before the index is used: about a second's reading.
 const CHECKED_FIRST_BYTES: u64 = 1 << 30;
@@ -56,7 +56,7 @@ pub(super) fn check_newest<'a>(tables: impl Iterator<Item = &'a Keyspace>) -> Re
 }
 
 /// Checks the rest beside everything else.
-pub(super) fn check_later(files: Vec<TableFile>, folder: PathBuf, damage: Arc<Damage>) {
+pub(super) fn check_later(files: Vec<TableFile>, (folder, reaches): (PathBuf, Lsn), damage: Arc<Damage>) {
     if files.is_empty() {
         return;
     }
@@ -67,7 +67,7 @@ pub(super) fn check_later(files: Vec<TableFile>, folder: PathBuf, damage: Arc<Da
                 && file.path.exists()
             {
                 damage.report(&why);
-                drop(condemn(&folder, &why));
+                drop(condemn(&folder, &why, reaches));
                 return;
             }
         }

@@ -51,7 +51,15 @@ impl Unusable {
     }
 }
 
-/// Notes in the folder that the index is to be built anew by the next start.
-pub(super) fn condemn(folder: &Path, why: &str) -> io::Result<()> {
-    checked_text::write(&folder.join(CONDEMNED_FILE), why)
+/// Notes in the folder that the index is to be built anew by the next start, and how far it reached: that proves how far
+/// the journal must.
+pub(super) fn condemn(folder: &Path, why: &str, reaches: Lsn) -> io::Result<()> {
+    checked_text::write(&folder.join(CONDEMNED_FILE), &format!("{why}\nreaches {reaches}\n"))
+}
+
+/// What such a note says.
+pub(super) fn condemned(note: &str) -> Unusable {
+    let (why, reaches) = note.trim_end().rsplit_once("\nreaches ").unwrap_or((note.trim_end(), ""));
+    let why = format!("the index was found damaged while serving: {why}");
+    Unusable::Damaged { why, reaches: reaches.parse().map_or(Lsn(0), Lsn) }
 }

@@ -96,10 +96,12 @@ impl Core {
     /// Finds what the command needs, and begins its flow.
     async fn prepare(self: &Arc<Self>, command: Command, deadline: Timestamp) -> Result<Prepared, Refusal> {
         let (tenant, body) = (command.tenant, command.request.body());
-        let home = |op, found: &Found| self.placement.at_home(op, tenant, &body.runs_with(found));
-        // Whose home it is of may only be known once it is found whose account it is about.
-        let op = home(self.clock.new_id(), &Found::default());
-        let terms = Terms { op, house: &self.house };
+        let mut terms = Terms { op: self.clock.new_id(), house: &self.house };
+        // Whose home it is of may be known only once it is found whose account it is about.
+        let named = body.runs_with(&Found::default());
+        if !named.is_system() {
+            terms.op = self.placement.at_home(terms.op, tenant, &named);
+        }
         body.check(&self.house)?;
         let mut resolved = Resolved::default();
         self.resolve(tenant, body, &terms, deadline, &mut resolved).await?;
@@ -113,9 +115,12 @@ impl Core {
             }
         }
         let Resolved { found, pinned, .. } = resolved;
-        let terms = Terms { op: home(op, &found), ..terms };
+        let owner = body.runs_with(&found);
+        if named.is_system() {
+            terms.op = self.placement.at_home(terms.op, tenant, &owner);
+        }
         let flow = body.begin(&terms, &found)?;
-        let arbiter = self.residents.arbiter_of(tenant, &body.runs_with(&found), None);
+        let arbiter = self.residents.arbiter_of(tenant, &owner, None);
         let Command { tx_id, request, notes, .. } = command;
         Ok(Prepared { order: Order { tenant, op: terms.op, tx_id, request, notes }, flow, arbiter, pinned })
     }

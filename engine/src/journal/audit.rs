@@ -8,7 +8,7 @@ use super::{
     merkle::merkle_root,
     record::{ALIGN_BYTES, BLOCK_HEADER_BYTES, BlockHead, BlockKind, decode_entries, split_records},
     recovery::{block_behind, check_chain, check_owner, load, torn_tail},
-    segment::Segment,
+    segment::{Segment, io_error},
 };
 use crate::{keys::Fingerprint, money::Lsn};
 
@@ -95,7 +95,7 @@ fn walk_segment(
         if head.kind == BlockKind::Seal {
             walked.head.hash = head.hash;
             walked.end = offset + head.padded_bytes() as u64;
-            return Ok(());
+            return check_empty_behind(segment, walked.end);
         }
         let records =
             split_records(&bytes, &head).ok_or_else(|| segment.corrupt(offset, "record lengths do not add up"))?;
@@ -111,6 +111,22 @@ fn walk_segment(
         walked.head = Head { lsn, hash: head.hash, at: head.at };
         offset += head.padded_bytes() as u64;
     }
+}
+
+/// Nothing is ever written behind a seal.
+fn check_empty_behind(segment: &Segment, end: u64) -> Result<(), JournalError> {
+    let read = |error| io_error(&segment.name(), "read", &error);
+    let length = segment.length()?;
+    let mut page = vec![0; ALIGN_BYTES];
+    let mut at = end;
+    while at + ALIGN_BYTES as u64 <= length {
+        segment.file.read_at(&mut page, at).map_err(read)?;
+        if !is_zero(Some(&page)) {
+            return Err(segment.corrupt(at, "bytes stand behind the seal"));
+        }
+        at += ALIGN_BYTES as u64;
+    }
+    Ok(())
 }
 
 fn is_zero(padding: Option<&[u8]>) -> bool {

@@ -173,6 +173,11 @@ impl Spare {
         // A file whose write or sync failed is not used again: it is dropped, and the next try makes another.
         file.write_at(&encode_segment_head(head), 0).map_err(|error| io_error(name, "write", &error))?;
         file.sync().map_err(|error| io_error(name, "sync", &error))?;
+        // Another file in its place would become a segment that nobody wrote.
+        let there = self.disk.identity(SPARE_NAME).map_err(|error| io_error(SPARE_NAME, "look-up", &error))?;
+        if file.identity().map_err(|error| io_error(SPARE_NAME, "look-up", &error))? != there {
+            return Err(JournalError::NotOurs { segment: SPARE_NAME.to_owned() });
+        }
         self.disk.rename(SPARE_NAME, name).map_err(|error| io_error(name, "rename", &error))?;
         Ok(file)
     }

@@ -61,9 +61,19 @@ pub struct RiskContext {
     pub mcc: String,
 }
 
+impl NotesText {
+    /// Whether nothing came with the command, as with most.
+    fn is_empty(&self) -> bool {
+        let Self { context, metadata, description } = self;
+        let RiskContext { ip, device_id, country, billing_country, channel, mcc } = context;
+        let texts = [description, ip, device_id, country, billing_country, channel, mcc];
+        metadata.is_empty() && texts.into_iter().all(String::is_empty)
+    }
+}
+
 impl From<NotesText> for Notes {
     fn from(text: NotesText) -> Self {
-        Self((text != NotesText::default()).then(|| Arc::new(text)))
+        Self((!text.is_empty()).then(|| Arc::new(text)))
     }
 }
 

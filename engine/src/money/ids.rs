@@ -121,6 +121,11 @@ impl OwnerId {
     pub fn system() -> Self {
         Self(SmolStr::new_static("sys/house"))
     }
+
+    /// Whether it is the house.
+    pub fn is_system(&self) -> bool {
+        self.starts_with(SYSTEM_PREFIX)
+    }
 }
 
 /// A tenant; 0 is the default. Every entry and every index key starts with it.

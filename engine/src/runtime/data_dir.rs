@@ -22,6 +22,10 @@ use super::{
     recovery::StartError,
 };
 use crate::{
+    index::{
+        Watermark,
+        reach::{Reach, ReachFile},
+    },
     journal::{
         Head,
         disk::{Access, RealDisk},
@@ -60,11 +64,18 @@ impl DataDir {
         let lock = Self::lock(path)?;
         let is_there = |name: &str| path.join(name).try_exists().map_err(|e| error(format!("cannot be read: {e}")));
         if !is_there(FILE)? {
-            let is_unfinished = is_there(UNFINISHED_FILE)?;
-            if is_there("index")? || is_there(INDEXED)? || (is_there("journal")? && !is_unfinished) {
-                return Err(error(
-                    "has a journal or an index but no FORMAT file; restore it: keys are hashed with it".into(),
-                ));
+            let begun: &[&str] =
+                if is_there(UNFINISHED_FILE)? { &[UNFINISHED_FILE, "journal", INDEXED, "INDEXED.tmp"] } else { &[] };
+            let names = std::fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+            let names = names.map_err(|e| error(format!("cannot be read: {e}")))?;
+            // A fresh ext4 volume has lost+found.
+            let is_ours = |name: &str| ["LOCK", "lost+found"].contains(&name) || begun.contains(&name);
+            let mut names = names.iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
+            if let Some(name) = names.find(|name| !is_ours(name)) {
+                return Err(error(format!(
+                    "has no FORMAT file, and is not empty: {name} is there. If it held payments, restore FORMAT, with which \
+                     keys are hashed; a new data directory is made where there is nothing"
+                )));
             }
             create(path, segment_bytes).map_err(|e| error(format!("cannot be made: {e}")))?;
         }
@@ -114,17 +125,26 @@ impl DataDir {
         Ok(Self { path: path.to_owned(), format, _lock: lock })
     }
 
-    /// Sets aside whatever says that the journal reached further than `after`; says where it is now.
-    pub fn accept_loss(&self, after: Lsn) -> Result<Vec<PathBuf>, StartError> {
+    /// Sets aside whatever says that the journal reached further than its end now, or that something was damaged; says
+    /// where it is now. From here on the journal must reach as far as it does.
+    pub fn accept_loss(&self, end: &Head) -> Result<Vec<PathBuf>, StartError> {
         let mut kept = Vec::new();
-        for path in [self.index(), self.indexed()].into_iter().filter(|path| path.exists()) {
-            let aside = aside_name(&path, &format!("lost-after-{after}"));
+        for path in [self.index(), self.indexed(), self.damaged()].into_iter().filter(|path| path.exists()) {
+            let aside = aside_name(&path, &format!("lost-after-{}", end.lsn));
             let renamed = aside.and_then(|aside| std::fs::rename(&path, &aside).map(|()| aside));
             kept.push(
                 renamed.map_err(|e| StartError::DataDir { path: path.display().to_string(), why: e.to_string() })?,
             );
         }
+        self.reaches(end)?;
         Ok(kept)
+    }
+
+    /// Says that the journal reaches as far as this: one that ends before has lost something.
+    fn reaches(&self, end: &Head) -> Result<(), StartError> {
+        let upto = Watermark { lsn: end.lsn, block_hash: end.hash };
+        let written = ReachFile::new(self.indexed(), self.hasher().fingerprint()).write(&Reach { upto, run: Lsn(0) });
+        written.map_err(|e| StartError::DataDir { path: self.indexed().display().to_string(), why: e.to_string() })
     }
 
     /// How keys are hashed here.
@@ -143,7 +163,7 @@ impl DataDir {
     }
 
     /// The file that says what damage a server met.
-    pub(super) fn damaged(&self) -> PathBuf {
+    pub fn damaged(&self) -> PathBuf {
         self.path.join("DAMAGED")
     }
 
@@ -183,6 +203,7 @@ fn create(path: &Path, segment_bytes: u64) -> Result<(), Box<dyn std::error::Err
     let disk = Arc::new(RealDisk::open(&journal, Access::Write)?);
     let fingerprint = format.hasher.fingerprint();
     journal_recovery::create(disk, Made { fingerprint, segment_bytes }, Head::EMPTY.hash)?;
+    DataDir { path: path.to_owned(), format, _lock: None }.reaches(&Head::EMPTY)?;
     Ok(Format::finish(path)?)
 }
 

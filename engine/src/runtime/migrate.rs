@@ -59,13 +59,13 @@ pub fn migrate(path: &Path) -> Result<Migrated, StartError> {
     let _new_is_ours = DataDir::lock(&at.new)?;
     old.write_to(&at.new, &walked)?;
     let walked = old.compare(&at.new)?;
-    let reach = ReachFile::new(at.new.join(INDEXED), old.hasher.fingerprint());
     let (_, head) = open_read_only(&old.disk_of(&at.new)?, old.hasher.fingerprint())?;
     if head.lsn != walked.head.lsn {
         let why = format!("ends at lsn {}, the old journal at {}; move it away", head.lsn, walked.head.lsn);
         return Err(refused(&at.new, why));
     }
-    // A copy of it that ends before has lost something, whatever index it has.
+    // Whatever of it is lost from here on is found out.
+    let reach = ReachFile::new(at.new.join(INDEXED), old.hasher.fingerprint());
     let upto = Watermark { lsn: head.lsn, block_hash: head.hash };
     reach.write(&Reach { upto, run: Lsn(0) }).map_err(|error| refused(&at.new, error))?;
     if !at.new.join(FILE).exists() {

@@ -58,6 +58,18 @@ pub enum StartError {
     /// What says how far the index reached belongs elsewhere, or cannot be read.
     #[error(transparent)]
     Reach(#[from] ReachError),
+    /// What would prove that nothing is lost is missing, or proves nothing.
+    #[error(
+        "{path} is missing, unreadable, or speaks of damage, and nothing else says how far the journal must reach: it ends \
+         at lsn {ends}. Restore the data directory from where it is whole. Only to go on with what is there: arus recover \
+         --accept-loss-after {ends}"
+    )]
+    Unproven {
+        /// The file.
+        path: String,
+        /// The journal's last entry.
+        ends: Lsn,
+    },
     /// A thread could not be started.
     #[error("thread {0} could not be started: {1}")]
     Thread(&'static str, std::io::Error),

@@ -4,7 +4,11 @@
 //! file and the index. Only a journal that reaches as far is opened. An index that is not what the journal made is set
 //! aside, never deleted, and built anew.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     data_dir::{DataDir, aside_name},
@@ -35,6 +39,8 @@ pub(super) struct Stores {
     /// Why the index is built anew, if it is.
     pub(super) rebuilt: Option<String>,
     pub(super) damage: Arc<Damage>,
+    /// The note of an earlier server, whose damage is healed or was not in the journal.
+    pub(super) note: Option<PathBuf>,
 }
 
 /// An index as it was found.
@@ -52,7 +58,7 @@ impl Stores {
         let damage = Arc::new(Damage::noted_in(data_dir.damaged()));
         let fingerprint = data_dir.hasher().fingerprint();
         let journal = data_dir.journal();
-        walk_if_damaged(&data_dir)?;
+        let note = walk_if_damaged(&data_dir)?;
         let disk = RealDisk::open(&journal, Access::Write).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => JournalError::NoSegment.into(),
             _ => refused(&journal, &error),
@@ -69,6 +75,10 @@ impl Stores {
         // Before the index is opened: its store tidies up as it opens.
         found.check_reaches(reach.map_or(Lsn(0), |reach| reach.upto.lsn))?;
         let (index, indexed) = find_index(&at, reach)?;
+        if reach.is_none() && indexed == Lsn(0) {
+            let path = at.reach.path().display().to_string();
+            return Err(StartError::Unproven { path, ends: found.head().lsn });
+        }
         let head = found.head().lsn;
         let journal = found.open(config.segment_bytes, indexed)?;
         let misfit = |watermark: Option<Watermark>| {
@@ -91,7 +101,7 @@ impl Stores {
                 FjallIndex::create(at, reach)?
             }
         };
-        Ok(Self { data_dir, journal, index: Arc::new(index), rebuilt, damage })
+        Ok(Self { data_dir, journal, index: Arc::new(index), rebuilt, damage, note })
     }
 }
 
@@ -111,22 +121,33 @@ fn find_index(at: &Located, reach: Option<Reach>) -> Result<(FoundIndex, Lsn), S
 }
 
 /// A server met damage here: all of the journal must be what it was before anything is served again. Damage of the index
-/// heals by itself, as its own note has it built anew.
-fn walk_if_damaged(data_dir: &DataDir) -> Result<(), StartError> {
+/// heals by itself, as its own note has it built anew. Gives the note.
+fn walk_if_damaged(data_dir: &DataDir) -> Result<Option<PathBuf>, StartError> {
     let note = data_dir.damaged();
-    let met = match std::fs::read_to_string(&note) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+    let met = match std::fs::read(&note) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(refused(&note, &error)),
-        Ok(met) => met,
+        Ok(met) => String::from_utf8_lossy(&met).into_owned(),
     };
     tracing::warn!(met, "a server met damage; the whole journal is checked before anything is served");
     let journal = data_dir.journal();
     let disk = RealDisk::open(&journal, Access::ReadOnly).map_err(|error| refused(&journal, &error))?;
     let walked = audit::walk(&disk, data_dir.hasher().fingerprint(), |_, _| Ok(()))?;
-    let aside = aside_name(&note, "set-aside").map_err(|error| refused(&note, &error))?;
-    std::fs::rename(&note, &aside).map_err(|error| refused(&note, &error))?;
-    tracing::warn!(entries = walked.entries, note = %aside.display(), "the journal is whole");
-    Ok(())
+    let torn = audit::torn_bytes(&disk, &walked)?;
+    if torn > 0 {
+        // It may be what was damaged: a block that was acknowledged.
+        return Err(StartError::Unproven { path: note.display().to_string(), ends: walked.head.lsn });
+    }
+    tracing::warn!(entries = walked.entries, "the journal is whole");
+    Ok(Some(note))
+}
+
+/// The note has done its service: the server it led to runs.
+pub(super) fn set_note_aside(note: &Path) {
+    let renamed = aside_name(note, "set-aside").and_then(|aside| std::fs::rename(note, aside));
+    if let Err(error) = renamed {
+        tracing::warn!(%error, "the note of damage stays; the next start checks everything again");
+    }
 }
 
 fn is_absent(folder: &Path) -> Result<bool, StartError> {

@@ -16,7 +16,11 @@ use actix::{Arbiter, ArbiterHandle, System};
 use tokio::task::{JoinError, JoinSet};
 
 use super::{
-    Assembled, Pace, Parts, assemble, data_dir::DataDir, recovery::StartError, stores::Stores, timers::Timers,
+    Assembled, Pace, Parts, assemble,
+    data_dir::DataDir,
+    recovery::StartError,
+    stores::{Stores, set_note_aside},
+    timers::Timers,
 };
 use crate::{
     actors::{
@@ -107,7 +111,7 @@ impl Running {
     ) -> Result<(Self, Started), StartError> {
         let began = Instant::now();
         config.check()?;
-        let Stores { data_dir, journal: opened, index, rebuilt, damage } = Stores::open(path, &config)?;
+        let Stores { data_dir, journal: opened, index, rebuilt, damage, note } = Stores::open(path, &config)?;
         let clock = Clock::system();
         let (head, reader) = (opened.segments.head(), Arc::new(opened.segments.reader()));
         let spare = opened.segments.spare();
@@ -156,6 +160,9 @@ impl Running {
         };
         running.stopping.store(false, Ordering::SeqCst);
         running.start_threads(assembled, &on_fatal)?;
+        if let Some(note) = note {
+            set_note_aside(&note);
+        }
         let (torn, took) = (opened.torn, began.elapsed());
         let started = Started { head: head.lsn, recovered, torn, rebuilt, journal_ahead, took };
         Ok((running, started))

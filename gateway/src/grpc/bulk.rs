@@ -19,7 +19,7 @@ use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
 use crate::{
-    budget::{Caller, ROOM_PAUSE, Room},
+    budget::{Caller, ITEM_BYTES, ROOM_PAUSE, Room},
     convert::payments as convert,
     status::{late, status},
     traces::begin_item,
@@ -29,8 +29,6 @@ use crate::{
 const BATCH_ITEMS_MAX: usize = 1_024;
 /// How many items of one stream are in flight at once.
 const STREAM_IN_FLIGHT_MAX: usize = 1_024;
-/// What an item of a stream takes until its outcome is sent.
-const ITEM_BYTES: usize = 2 << 10;
 /// How long before its caller stops waiting a batch answers, at most.
 const WAY_BACK_MAX: Duration = Duration::from_millis(50);
 

@@ -15,12 +15,12 @@ use tonic::{Status, body::Body, server::NamedService, service::Routes};
 use tower::{Service, ServiceExt};
 
 use super::{
-    incoming::{Asked, Messages, one},
+    incoming::{Asked, Messages, fields, one},
     methods::{Method, Methods},
 };
 use crate::{
     bodies::{BODY_MAX, Room},
-    budget::{Call, Caller, Page},
+    budget::{Call, Caller, Kind, Page},
     observe::{GRPC_TIMEOUT, parse_timeout},
     outgoing::Answer,
     serving::Serve,
@@ -30,6 +30,8 @@ use crate::{
 /// What content type a call has, without parameters and the format's name.
 const GRPC: &str = "application/grpc";
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+/// The longest message of a health check: the name of a service.
+const PROBE_BYTES_MAX: usize = 1 << 10;
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 
 /// The services of one port behind their gate.
@@ -102,19 +104,20 @@ impl<S: Own> Port<S> {
         body: Incoming,
     ) -> Result<(Response<Body>, Option<Page>), Status> {
         let method = self.methods.find(parts.uri.path())?;
-        call.admit(method.kind)?;
+        call.admit(method.kind, &parts.headers)?;
         let encodings = parts.headers.get_all(GRPC_ENCODING).iter();
         if let Some(encoding) = encodings.map(HeaderValue::as_bytes).find(|encoding| *encoding != b"identity") {
             return Err(encoded(&String::from_utf8_lossy(encoding)));
         }
-        let (asked, _room) = if method.is_asked_by_stream {
+        let (asked, _rooms) = if method.is_asked_by_stream {
             // Streams of payments take room for every item.
             parts.extensions.insert(Arc::clone(call.caller()));
             (Asked::Stream(Messages::new(body, self.bytes_max, call.caller().body_room())), None)
         } else {
-            let room = call.caller().body_room();
-            let (message, room) = self.one(&mut parts, body, room).await?;
-            (Asked::Whole(Some(message)), Some(room))
+            let bytes_max = if method.kind == Kind::Probe { PROBE_BYTES_MAX } else { self.bytes_max };
+            let (message, room) = one_in_time(&mut parts, body, bytes_max, call.caller().body_room()).await?;
+            let items = call.caller().room_for_items(fields(&message)?).await?;
+            (Asked::Whole(Some(message)), Some((room, items)))
         };
         let page = if method.is_page { Some(call.caller().page().await?) } else { None };
         let answered = self.call(method, Request::from_parts(parts, asked)).await;
@@ -132,19 +135,19 @@ impl<S: Own> Port<S> {
             Err(never) => match never {},
         }
     }
+}
 
-    /// The message of a unary call, which has to come within the call's deadline. What that leaves is the handler's.
-    async fn one(&self, parts: &mut Parts, body: Incoming, room: Room) -> Result<(Bytes, Room), Status> {
-        let given = parts.headers.get(GRPC_TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
-        let (begun, timeout) = (Instant::now(), given.unwrap_or(BODY_MAX).min(BODY_MAX));
-        let message = tokio::time::timeout(timeout, one(body, self.bytes_max, room)).await.map_err(|_| late())??;
-        let waited_ms = begun.elapsed().as_millis();
-        if let Some(given) = given.filter(|_| waited_ms > 0) {
-            let left_ms = given.as_millis().saturating_sub(waited_ms).min(99_999_999);
-            parts.headers.insert(GRPC_TIMEOUT, HeaderValue::try_from(format!("{left_ms}m")).map_err(|_| late())?);
-        }
-        Ok(message)
+/// The message of a unary call, which has to come within the call's deadline. What that leaves is the handler's.
+async fn one_in_time(parts: &mut Parts, body: Incoming, bytes_max: usize, room: Room) -> Result<(Bytes, Room), Status> {
+    let given = parts.headers.get(GRPC_TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
+    let (begun, timeout) = (Instant::now(), given.unwrap_or(BODY_MAX).min(BODY_MAX));
+    let message = tokio::time::timeout(timeout, one(body, bytes_max, room)).await.map_err(|_| late())??;
+    let waited_ms = begun.elapsed().as_millis();
+    if let Some(given) = given.filter(|_| waited_ms > 0) {
+        let left_ms = given.as_millis().saturating_sub(waited_ms).min(99_999_999);
+        parts.headers.insert(GRPC_TIMEOUT, HeaderValue::try_from(format!("{left_ms}m")).map_err(|_| late())?);
     }
+    Ok(message)
 }
 
 /// The answer to what is no gRPC, in the words of HTTP: only a POST with gRPC's content type is a call.

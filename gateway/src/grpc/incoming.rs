@@ -7,17 +7,21 @@ use std::{
 
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, Incoming};
+use prost::encoding::{DecodeContext, decode_key, skip_field};
 use tonic::Status;
 
 use crate::{
     bodies::Room,
-    status::{flagged, not_one_message, too_large, torn},
+    status::{flagged, not_one_message, too_large, too_many_fields, torn},
 };
 
 /// A flag and the length of the message (gRPC over HTTP/2).
 const PREFIX_BYTES: usize = 5;
 /// A message up to here comes in one piece as a rule, and is not counted among bodies that are on their way.
 const PIECE_BYTES: usize = 16 << 10;
+
+/// More fields than any message here has: a batch of 1,024 payments is the longest list.
+const FIELDS_MAX: usize = 4_096;
 
 /// The body of a call that was let in.
 pub(crate) enum Asked {
@@ -48,10 +52,10 @@ pub(super) async fn one(mut body: Incoming, bytes_max: usize, mut room: Room) ->
     let (mut whole, mut pieces) = (Bytes::new(), Vec::new());
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|error| Status::from_error(error.into()))?.into_data() else { continue };
+        let bytes = data.len();
         if whole.is_empty() && pieces.is_empty() {
             whole = data;
         } else {
-            room.add(whole.len() + data.len())?;
             pieces.extend_from_slice(&std::mem::take(&mut whole));
             pieces.extend_from_slice(&data);
         }
@@ -64,6 +68,8 @@ pub(super) async fn one(mut body: Incoming, bytes_max: usize, mut room: Room) ->
         if body.is_end_stream() {
             break;
         }
+        // It is waited for with what is there.
+        room.add(bytes)?;
     }
     let whole = if pieces.is_empty() { whole } else { pieces.into() };
     match length(&whole, bytes_max)? {
@@ -71,6 +77,25 @@ pub(super) async fn one(mut body: Incoming, bytes_max: usize, mut room: Room) ->
         None if whole.is_empty() => Err(not_one_message("none came")),
         _ => Err(torn()),
     }
+}
+
+/// How many fields the message of a unary call has, which stands behind its prefix: members of lists, most of them. What
+/// cannot be read is refused as it is decoded.
+pub(super) fn fields(whole: &[u8]) -> Result<usize, Status> {
+    let mut rest = whole.get(PREFIX_BYTES..).unwrap_or_default();
+    let mut fields = 0;
+    while !rest.is_empty() {
+        let skipped =
+            decode_key(&mut rest).and_then(|(tag, wire)| skip_field(wire, tag, &mut rest, DecodeContext::default()));
+        if skipped.is_err() {
+            return Ok(fields);
+        }
+        fields += 1;
+        if fields > FIELDS_MAX {
+            return Err(too_many_fields(FIELDS_MAX));
+        }
+    }
+    Ok(fields)
 }
 
 /// The length a message says it has, once that is read. Messages come as they are: the gate refuses encodings.
@@ -106,15 +131,11 @@ impl Messages {
             return Poll::Ready(Some(Err(status)));
         }
         let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else {
-            let is_torn = self.missing_bytes > 0 || !self.prefix.is_empty();
-            (self.missing_bytes, self.prefix) = (0, Vec::new());
-            return Poll::Ready(is_torn.then(|| Err(torn())));
+            return Poll::Ready(self.end().map(Err));
         };
         let frame = frame.map_err(|error| Status::from_error(error.into()))?;
-        let data = match frame.into_data() {
-            Ok(data) => data,
-            Err(other) => return Poll::Ready(Some(Ok(other))),
-        };
+        // A caller's trailers end what it asks, and say nothing more.
+        let Ok(data) = frame.into_data() else { return Poll::Ready(self.end().map(Err)) };
         let (good, read) = self.read(&data);
         match read {
             Ok(()) => Poll::Ready(Some(Ok(Frame::data(data)))),
@@ -123,6 +144,13 @@ impl Messages {
                 Poll::Ready(Some(Ok(Frame::data(data.slice(..good)))))
             }
         }
+    }
+
+    /// What is wrong with an end here, if it is within a message.
+    fn end(&mut self) -> Option<Status> {
+        let is_torn = self.missing_bytes > 0 || !self.prefix.is_empty();
+        (self.missing_bytes, self.prefix) = (0, Vec::new());
+        is_torn.then(torn)
     }
 
     /// The length of the message that begins, once its prefix is read, with the room it takes.

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     bodies::{BODY_MAX, Room},
-    budget::Caller,
+    budget::{self, Caller},
     convert::shown,
     grpc::methods::is_page,
     observe::{REQUEST_ID, Replayed},
@@ -34,6 +34,12 @@ use crate::{
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Headers that the handler reads.
 const TAKEN_OVER: [&str; 3] = [REQUEST_ID, TRACEPARENT, TRACESTATE];
+/// How many times as large a body is once it is read as JSON, about, beside itself.
+const JSON_TIMES: usize = 3;
+/// More items than any list of a request may have.
+const LIST_MAX: usize = 4_096;
+/// What a request takes until it is answered: as it came, and for the items of a list.
+type Rooms = (Room, Option<budget::Room>);
 /// Parameters of a path or a query.
 pub(super) type Parameters = Vec<(String, String)>;
 
@@ -95,7 +101,7 @@ impl Route {
         let handler = move |parts: Parts, body: Body, parameters: Parameters, reader: Reader| {
             let (service, verb) = (service.clone(), method_verb.clone());
             let answer = async move {
-                let message = message::<Q>(&verb, &parts, body, parameters, &reader).await?;
+                let (message, _rooms) = message::<Q>(&verb, &parts, body, parameters, &reader).await?;
                 let mut request = tonic::Request::new(message);
                 for name in TAKEN_OVER {
                     for value in
@@ -146,10 +152,10 @@ async fn message<Q: Name + DeserializeOwned>(
     body: Body,
     path: Parameters,
     reader: &Reader,
-) -> Result<Q, Problem> {
+) -> Result<(Q, Option<Rooms>), Problem> {
     let name = Q::full_name();
-    let mut fields = if verb == Verb::GET {
-        query(parts.uri.query().unwrap_or_default())?
+    let (mut fields, rooms) = if verb == Verb::GET {
+        (query(parts.uri.query().unwrap_or_default())?, None)
     } else {
         if let Some(name) = query(parts.uri.query().unwrap_or_default())?.keys().next() {
             return Err(Problem::field(
@@ -160,8 +166,8 @@ async fn message<Q: Name + DeserializeOwned>(
         check_body(&parts.headers, &body, reader.bytes_max)?;
         let caller = parts.extensions.get::<Arc<Caller>>();
         let caller = caller.ok_or_else(|| Problem::of(&Status::internal("a request of no connection")))?;
-        let (body, _room) = read(body, reader.bytes_max, caller.body_room()).await?;
-        object(&body)?
+        let (fields, rooms) = read(body, reader.bytes_max, caller).await?;
+        (fields, Some(rooms))
     };
     reader.types.drop_nulls(&name, &mut fields);
     for (name, value) in path {
@@ -173,7 +179,7 @@ async fn message<Q: Name + DeserializeOwned>(
             set(&mut fields, key_name::FIELD, key::of_header(given)?, "the Idempotency-Key header")?;
         }
     }
-    decode(&reader.types, &name, Value::Object(fields))
+    Ok((decode(&reader.types, &name, Value::Object(fields))?, rooms))
 }
 
 /// Sets a field that may be in the request already, in either of its spellings (`tx_id` and `txId` are one in JSON).
@@ -207,12 +213,34 @@ fn query(text: &str) -> Result<Map<String, Value>, Problem> {
     Ok(fields)
 }
 
-/// A body, and the room it takes until it is done with.
-async fn read(body: Body, bytes_max: usize, room: Room) -> Result<(Vec<u8>, Room), Problem> {
-    tokio::time::timeout(BODY_MAX, collect(body, bytes_max, room)).await.unwrap_or_else(|_| {
+/// A body's fields, and the room they take until they are done with.
+async fn read(body: Body, bytes_max: usize, caller: &Arc<Caller>) -> Result<(Map<String, Value>, Rooms), Problem> {
+    let collected = tokio::time::timeout(BODY_MAX, collect(body, bytes_max, caller.body_room())).await;
+    let (bytes, mut room) = collected.unwrap_or_else(|_| {
         let detail = format!("the body did not arrive within {} s", BODY_MAX.as_secs());
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", detail))
-    })
+    })?;
+    room.add(bytes.len().saturating_mul(JSON_TIMES)).map_err(crowded)?;
+    let fields = object(&bytes)?;
+    let items = caller.room_for_items(longest_list(&fields)?).await.map_err(crowded)?;
+    Ok((fields, (room, items)))
+}
+
+fn crowded(status: Status) -> Problem {
+    Problem::of(&status).retry_after(BODY_MAX.as_secs())
+}
+
+/// How many items the longest list of a request has.
+fn longest_list(fields: &Map<String, Value>) -> Result<usize, Problem> {
+    let lists = fields.iter().filter_map(|(name, value)| Some((name, value.as_array()?.len())));
+    let longest = lists.max_by_key(|(_, items)| *items);
+    match longest {
+        Some((name, items)) if items > LIST_MAX => Err(Problem::field(
+            &shown(name),
+            format!("has {items} items, and no list here is as long; send fewer at once"),
+        )),
+        longest => Ok(longest.map_or(0, |(_, items)| items)),
+    }
 }
 
 async fn collect(mut body: Body, bytes_max: usize, mut room: Room) -> Result<(Vec<u8>, Room), Problem> {
@@ -223,7 +251,7 @@ async fn collect(mut body: Body, bytes_max: usize, mut room: Room) -> Result<(Ve
         if bytes.len() + data.len() > bytes_max {
             return Err(too_large(bytes_max));
         }
-        room.add(data.len()).map_err(|status| Problem::of(&status).retry_after(BODY_MAX.as_secs()))?;
+        room.add(data.len()).map_err(crowded)?;
         bytes.extend_from_slice(&data);
     }
     Ok((bytes, room))
@@ -248,7 +276,11 @@ fn check_body(headers: &HeaderMap, body: &Body, bytes_max: usize) -> Result<(), 
         let detail = format!("Content-Type is \"{}\"; allowed: application/json, in UTF-8", kinds.join(", "));
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail));
     }
-    if let Some(coding) = headers.get_all(header::CONTENT_ENCODING).iter().find(|coding| *coding != "identity") {
+    if let Some(coding) = headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .find(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
         let detail = format!("Content-Encoding is {coding:?}; send the body as it is");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail));
     }

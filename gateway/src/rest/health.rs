@@ -12,6 +12,7 @@ use axum::{
 };
 
 use super::problem::Problem;
+use crate::status::status;
 
 /// What probes ask.
 pub(super) const PATHS: [&str; 2] = ["/healthz", "/readyz"];
@@ -25,8 +26,9 @@ async fn ready(State(engine): State<Engine>) -> Response<Body> {
     match engine.closed() {
         None => "ready".into_response(),
         Some(refusal) => {
-            let detail = format!("no command is taken: {refusal}");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, refusal.reason(), detail).response()
+            let mut problem = Problem::of(&status(&refusal)).with_status(StatusCode::SERVICE_UNAVAILABLE);
+            problem.introduce("no command is taken");
+            problem.response()
         }
     }
 }

@@ -105,6 +105,17 @@ impl Problem {
         };
     }
 
+    /// With another HTTP status.
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Says first what it means here.
+    pub(super) fn introduce(&mut self, words: &str) {
+        self.detail = format!("{words}: {}", self.detail);
+    }
+
     /// With a pause before the next try, in seconds.
     pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_s = Some(seconds);

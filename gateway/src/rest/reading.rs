@@ -78,11 +78,20 @@ fn double_in(message: Option<&Message>, object: &mut Value, path: &Path, name: &
     Some((field.name.clone(), format!("and {} exclude each other; give one of them", other.name)))
 }
 
-/// Removes a member of an object. Of a list none goes, so that the places of the others stay what they are.
+/// Removes a member of an object. In a list an empty object takes its place, so that those of the others stay what they
+/// are; where that is no better, nothing is done. Says whether anything was.
 fn take_out(object: &mut Value, path: &Path) -> bool {
     let mut segments = path.iter();
-    let Some(Segment::Map { key }) = segments.next_back() else { return false };
-    at(object, segments).and_then(Value::as_object_mut).and_then(|fields| fields.remove(key)).is_some()
+    match segments.next_back() {
+        Some(Segment::Map { key }) => {
+            at(object, segments).and_then(Value::as_object_mut).and_then(|fields| fields.remove(key)).is_some()
+        }
+        Some(Segment::Seq { .. }) => at(object, path.iter()).is_some_and(|item| {
+            let empty = Value::Object(serde_json::Map::new());
+            std::mem::replace(item, empty.clone()) != empty
+        }),
+        Some(Segment::Enum { .. } | Segment::Unknown) | None => false,
+    }
 }
 
 fn at<'a, 'b>(object: &'a mut Value, mut path: impl Iterator<Item = &'b Segment>) -> Option<&'a mut Value> {

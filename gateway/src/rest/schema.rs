@@ -132,6 +132,9 @@ impl Types {
     pub(super) fn takes_at(&self, message: &str, path: &Path) -> Option<String> {
         let (mut message, mut field) = (self.messages.get(message), None);
         for name in names(path) {
+            if field.is_some_and(|field: &Field| field.is_map) {
+                return Some("a text, such as \"1001\"".to_owned());
+            }
             let known = message?.any(name)?;
             (message, field) = (known.message.as_ref().and_then(|name| self.messages.get(name)), Some(known));
         }
@@ -162,6 +165,10 @@ impl Types {
                 "currency" | "base" | "quote" | "to_currency" => "a text, such as \"USD\"",
                 "amount" => "a decimal number as a text, such as \"10.00\"",
                 "mid" | "rate" | "bid" | "ask" => "a decimal number as a text, such as \"1.0835\"",
+                "customer_id" | "owner_id" => "a text, such as \"CUST-1\"",
+                "country" | "billing_country" => "a text, such as \"ID\"",
+                "ip" => "a text, such as \"203.0.113.7\"",
+                "mcc" => "a text, such as \"5411\"",
                 _ => "a text, such as \"order-1001\"",
             },
         };

@@ -42,7 +42,7 @@ impl Serve for Web {
         let path = request.uri().path();
         let watches = health::PATHS.contains(&path) || path == METRICS_PATH;
         let kind = if watches { Kind::Probe } else { Kind::Unary };
-        if let Err(status) = call.admit(kind) {
+        if let Err(status) = call.admit(kind, request.headers()) {
             return Problem::of(&status).response().map(|body| Answer::new(body, call));
         }
         let mut request = request.map(Body::new);
