@@ -3,7 +3,6 @@
 
 use std::{io, net::SocketAddr};
 
-use anyhow::Context;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::{
@@ -98,13 +97,13 @@ pub(crate) struct Port {
 
 impl Port {
     fn take(key: &'static str, at: &HostPort) -> anyhow::Result<Self> {
-        at.resolve().and_then(|found| first_free(key, found)).with_context(|| cannot_listen(key, at))
+        at.resolve().and_then(|found| first_free(key, found)).map_err(|error| cannot_listen(key, at, &error))
     }
 
     /// Lets clients in.
     pub(crate) fn open(self) -> anyhow::Result<TcpListener> {
         // Another process can have taken it as well, and opened it first.
-        self.socket.listen(BACKLOG).with_context(|| cannot_listen(self.key, &self.address.into()))
+        self.socket.listen(BACKLOG).map_err(|error| cannot_listen(self.key, &self.address.into(), &error))
     }
 }
 
@@ -128,6 +127,11 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-fn cannot_listen(key: &str, at: &HostPort) -> String {
-    format!("cannot listen on {at}; stop what uses the port or set another (listen.{key})")
+fn cannot_listen(key: &str, at: &HostPort, error: &io::Error) -> anyhow::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "stop what uses the port or set another",
+        io::ErrorKind::PermissionDenied => "ports below 1024 are the system's; set another",
+        _ => "set a name or an address of this machine",
+    };
+    anyhow::anyhow!("cannot listen on {at}: {error}; {advice} (listen.{key})")
 }

@@ -173,9 +173,7 @@ pub fn payment(committed: &Committed, replayed: bool) -> Option<wire::Payment> {
 /// Refuses a batch that is empty or too large.
 pub fn check_batch(items: usize, items_max: usize) -> Result<(), Refusal> {
     let mut fields = Fields::default();
-    if items == 0 {
-        fields.missing("payments");
-    } else if items > items_max {
+    if items == 0 || items > items_max {
         fields.miscounted("payments", format_args!("has {items} payments; send 1 to {items_max} at once"));
     }
     if fields.is_good() { Ok(()) } else { Err(fields.refuse()) }

@@ -85,6 +85,14 @@ pub fn update(request: &wire::UpdateAccountRequest) -> Result<Command, Refusal> 
             None
         }
     };
+    let sets_limit = request.overdraft_limit.is_some() || request.daily_debit_limit.is_some();
+    if !sets_limit && !request.clear_daily_debit_limit && !request.make_default && request.status == 0 {
+        fields.miscounted(
+            "status",
+            "is not given, and nothing else to change; give one of status, overdraft_limit, daily_debit_limit, \
+             clear_daily_debit_limit, make_default",
+        );
+    }
     match (tx_id, account, overdraft, daily) {
         (Some(tx_id), Some(account), Some(overdraft_limit), Some(daily)) if fields.is_good() => {
             let cleared = request.clear_daily_debit_limit.then_some(DailyLimit::Unlimited);

@@ -32,15 +32,15 @@ const PROBLEMS: &[(u16, &str, &str)] = &[
         "pages of \"https://evil.example\" may change nothing here; name the site in rest.cors_origins",
     ),
     (404, "NOT_FOUND", "account acct-CUST-9-USD does not exist"),
-    (404, "NO_SUCH_PATH", "there is nothing at this path; see /docs"),
-    (405, "METHOD_NOT_ALLOWED", "this path does not take PUT; see Allow"),
+    (404, "NO_SUCH_PATH", "there is nothing at this path; /docs lists what there is"),
+    (405, "METHOD_NOT_ALLOWED", "PUT is not possible here; the Allow header says what is"),
     (408, "BODY_TIMEOUT", "the body did not arrive within 10 s"),
     (413, "MESSAGE_TOO_LARGE", "the body is larger than 1048576 bytes; send a smaller one"),
     (415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type is \"text/plain\"; allowed: application/json, in UTF-8"),
     (
         421,
         "HOST_NOT_ALLOWED",
-        "this port answers to localhost and to addresses, not to \"evil.example\"; name the site in rest.cors_origins",
+        "this port answers to localhost and to addresses, not to \"evil.example\"; name it in rest.cors_origins, as in \"http://evil.example\", if it is right",
     ),
     (
         422,
@@ -53,7 +53,7 @@ const PROBLEMS: &[(u16, &str, &str)] = &[
     (429, "TOO_MANY_READS", "as many reads as allowed are under way"),
     (429, "INDEX_BEHIND", "the index is behind the journal"),
     (429, "DISK_FULL", "there is no room for the next journal segment; free disk space"),
-    (429, "BODIES", "bodies of 33554432 bytes are on their way already; try again"),
+    (429, "BODIES", "requests of 25165824 bytes from this address are on their way already; try again"),
     (
         429,
         "ANSWERS_NOT_READ",
@@ -65,14 +65,16 @@ const PROBLEMS: &[(u16, &str, &str)] = &[
         "answers of 100700000 bytes wait on all connections to be read; allowed: 100663296; try again",
     ),
     (429, "TOO_MANY_CALLS", "16384 calls are open; try again"),
-    (429, "READERS", "as many readers as allowed follow the events"),
+    (429, "READERS", "100 readers follow already; try again later, or read /v1/payments"),
     (431, "HEADERS_TOO_LARGE", "path and headers are 30123 bytes; allowed: 16384"),
     (500, "INTERNAL", "something went wrong inside the server; its log says what"),
-    (501, "UNIMPLEMENTED", "CreatePaymentRequest.quote_id is not implemented by this build"),
+    (501, "UNIMPLEMENTED", "CreatePaymentRequest.quote_id is not available in this build"),
+    (501, "NOT_IMPLEMENTED", "Transfer-Encoding is \"gzip\"; allowed: chunked"),
     (503, "DRAINING", "the server is shutting down"),
     (503, "INTERRUPTED", "the request under this Idempotency-Key ended without a decision"),
     (503, "JOURNAL_FAILED", "the journal failed and the server stops; the outcome is unknown until it is back"),
     (503, "INDEX_FAILED", "the index failed and is not catching up"),
+    (503, "DISK_FULL", "no command is taken: there is no room for the next journal segment; free disk space"),
     (503, "DATA_DAMAGED", "the server met damaged data, named in its log, and must be restarted to check all of it"),
     (504, "DEADLINE_EXCEEDED", "the deadline passed before the request was decided; repeat the same Idempotency-Key"),
 ];
@@ -128,7 +130,9 @@ fn events() -> Value {
         "operationId": "WatchEvents", "tags": ["payments"], "summary": text, "parameters": [],
         "responses": {
             "200": { "description": "The stream.", "content": { "text/event-stream": { "schema": { "type": "string" } } } },
+            "421": { "$ref": "#/components/responses/421" },
             "429": { "$ref": "#/components/responses/429" },
+            "431": { "$ref": "#/components/responses/431" },
         },
     } })
 }
@@ -142,6 +146,9 @@ fn probe(path: &str) -> Value {
     let content = json!({ "text/plain": { "schema": { "type": "string" }, "example": yes } });
     let mut answers = json!({
         "200": { "description": "Yes.", "content": content },
+        "421": { "$ref": "#/components/responses/421" },
+        "429": { "$ref": "#/components/responses/429" },
+        "431": { "$ref": "#/components/responses/431" },
     });
     if let Some(answers) = answers.as_object_mut().filter(|_| path == "/readyz") {
         answers.insert("503".into(), json!({ "$ref": "#/components/responses/503" }));
@@ -169,10 +176,10 @@ fn operation(route: &Route, types: &Types, examples: &Map<String, Value>) -> any
     }
     if is_command {
         parameters.push(json!({
-            "name": key_name::NAME, "in": "header", "required": true, "schema": { "type": "string", "pattern": KEY_OR_QUOTED },
+            "name": key_name::NAME, "in": "header", "required": false, "schema": { "type": "string", "pattern": KEY_OR_QUOTED },
             "description": "The idempotency key, and the tx_id of what is decided under it: 1 to 255 visible ASCII \
                 characters, bare or as a string in quotes (RFC 8941), which is the same key. The same key with the \
-                same body gives the same answer again; tx_id in the body may stand in its place.",
+                same body gives the same answer again. Required, unless tx_id in the body stands in its place.",
         }));
     }
     let mut operation = json!({
@@ -200,8 +207,12 @@ fn operation(route: &Route, types: &Types, examples: &Map<String, Value>) -> any
 
 /// What is left for the body once path and header have their fields.
 fn body(types: &Types, request: &Message, in_path: &[&str], is_command: bool) -> Value {
-    let elsewhere = |name: &str| in_path.contains(&name) || (is_command && name == "tx_id");
-    types.object(request, |field| !elsewhere(&field.name))
+    let mut body = types.object(request, |field| !in_path.contains(&field.name.as_str()));
+    // It may stand here in the header's place.
+    if is_command && let Some(required) = body.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|name| name != "tx_id");
+    }
+    body
 }
 
 fn answers(route: &Route, request: &Message, is_command: bool, example: Option<&Value>) -> Value {
@@ -230,7 +241,7 @@ fn answers(route: &Route, request: &Message, is_command: bool, example: Option<&
         let fits = match status {
             408 | 413 | 415 => with_body,
             422 => is_command,
-            501 => request.has_later(),
+            501 => request.has_later() || with_body,
             _ => true,
         };
         if fits {
@@ -272,12 +283,17 @@ fn responses() -> Value {
         let mut response = json!({
             "description": title, "content": { "application/problem+json": content },
         });
-        if matches!(status, 429 | 503)
-            && let Some(response) = response.as_object_mut()
-        {
-            let header =
-                json!({ "description": "Whole seconds to wait.", "schema": { "type": "integer", "minimum": 1 } });
-            response.insert("headers".into(), json!({ "Retry-After": header }));
+        let mut headers = headers(false);
+        let own = match status {
+            405 => Some(("Allow", "What is possible here.", json!({ "type": "string" }))),
+            429 | 503 => Some(("Retry-After", "Whole seconds to wait.", json!({ "type": "integer", "minimum": 1 }))),
+            _ => None,
+        };
+        if let (Some((name, text, schema)), Some(headers)) = (own, headers.as_object_mut()) {
+            headers.insert(name.into(), json!({ "description": text, "schema": schema }));
+        }
+        if let Some(response) = response.as_object_mut() {
+            response.insert("headers".into(), headers);
         }
         Some((status.to_string(), response))
     });

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
+use arus_engine::ledger::bounds::SPREAD_BPS_MAX;
 use prost::Message as _;
 use prost_types::{
     DescriptorProto, FileDescriptorProto, FileDescriptorSet,
@@ -251,6 +252,9 @@ impl Types {
         match field.kind {
             Type::Bool => json!({ "type": "boolean" }),
             Type::Int32 | Type::Sint32 => json!({ "type": "integer", "format": "int32", "minimum": 0 }),
+            Type::Uint32 if field.name == "spread_bps" => {
+                json!({ "type": "integer", "minimum": 0, "maximum": SPREAD_BPS_MAX })
+            }
             Type::Uint32 => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
             Type::Int64 | Type::Uint64 => json!({ "type": "string", "pattern": "^[0-9]{1,20}$" }),
             Type::Enum => json!({ "type": "string", "enum": self.enums.get(&field.type_name) }),
@@ -274,7 +278,8 @@ fn text(name: &str, is_required: bool) -> Value {
         "customer_id" | "owner_id" | "account_id" | "source_account" | "destination_account" => {
             json!({ "type": "string", "pattern": if is_required { ID } else { ID_OR_NONE } })
         }
-        "mid" | "rate" | "bid" | "ask" | "rounding" => json!({ "type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$" }),
+        "mid" | "rate" | "bid" | "ask" => json!({ "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$" }),
+        "rounding" => json!({ "type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$" }),
         "page_token" => json!({ "type": "string", "maxLength": 1_024 }),
         "description" | "reference" => json!({ "type": "string", "maxLength": TEXT_MAX }),
         "country" | "billing_country" => json!({ "type": "string", "pattern": "^([A-Z]{2})?$" }),
