@@ -95,8 +95,10 @@ fn a_migration_that_was_stopped_goes_on() {
     for end in (0..=pages).step_by(3) {
         fs::rename(&data, &new).expect("it goes back");
         fs::rename(&kept, &data).expect("it goes back");
-        fs::rename(new.join("FORMAT"), new.join("FORMAT.tmp")).expect("it is unfinished");
-        fs::remove_file(new.join("INDEXED")).expect("it was not there");
+        if end % 2 == 0 {
+            fs::remove_file(new.join("FORMAT")).expect("it was not there");
+            fs::remove_file(new.join("INDEXED")).expect("it was not there");
+        }
         let segment = fs::File::options().write(true).open(new.join("journal/00000001.seg")).expect("it opens");
         match end {
             0 => fs::remove_file(new.join("journal/00000001.seg")).expect("it was not begun"),
@@ -105,15 +107,11 @@ fn a_migration_that_was_stopped_goes_on() {
         migrate(&data).unwrap_or_else(|why| panic!("after {end} pages: {why}"));
         assert!(fs::read(data.join("journal/00000001.seg")).expect("it reads") == whole, "after {end} pages");
     }
+    // After the first of the two renames no server makes an empty bank of the name that is free.
     fs::rename(&data, &new).expect("it has not its name yet");
-    assert!(Server::start(&data).is_ok_and(|server| {
-        // Somebody starts a server on the name that is free.
-        server.stop();
-        true
-    }));
-    let why = migrate(&data).expect_err("two data directories of one name").to_string();
-    assert!(why.contains("has this build's format already"), "{why}");
-    fs::remove_dir_all(&data).expect("it goes");
+    let why = Server::start(&data).err().expect("it is refused");
+    assert!(why.contains("was not migrated to its end; run: arus migrate"), "{why}");
+    fs::remove_dir_all(&data).expect("nothing but a lock");
     migrate(&data).expect("only the name was missing");
     assert!(fs::read(data.join("journal/00000001.seg")).expect("it reads") == whole);
 }
@@ -130,7 +128,10 @@ fn a_migration_gives_up_nothing_that_was_acknowledged() {
     let why = migrate(&data).expect_err("a block is damaged").to_string();
     assert!(why.contains("00000001.seg offset 32768"), "{why}");
     segment.write_all_at(&page, 8 << 12).expect("it is restored");
-    // Its index knew of more than the journal has.
+    fs::create_dir(data.join("index")).expect("it is made");
+    let why = migrate(&data).expect_err("its index may know of more").to_string();
+    assert!(why.contains("start it once with the build that wrote it"), "{why}");
+    fs::remove_dir(data.join("index")).expect("it goes");
     let dir = "ab".repeat(16);
     fs::write(data.join("INDEXED"), format!("arus-indexed 1\ndata {dir}\n")).expect("it writes");
     assert!(migrate(&data).is_err(), "what cannot be read proves something may be lost");
@@ -142,6 +143,31 @@ fn a_migration_gives_up_nothing_that_was_acknowledged() {
     new.write_all_at(&vec![0; (length - (20 << 12)) as usize], 20 << 12).expect("it writes");
     let why = drop_old(&data).expect_err("entries are missing").to_string();
     assert!(why.contains("is not in the new journal") && kept.exists(), "{why}");
+    // Nor is it without the secret that keys are hashed with.
+    fs::remove_file(data.join("FORMAT")).expect("it goes");
+    assert!(drop_old(&data).is_err() && kept.join("FORMAT").exists());
+}
+
+#[test]
+fn a_link_stays_a_link_and_another_state_is_made_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [data, link, new] = ["disk/data", "link", "disk/data.migrating"].map(|name| folder.path().join(name));
+    thaw("format-2", &data);
+    std::os::unix::fs::symlink(&data, &link).expect("it is made");
+    // What an earlier try made of another journal, as if the old server had gone on since.
+    thaw("format-4-all-kinds", &new);
+    fs::remove_file(new.join("FORMAT")).expect("it was not finished");
+    fs::File::options()
+        .write(true)
+        .open(new.join("journal/00000001.seg"))
+        .and_then(|file| file.set_len(1 << 20))
+        .expect("it is as long");
+    let migrated = migrate(&link).expect("it is migrated");
+    assert_eq!((migrated.walked.head.lsn.0, migrated.torn_bytes), (38, 0));
+    assert!(link.is_symlink() && data.join("FORMAT").exists() && migrated.kept.parent() == data.parent());
+    assert!(fs::read_to_string(data.join("FORMAT")).expect("it reads").contains("slots_from 39"));
+    drop_old(&link).expect("all of it is there");
+    assert!(!migrated.kept.exists() && link.join("FORMAT").exists());
 }
 
 #[test]

@@ -2,13 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
+    time::Instant,
+};
 use tonic::Status;
 
 use crate::status::crowded;
 
 /// How long a body may take to arrive.
 pub(crate) const BODY_MAX: Duration = Duration::from_secs(10);
+/// How often somebody who waits for room looks again.
+pub(crate) const ROOM_PAUSE: Duration = Duration::from_millis(20);
 /// How many bytes of bodies are held at once, by all connections together. A batch is some times as large once it is
 /// read.
 const BODY_BYTES_MAX: usize = 32 << 20;
@@ -64,15 +69,17 @@ impl Room {
             crowded("BODIES", format!("requests of {max} bytes {whose} are on their way already; try again"))
         };
         let before = self.held.max(self.small);
-        self.held = self.held.saturating_add(bytes);
-        let bytes = self.held.saturating_sub(before);
+        let held = self.held.saturating_add(bytes);
+        let bytes = held.saturating_sub(before);
         if bytes == 0 {
+            self.held = held;
             return Ok(());
         }
         let of_peer = || full(BODY_BYTES_PER_PEER_MAX, "from this address");
         let count = u32::try_from(bytes).map_err(|_| of_peer())?;
         let mine = Arc::clone(&self.share.0).try_acquire_many_owned(count).map_err(|_| of_peer())?;
         let all = BODIES.try_acquire_many(count).map_err(|_| full(BODY_BYTES_MAX, "from all together"))?;
+        self.held = held;
         match &mut self.taken {
             Some(taken) => {
                 taken.0.merge(mine);
@@ -81,6 +88,17 @@ impl Room {
             None => self.taken = Some((mine, all)),
         }
         Ok(())
+    }
+
+    /// Takes so many bytes more once there is room; says so if there is none for long.
+    pub(crate) async fn wait(&mut self, bytes: usize) -> Result<(), Status> {
+        let until = Instant::now() + BODY_MAX;
+        loop {
+            match self.add(bytes) {
+                Err(_) if Instant::now() < until => tokio::time::sleep(ROOM_PAUSE).await,
+                done => return done,
+            }
+        }
     }
 
     /// Gives back what was taken.

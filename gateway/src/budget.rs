@@ -12,7 +12,6 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use axum::http::HeaderMap;
@@ -20,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use crate::{
-    bodies::{self, BODY_MAX},
+    bodies::{self, BODY_MAX, ROOM_PAUSE},
     config::GrpcLimits,
     status::crowded,
 };
@@ -43,8 +42,6 @@ const HEADER_BYTES: usize = 32;
 pub(crate) const ITEM_BYTES: usize = 2 << 10;
 /// How many items may come without room of their own: what one command lists.
 const FEW_ITEMS: usize = 64;
-/// How often somebody who waits for room looks again.
-pub(crate) const ROOM_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes that wait are counted by the period in which they last moved. A connection whose bytes did not move for all
 /// of these but the current one takes nothing.
 const PERIODS: usize = 4;

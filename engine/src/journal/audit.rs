@@ -60,7 +60,10 @@ pub(super) fn walk_segments(
 /// What a start will cut off behind the end of a walk, in bytes: a block that was not written to its end. Only where no
 /// server runs, which may be writing one.
 pub fn torn_bytes(disk: &dyn Disk, walked: &Walked) -> Result<usize, JournalError> {
-    let segments = load(disk)?;
+    torn_bytes_of(&load(disk)?, walked)
+}
+
+pub(super) fn torn_bytes_of(segments: &[Arc<Segment>], walked: &Walked) -> Result<usize, JournalError> {
     let last = segments.last().ok_or(JournalError::NoSegment)?;
     Ok(torn_tail(last, walked.end)?.map_or(0, |pages| pages.len() * ALIGN_BYTES))
 }

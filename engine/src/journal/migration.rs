@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use super::{
-    Head, Journal, JournalError, JournalReader, Record,
-    audit::{Walked, walk_segments},
+    Hash, Head, Journal, JournalError, JournalReader, Record,
+    audit::{Walked, torn_bytes_of, walk_segments},
     disk::Disk,
     record::RecordFormat,
     recovery::{create, find, load_any},
     segment_head::Made,
 };
 use crate::{keys::Fingerprint, money::Lsn};
+
+/// What a migrated journal follows: the last block of the one it was made of; `None` if it is not begun.
+pub fn origin(disk: &dyn Disk) -> Result<Option<Hash>, JournalError> {
+    Ok(load_any(disk)?.first().map(|segment| segment.head.prev_hash))
+}
 
 /// A journal of an earlier format.
 pub struct OldJournal<'a> {
@@ -34,6 +39,12 @@ impl<'a> OldJournal<'a> {
     /// Walks all of it. What was never synced behind its last block is left where it is.
     pub fn walk(&self) -> Result<Walked, JournalError> {
         walk_segments(&load_any(self.disk)?, self.fingerprint, |_, _| Ok(()))
+    }
+
+    /// How many bytes stand behind its last whole block.
+    pub fn torn_bytes(&self) -> Result<usize, JournalError> {
+        let walked = self.walk()?;
+        torn_bytes_of(&load_any(self.disk)?, &walked)
     }
 
     /// Appends what is missing to the new journal, which is begun if it is not there.

@@ -19,6 +19,7 @@ use std::{
 
 use super::{
     format::{FILE, Format, UNFINISHED_FILE},
+    places::Places,
     recovery::StartError,
 };
 use crate::{
@@ -64,6 +65,9 @@ impl DataDir {
         let lock = Self::lock(path)?;
         let is_there = |name: &str| path.join(name).try_exists().map_err(|e| error(format!("cannot be read: {e}")));
         if !is_there(FILE)? {
+            if Places::is_under_way(path) {
+                return Err(error("was not migrated to its end; run: arus migrate --data-dir DIR".into()));
+            }
             let begun: &[&str] =
                 if is_there(UNFINISHED_FILE)? { &[UNFINISHED_FILE, "journal", INDEXED, "INDEXED.tmp"] } else { &[] };
             let names = std::fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);

@@ -5,6 +5,7 @@
 
 use std::{
     fs::File,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,6 +13,7 @@ use std::{
 use super::{
     data_dir::{DataDir, INDEXED, make_folder},
     format::{FILE, Format, FormatOf},
+    places::Places,
     recovery::StartError,
 };
 use crate::{
@@ -20,10 +22,9 @@ use crate::{
         reach::{Reach, ReachFile},
     },
     journal::{
-        JournalError,
-        audit::Walked,
+        audit::{self, Walked},
         disk::{Access, Disk, RealDisk},
-        migration::OldJournal,
+        migration::{OldJournal, origin},
         recovery::open_read_only,
         segment_head::Made,
     },
@@ -38,74 +39,85 @@ pub struct Migrated {
     pub walked: Walked,
     /// Where the old data directory is now.
     pub kept: PathBuf,
+    /// How many bytes stand behind the old journal's end: a block that was not finished. They stay where they are.
+    pub torn_bytes: usize,
 }
 
 /// See the module.
 pub fn migrate(path: &Path) -> Result<Migrated, StartError> {
-    let at = Paths::of(path)?;
-    if !at.old.exists() && at.new.join(FILE).exists() && at.kept.exists() {
+    let at = Places::of(path).map_err(|error| refused(path, error))?;
+    if !at.data.exists() && at.new.join(FILE).exists() && at.kept.exists() {
         // Stopped between the two renames.
         let old = Old::open(&at.kept)?;
-        let walked = old.compare(&at.new)?;
-        return at.finish(walked);
+        let (walked, torn) = (old.compare(&at.new)?, old.torn_bytes()?);
+        return finish(at, walked, torn);
     }
-    let old = Old::open(&at.old)?;
+    let old = Old::open(&at.data)?;
     if at.kept.exists() {
         let why = format!("an earlier migration's old data is there: {}; move it away first", at.kept.display());
         return Err(refused(path, why));
     }
-    let walked = old.check(path)?;
+    check_can_be_renamed(&at)?;
+    let walked = old.check()?;
+    old.make_way(&at.new, &walked)?;
     make_folder(&at.new).map_err(|error| refused(&at.new, error))?;
     let _new_is_ours = DataDir::lock(&at.new)?;
     old.write_to(&at.new, &walked)?;
     let walked = old.compare(&at.new)?;
-    let (_, head) = open_read_only(&old.disk_of(&at.new)?, old.hasher.fingerprint())?;
-    if head.lsn != walked.head.lsn {
-        let why = format!("ends at lsn {}, the old journal at {}; move it away", head.lsn, walked.head.lsn);
-        return Err(refused(&at.new, why));
-    }
+    let fingerprint = old.hasher.fingerprint();
+    let (_, head) = open_read_only(&journal_of(&at.new)?, fingerprint)?;
     // Whatever of it is lost from here on is found out.
-    let reach = ReachFile::new(at.new.join(INDEXED), old.hasher.fingerprint());
     let upto = Watermark { lsn: head.lsn, block_hash: head.hash };
-    reach.write(&Reach { upto, run: Lsn(0) }).map_err(|error| refused(&at.new, error))?;
-    if !at.new.join(FILE).exists() {
-        Format::finish(&at.new).map_err(|error| refused(&at.new, error))?;
-    }
-    std::fs::rename(&at.old, &at.kept).map_err(|error| refused(&at.old, error))?;
-    at.finish(walked)
+    let written = ReachFile::new(at.new.join(INDEXED), fingerprint).write(&Reach { upto, run: Lsn(0) });
+    let format = Format { hasher: old.hasher, slots_from: Lsn(head.lsn.0 + 1) };
+    let finished = written.and_then(|()| format.write_unfinished(&at.new)).and_then(|()| Format::finish(&at.new));
+    finished.map_err(|error| refused(&at.new, error))?;
+    let torn = old.torn_bytes()?;
+    std::fs::rename(&at.data, &at.kept).map_err(|error| refused(&at.data, error))?;
+    finish(at, walked, torn)
 }
 
-/// Deletes the data directory that a migration kept, once all of it is in the new one.
+/// Deletes the data directory that a migration kept, once all of it is in the new one: entries, and the secret.
 pub fn drop_old(path: &Path) -> Result<Migrated, StartError> {
-    let at = Paths::of(path)?;
-    if !at.kept.exists() {
+    let at = Places::of(path).map_err(|error| refused(path, error))?;
+    let gone = at.kept.with_extension("dropping");
+    if !gone.exists() && !at.kept.exists() {
         return Err(refused(path, format!("there is no {}: nothing was kept", at.kept.display())));
     }
-    let walked = Old::open(&at.kept)?.compare(&at.old)?;
-    std::fs::remove_dir_all(&at.kept).map_err(|error| refused(&at.kept, error))?;
-    Ok(Migrated { walked, kept: at.kept })
+    if at.kept.exists() {
+        let old = Old::open(&at.kept)?;
+        let (new, _) = DataDir::open_read_only(&at.data)?;
+        if new.hasher().0 != old.hasher.0 {
+            return Err(refused(&at.data, format!("its keys are not hashed as those of {}", at.kept.display())));
+        }
+        ReachFile::new(new.indexed(), new.hasher().fingerprint()).read()?;
+        old.compare(&at.data)?;
+        // A deletion that is stopped half-way leaves nothing that looks like data.
+        std::fs::rename(&at.kept, &gone).map_err(|error| refused(&at.kept, error))?;
+    }
+    let (new, _) = DataDir::open_read_only(&at.data)?;
+    let walked = audit::walk(&journal_of(&at.data)?, new.hasher().fingerprint(), |_, _| Ok(()))?;
+    std::fs::remove_dir_all(&gone).map_err(|error| refused(&gone, error))?;
+    Ok(Migrated { walked, kept: at.kept, torn_bytes: 0 })
 }
 
-/// The three names.
-struct Paths {
-    old: PathBuf,
-    new: PathBuf,
-    kept: PathBuf,
+/// Before any work: what is mounted cannot change its name.
+fn check_can_be_renamed(at: &Places) -> Result<(), StartError> {
+    let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).map_err(|error| refused(path, error));
+    if device(&at.data)? == device(at.data.parent().unwrap_or(Path::new("/")))? {
+        return Ok(());
+    }
+    let why = "is a mount point, and names have to be changed; copy its files into a folder of a disk with room (cp -a), \
+               migrate that, and copy what it becomes back into the emptied volume";
+    Err(refused(&at.data, why))
 }
 
-impl Paths {
-    fn of(path: &Path) -> Result<Self, StartError> {
-        let name = path.file_name().ok_or_else(|| refused(path, "it has no name; name it by its path"))?;
-        let beside = |what: &str| path.with_file_name(format!("{}.{what}", name.to_string_lossy()));
-        Ok(Self { old: path.to_owned(), new: beside("migrating"), kept: beside("before-migration") })
-    }
-
-    fn finish(self, walked: Walked) -> Result<Migrated, StartError> {
-        std::fs::rename(&self.new, &self.old).map_err(|error| refused(&self.new, error))?;
-        let parent = self.old.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(parent).and_then(|folder| folder.sync_all()).map_err(|error| refused(parent, error))?;
-        Ok(Migrated { walked, kept: self.kept })
-    }
+/// Gives the new data directory its name.
+fn finish(at: Places, walked: Walked, torn_bytes: usize) -> Result<Migrated, StartError> {
+    std::fs::rename(&at.new, &at.data).map_err(|error| refused(&at.new, error))?;
+    let parent = at.data.parent().unwrap_or(Path::new("/"));
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(|error| refused(parent, error))?;
+    Ok(Migrated { walked, kept: at.kept, torn_bytes })
 }
 
 /// A data directory of before.
@@ -134,36 +146,58 @@ impl Old {
     }
 
     /// All of it, which must reach as far as its index ever did.
-    fn check(&self, path: &Path) -> Result<Walked, StartError> {
+    fn check(&self) -> Result<Walked, StartError> {
         let walked = self.journal()?.walk()?;
-        let reach = ReachFile::new(path.join(INDEXED), self.hasher.fingerprint()).read()?;
+        let reach = ReachFile::new(self.path.join(INDEXED), self.hasher.fingerprint()).read()?;
+        if reach.is_none() && self.path.join("index").exists() {
+            let why = "has an index and no INDEXED file, which says how far the journal must reach; start it once with the \
+                       build that wrote it, which makes one, and stop it again";
+            return Err(refused(&self.path, why));
+        }
         match reach.map(|reach| reach.upto.lsn).filter(|proven| *proven > walked.head.lsn) {
-            Some(proven) => Err(JournalError::Lost { ends: walked.head.lsn, proven }.into()),
+            Some(proven) => {
+                let ends = walked.head.lsn;
+                let why = format!(
+                    "its journal ends at lsn {ends}, but entries up to lsn {proven} were acknowledged; restore its files, \
+                     or accept the loss with the build that wrote it (arus recover of that build) before you migrate"
+                );
+                Err(refused(&self.path, why))
+            }
             None => Ok(walked),
         }
+    }
+
+    /// What was made of another state of the old journal is made again: it never served anybody.
+    fn make_way(&self, new: &Path, walked: &Walked) -> Result<(), StartError> {
+        let is_begun = new.join("journal").exists();
+        if is_begun && origin(&journal_of(new)?)?.is_some_and(|origin| origin != walked.head.hash) {
+            std::fs::remove_dir_all(new).map_err(|error| refused(new, error))?;
+        }
+        Ok(())
     }
 
     fn write_to(&self, new: &Path, walked: &Walked) -> Result<(), StartError> {
         let (journal, fingerprint) = (self.journal()?, self.hasher.fingerprint());
         make_folder(&new.join("journal")).map_err(|error| refused(new, error))?;
-        if !new.join(FILE).exists() {
-            let format = Format { hasher: self.hasher, slots_from: Lsn(walked.head.lsn.0 + 1) };
-            format.write_unfinished(new).map_err(|error| refused(new, error))?;
-        }
         let disk = RealDisk::open(&new.join("journal"), Access::Write).map_err(|error| refused(new, error))?;
         let disk: Arc<dyn Disk> = Arc::new(disk);
         let made = Made { fingerprint, segment_bytes: journal.segment_bytes };
-        Ok(journal.write_to(&disk, made, &walked.head)?)
-    }
-
-    fn disk_of(&self, new: &Path) -> Result<RealDisk, StartError> {
-        RealDisk::open(&new.join("journal"), Access::ReadOnly).map_err(|error| refused(&self.path, error))
+        let written = journal.write_to(&disk, made, &walked.head);
+        written.map_err(|error| refused(new, format!("{error}; a second call goes on from there")))
     }
 
     fn compare(&self, new: &Path) -> Result<Walked, StartError> {
-        let (reader, _) = open_read_only(&self.disk_of(new)?, self.hasher.fingerprint())?;
+        let (reader, _) = open_read_only(&journal_of(new)?, self.hasher.fingerprint())?;
         Ok(self.journal()?.compare(&reader)?)
     }
+
+    fn torn_bytes(&self) -> Result<usize, StartError> {
+        Ok(self.journal()?.torn_bytes()?)
+    }
+}
+
+fn journal_of(data_dir: &Path) -> Result<RealDisk, StartError> {
+    RealDisk::open(&data_dir.join("journal"), Access::ReadOnly).map_err(|error| refused(data_dir, error))
 }
 
 fn refused(path: &Path, why: impl ToString) -> StartError {

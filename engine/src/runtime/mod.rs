@@ -6,6 +6,7 @@ pub mod data_dir;
 pub mod deterministic;
 mod format;
 pub mod migrate;
+mod places;
 pub mod recovery;
 mod stores;
 pub mod threads;

@@ -47,19 +47,26 @@ pub(super) fn copy(done: &str, from: &Path, to: &Path, form: Form) -> anyhow::Re
 }
 
 pub(super) fn migrate(data_dir: &Path, drop_old: bool, form: Form) -> anyhow::Result<ExitCode> {
-    let Migrated { walked, kept } = if drop_old { migrate::drop_old(data_dir)? } else { migrate::migrate(data_dir)? };
+    let Migrated { walked, kept, torn_bytes } =
+        if drop_old { migrate::drop_old(data_dir)? } else { migrate::migrate(data_dir)? };
     let (segments, entries, head) = (walked.segments, walked.entries, walked.head.lsn);
     let (data, kept) = (data_dir.display().to_string(), kept.display().to_string());
     let object = json!({
-        "ok": true, "data_dir": &data, "old": &kept, "dropped": drop_old, "segments": segments, "entries": entries,
+        "ok": true, "data_dir": &data, "old": &kept, "dropped": drop_old, "torn_bytes": torn_bytes, "segments": segments, "entries": entries,
         "head_lsn": head.0,
     });
     form.print(&object, || match drop_old {
         true => format!("deleted {kept}: all its {entries} entries are in {data}, up to lsn {head}"),
-        false => format!(
-            "migrated {data}: {segments} segments, {entries} entries, head lsn {head}; every entry is the same. The old \
-             directory is {kept}; once you need it no more: arus migrate --drop-old --data-dir {data}"
-        ),
+        false => {
+            let torn = match torn_bytes {
+                0 => String::new(),
+                n => format!(" {n} bytes of a block that was not finished are left in the old directory."),
+            };
+            format!(
+                "migrated {data}: {segments} segments, {entries} entries, head lsn {head}; every entry is the same.{torn} The \
+                 old directory is {kept}; once you need it no more: arus migrate --drop-old --data-dir {data}"
+            )
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }

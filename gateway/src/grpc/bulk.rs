@@ -19,7 +19,8 @@ use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
 use crate::{
-    budget::{Caller, ITEM_BYTES, ROOM_PAUSE, Room},
+    bodies::ROOM_PAUSE,
+    budget::{Caller, ITEM_BYTES, Room},
     convert::payments as convert,
     status::{late, status},
     traces::begin_item,

@@ -220,14 +220,15 @@ async fn read(body: Body, bytes_max: usize, caller: &Arc<Caller>) -> Result<(Map
         let detail = format!("the body did not arrive within {} s", BODY_MAX.as_secs());
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", detail))
     })?;
-    room.add(bytes.len().saturating_mul(JSON_TIMES)).map_err(crowded)?;
+    // Others are read and done with soon: it waits for its turn.
+    room.wait(bytes.len().saturating_mul(JSON_TIMES)).await.map_err(crowded)?;
     let fields = object(&bytes)?;
     let items = caller.room_for_items(longest_list(&fields)?).await.map_err(crowded)?;
     Ok((fields, (room, items)))
 }
 
 fn crowded(status: Status) -> Problem {
-    Problem::of(&status).retry_after(BODY_MAX.as_secs())
+    Problem::of(&status)
 }
 
 /// How many items the longest list of a request has.
