@@ -208,9 +208,14 @@ fn operation(route: &Route, types: &Types, examples: &Map<String, Value>) -> any
 /// What is left for the body once path and header have their fields.
 fn body(types: &Types, request: &Message, in_path: &[&str], is_command: bool) -> Value {
     let mut body = types.object(request, |field| !in_path.contains(&field.name.as_str()));
-    // It may stand here in the header's place.
-    if is_command && let Some(required) = body.get_mut("required").and_then(Value::as_array_mut) {
-        required.retain(|name| name != "tx_id");
+    // It may stand here in the header's place, or be absent like any other field.
+    if is_command {
+        if let Some(required) = body.get_mut("required").and_then(Value::as_array_mut) {
+            required.retain(|name| name != "tx_id");
+        }
+        if let Some(key) = body.pointer_mut("/properties/tx_id") {
+            *key = json!({ "anyOf": [key.take(), { "type": "null" }] });
+        }
     }
     body
 }
