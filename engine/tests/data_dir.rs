@@ -111,7 +111,7 @@ fn a_migration_that_was_stopped_goes_on() {
     fs::rename(&data, &new).expect("it has not its name yet");
     let why = Server::start(&data).err().expect("it is refused");
     assert!(why.contains("was not migrated to its end; run: arus migrate"), "{why}");
-    fs::remove_dir_all(&data).expect("nothing but a lock");
+    assert!(!data.exists(), "nor anything else that would be in the migration's way");
     migrate(&data).expect("only the name was missing");
     assert!(fs::read(data.join("journal/00000001.seg")).expect("it reads") == whole);
 }
@@ -166,8 +166,12 @@ fn a_link_stays_a_link_and_another_state_is_made_anew() {
     assert_eq!((migrated.walked.head.lsn.0, migrated.torn_bytes), (38, 0));
     assert!(link.is_symlink() && data.join("FORMAT").exists() && migrated.kept.parent() == data.parent());
     assert!(fs::read_to_string(data.join("FORMAT")).expect("it reads").contains("slots_from 39"));
+    // A deletion that was stopped half-way is ended.
     drop_old(&link).expect("all of it is there");
-    assert!(!migrated.kept.exists() && link.join("FORMAT").exists());
+    let dropped = folder.path().join("disk/data.before-migration.dropped");
+    fs::create_dir(&dropped).expect("it is made");
+    drop_old(&link).expect("the rest goes");
+    assert!(!dropped.exists() && !migrated.kept.exists() && link.join("FORMAT").exists());
 }
 
 #[test]

@@ -177,6 +177,15 @@ async fn answers_that_nobody_reads_are_bounded_and_payments_go_on() {
     let rest = http::get(server.rest(), "/v1/payments?customer_id=ann&page_size=1").await;
     rest.problem(429, "TOO_MANY_ANSWERS");
     assert_eq!(rest.header("retry-after"), "1");
+    // A batch that finds no room waits as long as its caller does, and is not begun afterwards.
+    let items = (0..70).map(|n| payment(&format!("late-{n}"), "ann", "USD", "1.00", "shop-usd"));
+    let late = message(&BatchCreatePaymentsRequest { payments: items.collect() });
+    let line = Line::open(server.addresses.payments).await;
+    let begun = std::time::Instant::now();
+    let batch = "/payments.v1.PaymentsService/BatchCreatePayments";
+    let late = line.call(batch, &[("grpc-timeout", "300m")], late).await;
+    assert_eq!(late.code(), Some(Code::DeadlineExceeded));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     drop((lines, unread));
     let again = async {
         let line = Line::open(server.addresses.payments).await;
@@ -185,5 +194,6 @@ async fn answers_that_nobody_reads_are_bounded_and_payments_go_on() {
         }
     };
     tokio::time::timeout(LIMIT, again).await.expect("who leaves gives the room back");
+    assert_eq!(c.balance("shop-usd").await, "41.00", "nothing of the late batch was paid");
     server.stop().await;
 }

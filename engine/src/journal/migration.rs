@@ -41,10 +41,9 @@ impl<'a> OldJournal<'a> {
         walk_segments(&load_any(self.disk)?, self.fingerprint, |_, _| Ok(()))
     }
 
-    /// How many bytes stand behind its last whole block.
-    pub fn torn_bytes(&self) -> Result<usize, JournalError> {
-        let walked = self.walk()?;
-        torn_bytes_of(&load_any(self.disk)?, &walked)
+    /// How many bytes stand behind the end of a walk.
+    pub fn torn_bytes(&self, walked: &Walked) -> Result<usize, JournalError> {
+        torn_bytes_of(&load_any(self.disk)?, walked)
     }
 
     /// Appends what is missing to the new journal, which is begun if it is not there.

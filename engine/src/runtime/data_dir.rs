@@ -61,13 +61,14 @@ impl DataDir {
     /// there is something, nothing that is missing is made up for. A second process is refused.
     pub fn open(path: &Path, segment_bytes: u64) -> Result<Self, StartError> {
         let error = |why: String| StartError::DataDir { path: path.display().to_string(), why };
+        // Before anything is made: the name is the migration's to give.
+        if !path.join(FILE).exists() && Places::is_under_way(path) {
+            return Err(error("was not migrated to its end; run: arus migrate --data-dir DIR".into()));
+        }
         make_folder(path).map_err(|e| error(format!("cannot be created: {e}")))?;
         let lock = Self::lock(path)?;
         let is_there = |name: &str| path.join(name).try_exists().map_err(|e| error(format!("cannot be read: {e}")));
         if !is_there(FILE)? {
-            if Places::is_under_way(path) {
-                return Err(error("was not migrated to its end; run: arus migrate --data-dir DIR".into()));
-            }
             let begun: &[&str] =
                 if is_there(UNFINISHED_FILE)? { &[UNFINISHED_FILE, "journal", INDEXED, "INDEXED.tmp"] } else { &[] };
             let names = std::fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);

@@ -49,7 +49,8 @@ pub fn migrate(path: &Path) -> Result<Migrated, StartError> {
     if !at.data.exists() && at.new.join(FILE).exists() && at.kept.exists() {
         // Stopped between the two renames.
         let old = Old::open(&at.kept)?;
-        let (walked, torn) = (old.compare(&at.new)?, old.torn_bytes()?);
+        let walked = old.compare(&at.new)?;
+        let torn = old.journal()?.torn_bytes(&walked)?;
         return finish(at, walked, torn);
     }
     let old = Old::open(&at.data)?;
@@ -72,7 +73,7 @@ pub fn migrate(path: &Path) -> Result<Migrated, StartError> {
     let format = Format { hasher: old.hasher, slots_from: Lsn(head.lsn.0 + 1) };
     let finished = written.and_then(|()| format.write_unfinished(&at.new)).and_then(|()| Format::finish(&at.new));
     finished.map_err(|error| refused(&at.new, error))?;
-    let torn = old.torn_bytes()?;
+    let torn = old.journal()?.torn_bytes(&walked)?;
     std::fs::rename(&at.data, &at.kept).map_err(|error| refused(&at.data, error))?;
     finish(at, walked, torn)
 }
@@ -80,8 +81,7 @@ pub fn migrate(path: &Path) -> Result<Migrated, StartError> {
 /// Deletes the data directory that a migration kept, once all of it is in the new one: entries, and the secret.
 pub fn drop_old(path: &Path) -> Result<Migrated, StartError> {
     let at = Places::of(path).map_err(|error| refused(path, error))?;
-    let gone = at.kept.with_extension("dropping");
-    if !gone.exists() && !at.kept.exists() {
+    if !at.dropped.exists() && !at.kept.exists() {
         return Err(refused(path, format!("there is no {}: nothing was kept", at.kept.display())));
     }
     if at.kept.exists() {
@@ -90,14 +90,16 @@ pub fn drop_old(path: &Path) -> Result<Migrated, StartError> {
         if new.hasher().0 != old.hasher.0 {
             return Err(refused(&at.data, format!("its keys are not hashed as those of {}", at.kept.display())));
         }
-        ReachFile::new(new.indexed(), new.hasher().fingerprint()).read()?;
+        if ReachFile::new(new.indexed(), new.hasher().fingerprint()).read()?.is_none() {
+            return Err(refused(&at.data, "has no INDEXED file; its next start says what to do"));
+        }
         old.compare(&at.data)?;
         // A deletion that is stopped half-way leaves nothing that looks like data.
-        std::fs::rename(&at.kept, &gone).map_err(|error| refused(&at.kept, error))?;
+        std::fs::rename(&at.kept, &at.dropped).map_err(|error| refused(&at.kept, error))?;
     }
     let (new, _) = DataDir::open_read_only(&at.data)?;
     let walked = audit::walk(&journal_of(&at.data)?, new.hasher().fingerprint(), |_, _| Ok(()))?;
-    std::fs::remove_dir_all(&gone).map_err(|error| refused(&gone, error))?;
+    std::fs::remove_dir_all(&at.dropped).map_err(|error| refused(&at.dropped, error))?;
     Ok(Migrated { walked, kept: at.kept, torn_bytes: 0 })
 }
 
@@ -189,10 +191,6 @@ impl Old {
     fn compare(&self, new: &Path) -> Result<Walked, StartError> {
         let (reader, _) = open_read_only(&journal_of(new)?, self.hasher.fingerprint())?;
         Ok(self.journal()?.compare(&reader)?)
-    }
-
-    fn torn_bytes(&self) -> Result<usize, StartError> {
-        Ok(self.journal()?.torn_bytes()?)
     }
 }
 

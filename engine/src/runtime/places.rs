@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The three names.
+/// The names.
 pub(super) struct Places {
     /// The data directory.
     pub(super) data: PathBuf,
@@ -13,6 +13,8 @@ pub(super) struct Places {
     pub(super) new: PathBuf,
     /// What it was, once it is replaced.
     pub(super) kept: PathBuf,
+    /// What is kept no more, until all of it is deleted.
+    pub(super) dropped: PathBuf,
 }
 
 impl Places {
@@ -28,7 +30,8 @@ impl Places {
         };
         let name = data.file_name().ok_or_else(no_name)?.to_string_lossy().into_owned();
         let beside = |what: &str| data.with_file_name(format!("{name}.{what}"));
-        Ok(Self { new: beside("migrating"), kept: beside("before-migration"), data })
+        let [new, kept, dropped] = ["migrating", "before-migration", "before-migration.dropped"].map(beside);
+        Ok(Self { new, kept, dropped, data })
     }
 
     /// Whether a migration was stopped, or is under way: then no new data directory is made in this place.

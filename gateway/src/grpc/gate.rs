@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     bodies::{BODY_MAX, Room},
-    budget::{Call, Caller, Kind, Page},
+    budget::{self, Call, Caller, Kind, Page},
     observe::{GRPC_TIMEOUT, parse_timeout},
     outgoing::Answer,
     serving::Serve,
@@ -30,6 +30,8 @@ use crate::{
 /// What content type a call has, without parameters and the format's name.
 const GRPC: &str = "application/grpc";
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+/// What a call takes until it is answered: as it came, and for the items of a list.
+type Rooms = (Room, Option<budget::Room>);
 /// The longest message of a health check: the name of a service.
 const PROBE_BYTES_MAX: usize = 1 << 10;
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
@@ -115,9 +117,8 @@ impl<S: Own> Port<S> {
             (Asked::Stream(Messages::new(body, self.bytes_max, call.caller().body_room())), None)
         } else {
             let bytes_max = if method.kind == Kind::Probe { PROBE_BYTES_MAX } else { self.bytes_max };
-            let (message, room) = one_in_time(&mut parts, body, bytes_max, call.caller().body_room()).await?;
-            let items = call.caller().room_for_items(fields(&message)?).await?;
-            (Asked::Whole(Some(message)), Some((room, items)))
+            let (message, rooms) = one_in_time(&mut parts, body, bytes_max, call.caller()).await?;
+            (Asked::Whole(Some(message)), Some(rooms))
         };
         let page = if method.is_page { Some(call.caller().page().await?) } else { None };
         let answered = self.call(method, Request::from_parts(parts, asked)).await;
@@ -137,11 +138,26 @@ impl<S: Own> Port<S> {
     }
 }
 
-/// The message of a unary call, which has to come within the call's deadline. What that leaves is the handler's.
-async fn one_in_time(parts: &mut Parts, body: Incoming, bytes_max: usize, room: Room) -> Result<(Bytes, Room), Status> {
+/// The message of a unary call with the rooms it takes, which have to be there within the call's deadline. What that
+/// leaves is the handler's.
+async fn one_in_time(
+    parts: &mut Parts,
+    body: Incoming,
+    bytes_max: usize,
+    caller: &Arc<Caller>,
+) -> Result<(Bytes, Rooms), Status> {
     let given = parts.headers.get(GRPC_TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
-    let (begun, timeout) = (Instant::now(), given.unwrap_or(BODY_MAX).min(BODY_MAX));
-    let message = tokio::time::timeout(timeout, one(body, bytes_max, room)).await.map_err(|_| late())??;
+    let begun = Instant::now();
+    let ready = async {
+        let came = tokio::time::timeout(BODY_MAX, one(body, bytes_max, caller.body_room())).await;
+        let (message, room) = came.map_err(|_| late())??;
+        let items = caller.room_for_items(fields(&message)?).await?;
+        Ok::<_, Status>((message, (room, items)))
+    };
+    let message = match given {
+        Some(given) => tokio::time::timeout(given, ready).await.map_err(|_| late())??,
+        None => ready.await?,
+    };
     let waited_ms = begun.elapsed().as_millis();
     if let Some(given) = given.filter(|_| waited_ms > 0) {
         let left_ms = given.as_millis().saturating_sub(waited_ms).min(99_999_999);
