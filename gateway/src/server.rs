@@ -7,14 +7,14 @@ use std::{sync::Arc, time::Duration};
 
 use arus_engine::Engine;
 use arus_proto::{
-    DESCRIPTORS, fx::v1::fx_service_server::FxServiceServer,
-    payments::v1::payments_service_server::PaymentsServiceServer, risk::v1::risk_service_server::RiskServiceServer,
-    wallet::v1::wallet_service_server::WalletServiceServer,
+    fx::v1::fx_service_server::FxServiceServer, payments::v1::payments_service_server::PaymentsServiceServer,
+    risk::v1::risk_service_server::RiskServiceServer, wallet::v1::wallet_service_server::WalletServiceServer,
 };
 use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::Instant};
 use tonic::{server::NamedService, service::Routes};
 use tonic_health::pb::{health_check_response::ServingStatus, health_server::HealthServer};
+use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::{
     budget::Budget,
@@ -26,6 +26,7 @@ use crate::{
         health::Health,
         methods::{Directory, Methods},
         payments::Payments,
+        reflection::{Described, Reflection},
         risk::Risk,
         wallet::Wallets,
     },
@@ -57,7 +58,7 @@ impl Servers {
         let limits = &settings.grpc;
         let addresses = ports.addresses();
         let services = Services::new(&engine);
-        let mut serving = Serving::new(limits, directory(&addresses));
+        let mut serving = Serving::new(limits, directory(&addresses))?;
         let registry =
             |part, of: &Arc<ServiceCells>| metrics::registry(part, engine.clone(), Arc::clone(of), &settings.data_dir);
         let Services { payments: p, fx: f, wallet: w, risk: r } = services.clone();
@@ -123,37 +124,32 @@ struct Serving {
     stop: watch::Sender<bool>,
     budget: Arc<Budget>,
     directory: Directory,
+    described: Arc<Described>,
     grpc: GrpcLimits,
 }
 
 impl Serving {
-    fn new(limits: &GrpcLimits, directory: Directory) -> Self {
+    fn new(limits: &GrpcLimits, directory: Directory) -> anyhow::Result<Self> {
         let (stop, _) = watch::channel(false);
         let budget = Budget::new(limits);
-        Self {
+        Ok(Self {
             tasks: JoinSet::new(),
             health: watch::Sender::new(ServingStatus::NotServing),
             stop,
             budget,
             directory,
+            described: Arc::new(Described::read()?),
             grpc: limits.clone(),
-        }
+        })
     }
 
     /// A service with health and reflection.
     fn grpc<S: Own>(&mut self, listener: TcpListener, service: S) -> anyhow::Result<()> {
         let health = HealthServer::new(Health { service: S::NAME, serving: self.health.subscribe() });
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(DESCRIPTORS)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-                // For clients that show an error's details.
-                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-                .with_service_name(S::NAME)
-                .with_service_name("grpc.health.v1.Health")
-        };
-        let others =
-            Routes::new(health).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+        let reflection = Reflection::new(Arc::clone(&self.described), [S::NAME, "grpc.health.v1.Health"]);
+        let others = Routes::new(health)
+            .add_service(v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()))
+            .add_service(v1alpha::server_reflection_server::ServerReflectionServer::new(reflection));
         let methods = Methods::new(S::NAME, &self.directory)?;
         let gate = Gate::new(methods, service, others, self.grpc.message_bytes_max);
         let limits = self.limits(Wire::Grpc);

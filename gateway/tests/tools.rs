@@ -61,6 +61,44 @@ async fn every_port_has_health_and_both_reflections() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_reflection_does_not_know_is_an_answer_and_the_stream_goes_on() {
+    use v1::{
+        server_reflection_client::ServerReflectionClient, server_reflection_request::MessageRequest,
+        server_reflection_response::MessageResponse,
+    };
+    let (server, _) = Server::start().await;
+    let url = format!("http://{}", server.addresses.payments);
+    let channel = Channel::from_shared(url).expect("an address").connect().await.expect("up");
+    let asked = [
+        MessageRequest::FileContainingSymbol("payments.v1.Nothing".into()),
+        MessageRequest::FileByFilename("nothing.proto".into()),
+        MessageRequest::AllExtensionNumbersOfType("payments.v1.Payment".into()),
+        MessageRequest::FileContainingSymbol("payments.v1.Payment.fx".into()),
+        MessageRequest::FileContainingSymbol("payments.v1.PAYMENT_STATUS_FAILED".into()),
+        MessageRequest::FileByFilename("google/protobuf/timestamp.proto".into()),
+        MessageRequest::FileContainingSymbol("google.rpc.ErrorInfo".into()),
+    ];
+    let asked = asked.map(|one| v1::ServerReflectionRequest { host: "here".into(), message_request: Some(one) });
+    let nothing = v1::ServerReflectionRequest::default();
+    let requests = tokio_stream::iter(asked.into_iter().chain([nothing]));
+    let answers = ServerReflectionClient::new(channel).server_reflection_info(requests).await.expect("it reflects");
+    let (mut answers, mut told) = (answers.into_inner(), Vec::new());
+    while let Some(answer) = answers.message().await.expect("no end before all are answered") {
+        told.push(match answer.message_response {
+            Some(MessageResponse::ErrorResponse(error)) => error.error_message,
+            Some(MessageResponse::FileDescriptorResponse(file)) => format!("{} file", file.file_descriptor_proto.len()),
+            Some(MessageResponse::AllExtensionNumbersResponse(of)) => format!("{} has none", of.base_type_name),
+            other => panic!("{other:?}"),
+        });
+    }
+    let unknown = ["there is no symbol \"payments.v1.Nothing\" here", "there is no file \"nothing.proto\" here"];
+    let known = ["payments.v1.Payment has none", "1 file", "1 file", "1 file", "1 file"];
+    let last = ["message_request is required, such as list_services"];
+    assert_eq!(told, [&unknown[..], &known[..], &last[..]].concat());
+    server.stop().await;
+}
+
 /// Every file below a folder, with its bytes.
 fn every_file(folder: &std::path::Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
     let mut files = std::collections::BTreeMap::new();

@@ -7,6 +7,7 @@ use tokio_stream::{Stream, StreamExt, wrappers::WatchStream};
 use tonic::{Request, Response, Status};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server};
 
+use super::until_deadline;
 use crate::status::status;
 
 /// What all ports say.
@@ -44,10 +45,12 @@ impl health_server::Health for Health {
     /// The status now, and whenever it changes. Of a service that is not here the protocol says so, and goes on.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let told = |serving| Ok(answer(serving));
-        if self.knows(&request.get_ref().service) {
-            return Ok(Response::new(Box::pin(WatchStream::new(self.serving.clone()).map(told))));
+        let (metadata, _, request) = request.into_parts();
+        if self.knows(&request.service) {
+            let statuses = WatchStream::new(self.serving.clone()).map(told);
+            return Ok(Response::new(until_deadline(statuses, &metadata)));
         }
         let unknown = tokio_stream::once(told(ServingStatus::ServiceUnknown));
-        Ok(Response::new(Box::pin(unknown.chain(tokio_stream::pending()))))
+        Ok(Response::new(until_deadline(unknown.chain(tokio_stream::pending()), &metadata)))
     }
 }

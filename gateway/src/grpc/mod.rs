@@ -8,15 +8,22 @@ pub(crate) mod health;
 mod incoming;
 pub(crate) mod methods;
 pub mod payments;
+pub(crate) mod reflection;
 pub mod risk;
 pub mod wallet;
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use arus_engine::Engine;
+use futures_util::{Stream, StreamExt, stream};
+use tokio::time::Instant;
+use tonic::{Status, metadata::MetadataMap};
 
 use self::{fx::Fx, payments::Payments, risk::Risk, wallet::Wallets};
-use crate::observe::ServiceCells;
+use crate::{
+    observe::{ServiceCells, timeout},
+    status::late,
+};
 
 /// All services, for whoever serves them: gRPC, and REST on top of the same.
 #[derive(Clone)]
@@ -45,6 +52,22 @@ impl Services {
             risk: Risk { engine: engine.clone(), cells: cells("risk.v1.RiskService", &risk::METHODS) },
         }
     }
+}
+
+/// A stream that ends with the caller's deadline, if it has one: nobody listens any more.
+fn until_deadline<T: Send + 'static>(
+    answers: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    metadata: &MetadataMap,
+) -> Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>> {
+    let Some(left) = timeout(metadata) else { return Box::pin(answers) };
+    let at = Instant::now() + left;
+    Box::pin(stream::unfold(Some(Box::pin(answers)), move |open| async move {
+        let mut answers = open?;
+        match tokio::time::timeout_at(at, answers.next()).await {
+            Ok(answer) => Some((answer?, Some(answers))),
+            Err(_) => Some((Err(late()), None)),
+        }
+    }))
 }
 
 #[cfg(test)]
