@@ -31,7 +31,7 @@ impl<'a> OldJournal<'a> {
         let segments = load_any(disk)?;
         let first = segments.first().ok_or(JournalError::NoSegment)?;
         if first.head.format == RecordFormat::Four {
-            return Err(JournalError::Poisoned("this journal has this build's format".into()));
+            return Err(JournalError::Unfit("this journal has this build's format".into()));
         }
         Ok(Self { disk, fingerprint, segment_bytes: first.length()? })
     }
@@ -63,7 +63,7 @@ impl<'a> OldJournal<'a> {
                 spare.prepare().map_err(|error| super::segment::io_error("spare.tmp", "create", &error))?;
                 let records = block.entries.iter().map(|entry| Record::new(Arc::clone(entry)));
                 let records = records.collect::<Result<Vec<_>, _>>();
-                let records = records.map_err(|error| JournalError::Poisoned(error.to_string()))?;
+                let records = records.map_err(|error| JournalError::Unfit(error.to_string()))?;
                 let head = segments.head();
                 segments.append(&head, &records, block.at)
             };

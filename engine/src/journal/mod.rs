@@ -151,6 +151,9 @@ pub enum JournalError {
     /// There is no such entry.
     #[error("there is no entry at lsn {0}")]
     NoEntry(Lsn),
+    /// What was asked of a migration or a recovery cannot be done.
+    #[error("journal: {0}")]
+    Unfit(String),
     /// An earlier write or sync failed, or the head is not where the caller thinks.
     #[error("journal is poisoned by an earlier error: {0}")]
     Poisoned(String),

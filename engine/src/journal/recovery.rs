@@ -68,7 +68,7 @@ pub fn create(disk: Arc<dyn Disk>, made: Made, origin: Hash) -> Result<(), Journ
         return match begun {
             Head { lsn: Lsn(0), hash, .. } if hash == origin => Ok(()),
             Head { lsn, .. } => {
-                Err(JournalError::Poisoned(format!("a journal that ends at lsn {lsn} is not to be created")))
+                Err(JournalError::Unfit(format!("a journal that ends at lsn {lsn} is not to be created")))
             }
         };
     }
