@@ -23,7 +23,7 @@ use fjall::Keyspace;
 
 use super::{
     AccountKey, HistoryRow, Index, IndexError, OwnerKey, OwnerRow, Run, TimerKey, Watermark,
-    filters::KeyFilters,
+    filters::{KeyFilters, SIDE_BY_SIDE},
     layout::{
         ROWS_END, account_row, decode, filter_name, history_row, key_bucket, key_buckets, named_row, object_bucket,
         partition, tenant_of, timer_of,
@@ -164,24 +164,34 @@ impl FjallIndex {
     fn load_filters(&self) -> Result<(), IndexError> {
         let Some(watermark) = self.watermark() else { return Ok(()) };
         self.with(|stored| {
-            let keys = stored.table(Table::Keys);
-            for partition in 0..=partition(watermark.lsn) {
-                let saved = stored.meta.get(filter_name(partition)).map_err(store("meta"))?;
-                if let Some(bytes) = saved {
-                    self.filters.restore(partition, &bytes);
-                    continue;
+            for first in (0..=partition(watermark.lsn)).step_by(SIDE_BY_SIDE) {
+                let mut kept: [_; SIDE_BY_SIDE] = std::array::from_fn(|_| None);
+                let group = first..=partition(watermark.lsn);
+                for (place, partition) in kept.iter_mut().zip(group.clone()) {
+                    *place = stored.meta.get(filter_name(partition)).map_err(store("meta"))?;
                 }
-                // One tenant after another: a partition's keys are contiguous per tenant.
-                let mut tenant = Some(0_u32);
-                while let Some(t) = tenant {
-                    packed::for_each(("keys", keys), TenantId(t), key_buckets(partition), |key, _| {
-                        self.filters.insert(partition, key);
-                    })?;
-                    tenant = next_tenant(keys, t)?;
+                if !self.filters.restore(first, &kept) {
+                    return Err(IndexError::Row("meta"));
+                }
+                for (_, partition) in kept.iter().zip(group).filter(|(kept, _)| kept.is_none()) {
+                    self.make_filter(stored, partition)?;
                 }
             }
             Ok(())
         })
+    }
+
+    /// A partition's filter from its keys: they are contiguous per tenant.
+    fn make_filter(&self, stored: &Store, partition: u32) -> Result<(), IndexError> {
+        let keys = stored.table(Table::Keys);
+        let mut tenant = Some(0_u32);
+        while let Some(t) = tenant {
+            packed::for_each(("keys", keys), TenantId(t), key_buckets(partition), |key, _| {
+                self.filters.insert(partition, key);
+            })?;
+            tenant = next_tenant(keys, t)?;
+        }
+        Ok(())
     }
 }
 
