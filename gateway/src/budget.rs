@@ -5,6 +5,8 @@
 //!
 //! [`outgoing`]: crate::outgoing
 
+pub(crate) mod call;
+
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -14,7 +16,6 @@ use std::{
     },
 };
 
-use axum::http::HeaderMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
@@ -24,20 +25,15 @@ use crate::{
     status::crowded,
 };
 
-/// Calls open at once on all ports together.
-const CALLS_MAX: usize = 16_384;
-/// Of those, calls that stream: they may stay for hours.
-const STREAMS_MAX: usize = 512;
-/// The same on one connection.
-const STREAMS_PER_CONNECTION_MAX: usize = 128;
 /// Of calls and of streams one address takes all but one in so many: others always find a place.
 const LEFT_TO_OTHERS_ONE_IN: usize = 16;
-/// Probes open at once: a few watch a process.
-const PROBES_MAX: usize = 1_024;
+/// How many calls all connections had open at once, each at its peak, let in or not: some 4 KiB each, as long as the
+/// connection lasts.
+const PEAKS_MAX: usize = 65_536;
+/// A connection of so few counts for nothing.
+const SMALL_PEAK: usize = 16;
 /// Pages of lists that are put together at once: each is some megabytes, as rows, as a message and as bytes.
 const PAGES_MAX: usize = 8;
-/// What a header takes beside its name and value.
-const HEADER_BYTES: usize = 32;
 /// What each item of a list that is asked for at once takes, as long as it is at work.
 pub(crate) const ITEM_BYTES: usize = 2 << 10;
 /// How many items may come without room of their own: what one command lists.
@@ -53,6 +49,7 @@ pub(crate) struct Budget {
     calls: AtomicUsize,
     streams: AtomicUsize,
     probes: AtomicUsize,
+    peaks: AtomicUsize,
     pages: Arc<Semaphore>,
     /// Those that have a connection.
     peers: Mutex<HashMap<IpAddr, Weak<Peer>>>,
@@ -66,6 +63,7 @@ struct Peer {
     calls: AtomicUsize,
     streams: AtomicUsize,
     probes: AtomicUsize,
+    peaks: AtomicUsize,
     bodies: bodies::Share,
 }
 
@@ -76,6 +74,7 @@ impl Budget {
             calls: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
             probes: AtomicUsize::new(0),
+            peaks: AtomicUsize::new(0),
             pages: Arc::new(Semaphore::new(PAGES_MAX)),
             peers: Mutex::default(),
             bytes_max: limits.answer_bytes_max,
@@ -119,6 +118,8 @@ pub(crate) struct Caller {
     calls: AtomicUsize,
     calls_begun: AtomicUsize,
     streams: AtomicUsize,
+    /// How many calls were open at once at most, let in or not.
+    peak: AtomicUsize,
 }
 
 impl Caller {
@@ -132,16 +133,33 @@ impl Caller {
             calls: AtomicUsize::new(0),
             calls_begun: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
         })
     }
 
-    /// A call begins.
-    pub(crate) fn begin(self: &Arc<Self>) -> Call {
-        self.calls.fetch_add(1, Relaxed);
-        self.calls_begun.fetch_add(1, Relaxed);
-        self.budget.calls.fetch_add(1, Relaxed);
-        self.peer.calls.fetch_add(1, Relaxed);
-        Call { caller: Arc::clone(self), kind: Kind::Unary, head: self.peer.bodies.head() }
+    /// So many calls are open at once. HTTP/2 keeps the room for as many as long as the connection lasts, so all
+    /// connections' peaks are bounded together.
+    fn note_open(&self, open: usize) {
+        let more = open.saturating_sub(self.peak.fetch_max(open, Relaxed));
+        if more > 0 {
+            self.budget.peaks.fetch_add(more, Relaxed);
+            self.peer.peaks.fetch_add(more, Relaxed);
+        }
+    }
+
+    /// Whether the connection should be told to go: it had many calls open at once, and so had others.
+    pub(crate) fn should_go(&self) -> bool {
+        self.is_large_beside(PEAKS_MAX / 2)
+    }
+
+    /// Whether the connection has to be cut: there are twice as many.
+    pub(crate) fn must_go(&self) -> bool {
+        self.is_large_beside(PEAKS_MAX)
+    }
+
+    fn is_large_beside(&self, max: usize) -> bool {
+        let Self { budget, peer, peak, .. } = self;
+        peak.load(Relaxed) > SMALL_PEAK && (budget.peaks.load(Relaxed) > max || peer.peaks.load(Relaxed) > of_one(max))
     }
 
     /// How many calls began so far, and how many of them are open.
@@ -256,6 +274,19 @@ impl Caller {
     }
 }
 
+/// What one address takes at most of what there is for all.
+fn of_one(max: usize) -> usize {
+    max - max / LEFT_TO_OTHERS_ONE_IN
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        let peak = self.peak.load(Relaxed);
+        self.budget.peaks.fetch_sub(peak, Relaxed);
+        self.peer.peaks.fetch_sub(peak, Relaxed);
+    }
+}
+
 /// How much of the budget of all may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Share {
@@ -263,93 +294,6 @@ enum Share {
     All,
     /// By what may be large, so that commands go on when large answers are not read.
     Most,
-}
-
-/// An open call. Dropped when its answer is complete, or given up.
-#[derive(Debug)]
-pub(crate) struct Call {
-    caller: Arc<Caller>,
-    /// As what it was let in.
-    kind: Kind,
-    head: bodies::Room,
-}
-
-/// What one address takes at most of what there is for all.
-fn of_one(max: usize) -> usize {
-    max - max / LEFT_TO_OTHERS_ONE_IN
-}
-
-impl Call {
-    /// Lets the call in with its headers, or says what there is too much of.
-    pub(crate) fn admit(&mut self, kind: Kind, headers: &HeaderMap) -> Result<(), Status> {
-        self.head.add(headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_BYTES).sum())?;
-        if kind == Kind::Probe {
-            return self.admit_probe();
-        }
-        let Caller { budget, peer, streams, .. } = &*self.caller;
-        let (all, of_peer) = (budget.calls.load(Relaxed), peer.calls.load(Relaxed));
-        if all > CALLS_MAX || of_peer > of_one(CALLS_MAX) {
-            let message = format!(
-                "{all} calls are open, {of_peer} of them from this address; allowed: {CALLS_MAX} and {}; try again",
-                of_one(CALLS_MAX)
-            );
-            return Err(crowded("TOO_MANY_CALLS", message));
-        }
-        self.caller.check(0, Share::All)?;
-        if kind == Kind::Stream {
-            self.kind = kind;
-            let (mine, all) = (streams.fetch_add(1, Relaxed), budget.streams.fetch_add(1, Relaxed));
-            let of_peer = peer.streams.fetch_add(1, Relaxed);
-            if mine >= STREAMS_PER_CONNECTION_MAX || of_peer >= of_one(STREAMS_MAX) || all >= STREAMS_MAX {
-                let message = format!(
-                    "{mine} streams are open on this connection, {of_peer} from this address, {all} in all; allowed: \
-                     {STREAMS_PER_CONNECTION_MAX}, {} and {STREAMS_MAX}; end one first",
-                    of_one(STREAMS_MAX)
-                );
-                return Err(crowded("TOO_MANY_STREAMS", message));
-            }
-        }
-        Ok(())
-    }
-
-    fn admit_probe(&mut self) -> Result<(), Status> {
-        let Caller { budget, peer, .. } = &*self.caller;
-        self.kind = Kind::Probe;
-        let (all, of_peer) = (budget.probes.fetch_add(1, Relaxed), peer.probes.fetch_add(1, Relaxed));
-        if all >= PROBES_MAX || of_peer >= of_one(PROBES_MAX) {
-            let message = format!(
-                "{all} probes are open, {of_peer} of them from this address; allowed: {PROBES_MAX} and {}; try again",
-                of_one(PROBES_MAX)
-            );
-            return Err(crowded("TOO_MANY_PROBES", message));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn caller(&self) -> &Arc<Caller> {
-        &self.caller
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        let Caller { budget, peer, calls, streams, .. } = &*self.caller;
-        calls.fetch_sub(1, Relaxed);
-        budget.calls.fetch_sub(1, Relaxed);
-        peer.calls.fetch_sub(1, Relaxed);
-        match self.kind {
-            Kind::Unary => {}
-            Kind::Stream => {
-                streams.fetch_sub(1, Relaxed);
-                budget.streams.fetch_sub(1, Relaxed);
-                peer.streams.fetch_sub(1, Relaxed);
-            }
-            Kind::Probe => {
-                budget.probes.fetch_sub(1, Relaxed);
-                peer.probes.fetch_sub(1, Relaxed);
-            }
-        }
-    }
 }
 
 /// Bytes of an answer that are counted until this is dropped.
@@ -373,6 +317,8 @@ pub(crate) struct Page {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderMap;
+
     use super::*;
 
     const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -411,27 +357,6 @@ mod tests {
         caller.page().await.expect_err("too much waits");
         drop(held);
         caller.page().await.expect("there is room");
-    }
-
-    #[test]
-    fn streams_are_bounded_on_a_connection_and_in_all_and_end() {
-        let (budget, caller) = caller(400, 400);
-        let open = |caller: &Arc<Caller>, count: usize| {
-            let calls = (0..count).map(|_| caller.begin());
-            calls
-                .filter_map(|mut call| call.admit(Kind::Stream, &HeaderMap::new()).is_ok().then_some(call))
-                .collect::<Vec<_>>()
-        };
-        let mine = open(&caller, 200);
-        assert_eq!(mine.len(), STREAMS_PER_CONNECTION_MAX);
-        let same: Vec<_> = (0..10).map(|_| open(&Caller::new(&budget, ADDRESS), 100)).collect();
-        let of_one = STREAMS_MAX - STREAMS_MAX / LEFT_TO_OTHERS_ONE_IN;
-        assert_eq!(mine.len() + same.iter().map(Vec::len).sum::<usize>(), of_one, "one address leaves some to others");
-        let others = open(&Caller::new(&budget, IpAddr::from([10, 0, 0, 2])), 100);
-        assert_eq!(others.len(), STREAMS_MAX - of_one);
-        drop((mine, same, others));
-        assert_eq!(open(&caller, 1).len(), 1, "there is room again");
-        assert_eq!(caller.calls().1, 0);
     }
 
     #[test]

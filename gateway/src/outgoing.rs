@@ -12,7 +12,7 @@ use axum::http::HeaderMap;
 use hyper::body::{Body, Buf, Bytes, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::budget::{Call, Caller, Page, Room};
+use crate::budget::{Caller, Page, Room, call::Call};
 
 /// Bytes that wait for a connection to take them.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ use tokio::{
 };
 
 use crate::{
-    budget::{Budget, Caller},
+    budget::{Budget, Caller, call::Call},
     calls::Calls,
     connection::{Connection, HELLO_MAX},
     connections::{Place, Places, peer},
@@ -57,6 +57,8 @@ const PING_MAX: Duration = Duration::from_secs(10);
 const PERIOD: Duration = Duration::from_secs(10);
 /// How long a connection that was told to go may take.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
+/// Why a connection is cut at once.
+const TOO_LARGE: &str = "too many calls were open at once, on this connection and on others";
 /// A pause after an error of `accept`: there are no files left, which waiting may change.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -106,7 +108,7 @@ pub(crate) trait Serve: Clone + Send + Sync + 'static {
     fn serve(
         self,
         request: Request<Incoming>,
-        caller: Arc<Caller>,
+        call: Call,
     ) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
 }
 
@@ -188,8 +190,7 @@ impl<S: Serve> Served<S> {
         let (outbox, calls) = (connection.outbox(), Calls::default());
         let (stream, http) = (TokioIo::new(watch(connection)), builder(&self.limits, &calls));
         let (server, of) = (self.server, Arc::clone(&caller));
-        let service =
-            service_fn(move |request| server.clone().serve(request, Arc::clone(&of)).map(Ok::<_, Infallible>));
+        let service = service_fn(move |request| server.clone().serve(request, of.begin()).map(Ok::<_, Infallible>));
         let mut connection = pin!(http.serve_connection(stream, service));
         let mut under_way = FuturesUnordered::new();
         let mut looks = tokio::time::interval_at(Instant::now() + period, period);
@@ -205,6 +206,7 @@ impl<S: Serve> Served<S> {
                     // Then, at once, all that the connection and its calls have to say now.
                     match outbox.poll_send(context) {
                         Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+                        Poll::Ready(Ok(())) | Poll::Pending if caller.must_go() => Poll::Ready(Err(TOO_LARGE.into())),
                         Poll::Ready(Ok(())) | Poll::Pending => ended,
                     }
                 }) => {
@@ -226,7 +228,7 @@ impl<S: Serve> Served<S> {
                     if leaves_by.is_some_and(|by| by <= now) && caller.calls().1 == 0 {
                         return;
                     }
-                    if !is_leaving && idle.is_over(&caller, now, self.limits.idle_max) {
+                    if !is_leaving && (idle.is_over(&caller, now, self.limits.idle_max) || caller.should_go()) {
                         connection.as_mut().graceful_shutdown();
                         (is_leaving, leaves_by) = (true, Some(now + LEAVE_MAX));
                     }
@@ -280,8 +282,7 @@ mod tests {
     impl Serve for Long {
         type Body = Answer<Full<Bytes>>;
 
-        async fn serve(self, request: Request<Incoming>, caller: Arc<Caller>) -> Response<Self::Body> {
-            let call = caller.begin();
+        async fn serve(self, request: Request<Incoming>, call: Call) -> Response<Self::Body> {
             if request.uri().path() == "/never" {
                 std::future::pending::<()>().await;
             }

@@ -7,6 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 use arus_proto::payments::v1::{
     BatchCreatePaymentsRequest, CreatePaymentRequest, ListPaymentsRequest, list_payments_request::Of,
 };
+use axum::http::Method;
 use prost::bytes::Bytes;
 use support::{
     LIMIT, Server,
@@ -195,5 +196,53 @@ async fn answers_that_nobody_reads_are_bounded_and_payments_go_on() {
     };
     tokio::time::timeout(LIMIT, again).await.expect("who leaves gives the room back");
     assert_eq!(c.balance("shop-usd").await, "41.00", "nothing of the late batch was paid");
+    server.stop().await;
+}
+
+/// HTTP/2 keeps the room for all calls that were ever open at once on a connection, also for those that were refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_of_many_calls_are_bounded_together_and_small_ones_are_served() {
+    let (server, _c) = Server::start().await;
+    let payments = server.addresses.payments;
+    let mut lines = Vec::new();
+    let mut cut = 0;
+    for _ in 0..24 {
+        let line = Line::with_windows(payments, 0, 1 << 16).await;
+        for _ in 0..4_000 {
+            // Refused, and its answer is never taken: the call has no window.
+            match line.try_ask_by(Method::POST, LIST, &[("content-type", "text/plain")]).await {
+                Some(answer) => lines.push((line.clone(), answer)),
+                None => {
+                    cut += 1;
+                    break;
+                }
+            }
+        }
+    }
+    assert!(cut > 0, "{} calls are held", lines.len());
+    assert!(lines.len() < 90_000, "{} calls", lines.len());
+    for address in ["127.0.0.1", "127.0.0.2"] {
+        let status = http::get_from(address, server.rest(), "/readyz").await.status;
+        assert_eq!(status, 200, "{address}");
+    }
+    let line = Line::open(server.addresses.risk).await;
+    let health = line.call("/grpc.health.v1.Health/Check", &[], framed(&[Bytes::new()])).await;
+    assert_eq!(health.code(), Some(Code::Ok));
+    server.stop().await;
+}
+
+/// What was refused takes nobody's place, however long its answer waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_that_nobody_reads_take_no_place_of_others() {
+    let (server, _c) = Server::start().await;
+    let line = Line::with_windows(server.rest(), 0, 1 << 16).await;
+    let mut held = Vec::new();
+    for _ in 0..1_500 {
+        held.push(line.ask_by(Method::GET, "/healthz", &[], Some(Bytes::new())).await);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let status = http::get_from("127.0.0.2", server.rest(), "/readyz").await.status;
+    assert_eq!(status, 200, "another address has places of its own");
+    drop(held);
     server.stop().await;
 }

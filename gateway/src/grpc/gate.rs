@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     bodies::{BODY_MAX, Room},
-    budget::{self, Call, Caller, Kind, Page},
+    budget::{self, Caller, Kind, Page, call::Call},
     observe::{GRPC_TIMEOUT, parse_timeout},
     outgoing::Answer,
     serving::Serve,
@@ -83,8 +83,7 @@ impl<S> Gate<S> {
 impl<S: Own> Serve for Gate<S> {
     type Body = Answer<Body>;
 
-    async fn serve(self, request: Request<Incoming>, caller: Arc<Caller>) -> Response<Answer<Body>> {
-        let mut call = caller.begin();
+    async fn serve(self, request: Request<Incoming>, mut call: Call) -> Response<Answer<Body>> {
         let (parts, body) = request.into_parts();
         if let Some(refused) = no_grpc(&parts) {
             return refused.map(|body| Answer::new(body, call));

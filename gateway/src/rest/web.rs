@@ -12,7 +12,7 @@ use tower::ServiceExt;
 
 use super::{health, problem::Problem};
 use crate::{
-    budget::{Caller, Kind, Room},
+    budget::{Kind, Room, call::Call},
     outgoing::Answer,
     serving::Serve,
 };
@@ -37,8 +37,7 @@ pub(super) struct Held(pub(super) usize);
 impl Serve for Web {
     type Body = Answer<Body>;
 
-    async fn serve(self, request: Request<Incoming>, caller: Arc<Caller>) -> Response<Answer<Body>> {
-        let mut call = caller.begin();
+    async fn serve(self, request: Request<Incoming>, mut call: Call) -> Response<Answer<Body>> {
         let path = request.uri().path();
         let watches = health::PATHS.contains(&path) || path == METRICS_PATH;
         let kind = if watches { Kind::Probe } else { Kind::Unary };
@@ -46,6 +45,7 @@ impl Serve for Web {
             return Problem::of(&status).response().map(|body| Answer::new(body, call));
         }
         let mut request = request.map(Body::new);
+        let caller = Arc::clone(call.caller());
         request.extensions_mut().insert(Arc::clone(&caller));
         let mut response = match self.0.oneshot(request).await {
             Ok(response) => response,

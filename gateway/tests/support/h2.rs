@@ -73,6 +73,7 @@ pub fn message(message: &impl Message) -> Bytes {
 }
 
 /// A connection.
+#[derive(Clone)]
 pub struct Line(SendRequest<Bytes>);
 
 impl Line {
@@ -111,6 +112,16 @@ impl Line {
             None => std::mem::forget(stream),
         }
         answer
+    }
+
+    /// The same of a complete call, where the connection may be cut.
+    pub async fn try_ask_by(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Option<ResponseFuture> {
+        let mut request = Request::builder().method(method).uri(format!("http://localhost{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut send = self.0.clone().ready().await.ok()?;
+        send.send_request(request.body(()).expect("a request"), true).ok().map(|(answer, _)| answer)
     }
 
     /// A call whose messages the test sends.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use super::LIMIT;
@@ -57,6 +57,15 @@ pub async fn send(address: SocketAddr, line: &str, headers: &[&str], body: &[u8]
     raw(address, &[text.as_bytes(), body].concat()).await
 }
 
+/// GET from one of the loopback's addresses.
+pub async fn get_from(from: &str, address: SocketAddr, path: &str) -> Answer {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::new(from.parse().expect("an address"), 0)).expect("the loopback has it");
+    let socket = socket.connect(address).await.expect("it listens");
+    let text = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    exchange(socket, text.as_bytes()).await
+}
+
 pub async fn get(address: SocketAddr, path: &str) -> Answer {
     send(address, &format!("GET {path}"), &[], &[]).await
 }
@@ -69,8 +78,11 @@ pub async fn post(address: SocketAddr, path: &str, key: &str, body: &Value) -> A
 
 /// Sends bytes and reads until the server closes.
 pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
+    exchange(TcpStream::connect(address).await.expect("it listens"), bytes).await
+}
+
+async fn exchange(mut socket: TcpStream, bytes: &[u8]) -> Answer {
     let exchange = async {
-        let mut socket = TcpStream::connect(address).await.expect("it listens");
         // A server may answer and close before it has read everything.
         let _ = socket.write_all(bytes).await;
         let mut answer = Vec::new();
