@@ -13,6 +13,7 @@ if [ -z "${BIN:-}" ]; then
 fi
 mkdir -p target
 work=$(mktemp -d target/fresh.XXXXXX) server='' load=''
+: >"$work/log"
 finish() {
   for pid in $load $server; do
     kill -TERM "$pid" 2>/dev/null && wait "$pid" || true

@@ -158,6 +158,13 @@ impl Engine {
         if owner.exists() { Ok(owner) } else { Err(Refusal::not_found(what, id)) }
     }
 
+    /// The first entry ever, if there is one.
+    pub async fn first_entry(&self) -> Result<Option<Committed>, Refusal> {
+        let is_empty = self.readable().await == Lsn(0);
+        let read = self.0.on_read_pool(move |core| if is_empty { Ok(None) } else { core.read_entry(Lsn(1)).map(Some) });
+        self.0.read(read).await
+    }
+
     /// A payment as it is now.
     pub async fn payment(&self, tenant: TenantId, id: OpId) -> Result<Committed, Refusal> {
         let found = self.0.read(self.0.on_read_pool(move |core| core.object(tenant, id))).await?;

@@ -260,6 +260,27 @@ fn no_damage_to_the_index_lets_a_key_pay_twice() {
     assert_eq!(refused, Vec::<&(String, Came)>::new(), "an index that is damaged is built anew");
 }
 
+/// The store takes the list of a table's files for given, and stops the process where it is not what it wrote.
+#[test]
+fn no_byte_of_a_list_of_files_stops_the_start_for_good() {
+    let kept = kept();
+    let lists = files(&kept.whole);
+    let lists = lists.iter().filter(|file| {
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        file.starts_with("index/keyspaces/1") && name.starts_with('v')
+    });
+    let mut came = Vec::new();
+    for list in lists {
+        let length = fs::metadata(kept.whole.join(list)).expect("it is there").len();
+        for at in (0..length.min(14)).chain((14..length).step_by(97)) {
+            let what = format!("{} with byte {at} changed", list.display());
+            came.push(trial(&what, |data| edit(data, list, |file, _| flip(file, at))));
+        }
+    }
+    assert!(came.len() > 14 && came.iter().all(|came| !matches!(came, Came::Refused(_))), "{came:?}");
+    assert!(came.iter().any(|came| matches!(came, Came::Rebuilt(why) if why.contains("not the one that was written"))));
+}
+
 #[test]
 fn no_folder_that_is_lost_older_or_anothers_lets_a_key_pay_twice() {
     let kept = kept();

@@ -15,7 +15,7 @@ use arus_engine::{
         memory::MemoryDisk,
     },
     keys::Placement,
-    money::TenantId,
+    money::{Lsn, TenantId},
     runtime::{
         data_dir::DataDir,
         migrate::{drop_old, migrate},
@@ -23,6 +23,9 @@ use arus_engine::{
 };
 use server::{Server, copy, payment, seed};
 use support::World;
+
+/// The frozen journals were never proven: their index is not kept.
+const UNPROVEN: Option<Lsn> = Some(Lsn(38));
 
 /// A data directory out of a frozen one, as long as it was made.
 fn thaw(format: &str, data: &Path) {
@@ -38,9 +41,13 @@ fn a_data_directory_of_format_2_is_migrated_with_every_key_and_balance() {
     thaw("format-2", &data);
     let why = Server::start(&data).err().expect("it is refused");
     assert!(why.contains("of an earlier build") && why.contains("arus migrate --data-dir"), "{why}");
-    let migrated = migrate(&data).expect("it is migrated");
+    for accepted in [None, Some(Lsn(37))] {
+        let why = migrate(&data, accepted).expect_err("nothing proves its end").to_string();
+        assert!(why.contains("ends at lsn 38") && why.contains("arus migrate --accept-loss-after 38"), "{why}");
+    }
+    let migrated = migrate(&data, UNPROVEN).expect("it is migrated");
     assert_eq!(migrated.walked.head.lsn.0, 38);
-    let why = migrate(&data).expect_err("once is enough").to_string();
+    let why = migrate(&data, UNPROVEN).expect_err("once is enough").to_string();
     assert!(why.contains("has this build's format already"), "{why}");
     let server = Server::start(&data).expect("it opens");
     let told = [
@@ -88,7 +95,7 @@ fn a_migration_that_was_stopped_goes_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let [data, new, kept] = ["data", "data.migrating", "data.before-migration"].map(|name| folder.path().join(name));
     thaw("format-2", &data);
-    migrate(&data).expect("it is migrated");
+    migrate(&data, UNPROVEN).expect("it is migrated");
     let whole = fs::read(data.join("journal/00000001.seg")).expect("it reads");
     let pages = whole.chunks(4096).rposition(|page| page.iter().any(|byte| *byte != 0)).expect("there are blocks") + 1;
     // After each of its pages, before FORMAT had its name; and once between the two renames.
@@ -104,7 +111,7 @@ fn a_migration_that_was_stopped_goes_on() {
             0 => fs::remove_file(new.join("journal/00000001.seg")).expect("it was not begun"),
             _ => segment.write_all_at(&vec![0; (pages - end) * 4096], end as u64 * 4096).expect("it was not written"),
         }
-        migrate(&data).unwrap_or_else(|why| panic!("after {end} pages: {why}"));
+        migrate(&data, UNPROVEN).unwrap_or_else(|why| panic!("after {end} pages: {why}"));
         assert!(fs::read(data.join("journal/00000001.seg")).expect("it reads") == whole, "after {end} pages");
     }
     // After the first of the two renames no server makes an empty bank of the name that is free.
@@ -112,7 +119,8 @@ fn a_migration_that_was_stopped_goes_on() {
     let why = Server::start(&data).err().expect("it is refused");
     assert!(why.contains("was not migrated to its end; run: arus migrate"), "{why}");
     assert!(!data.exists(), "nor anything else that would be in the migration's way");
-    migrate(&data).expect("only the name was missing");
+    fs::create_dir(&data).expect("somebody makes an empty folder of the name");
+    migrate(&data, UNPROVEN).expect("only the name was missing");
     assert!(fs::read(data.join("journal/00000001.seg")).expect("it reads") == whole);
 }
 
@@ -125,18 +133,18 @@ fn a_migration_gives_up_nothing_that_was_acknowledged() {
     let mut page = [0; 4096];
     segment.read_exact_at(&mut page, 8 << 12).expect("it reads");
     segment.write_all_at(&[page[200] ^ 1], (8 << 12) + 200).expect("it writes");
-    let why = migrate(&data).expect_err("a block is damaged").to_string();
+    let why = migrate(&data, UNPROVEN).expect_err("a block is damaged").to_string();
     assert!(why.contains("00000001.seg offset 32768"), "{why}");
     segment.write_all_at(&page, 8 << 12).expect("it is restored");
     fs::create_dir(data.join("index")).expect("it is made");
-    let why = migrate(&data).expect_err("its index may know of more").to_string();
+    let why = migrate(&data, UNPROVEN).expect_err("its index may know of more").to_string();
     assert!(why.contains("start it once with the build that wrote it"), "{why}");
     fs::remove_dir(data.join("index")).expect("it goes");
     let dir = "ab".repeat(16);
     fs::write(data.join("INDEXED"), format!("arus-indexed 1\ndata {dir}\n")).expect("it writes");
-    assert!(migrate(&data).is_err(), "what cannot be read proves something may be lost");
+    assert!(migrate(&data, UNPROVEN).is_err(), "what cannot be read proves something may be lost");
     fs::remove_file(data.join("INDEXED")).expect("it goes");
-    migrate(&data).expect("it is migrated");
+    migrate(&data, UNPROVEN).expect("it is migrated");
     // Something of the old journal is not in the new one: it is not deleted.
     let new = fs::File::options().read(true).write(true).open(data.join("journal/00000001.seg")).expect("it opens");
     let length = new.metadata().expect("it reads").len();
@@ -162,7 +170,7 @@ fn a_link_stays_a_link_and_another_state_is_made_anew() {
         .open(new.join("journal/00000001.seg"))
         .and_then(|file| file.set_len(1 << 20))
         .expect("it is as long");
-    let migrated = migrate(&link).expect("it is migrated");
+    let migrated = migrate(&link, UNPROVEN).expect("it is migrated");
     assert_eq!((migrated.walked.head.lsn.0, migrated.torn_bytes), (38, 0));
     assert!(link.is_symlink() && data.join("FORMAT").exists() && migrated.kept.parent() == data.parent());
     assert!(fs::read_to_string(data.join("FORMAT")).expect("it reads").contains("slots_from 39"));
@@ -172,6 +180,39 @@ fn a_link_stays_a_link_and_another_state_is_made_anew() {
     fs::create_dir(&dropped).expect("it is made");
     drop_old(&link).expect("the rest goes");
     assert!(!dropped.exists() && !migrated.kept.exists() && link.join("FORMAT").exists());
+}
+
+#[test]
+fn what_a_migration_kept_is_not_deleted_for_another_bank() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [data, kept, dropped] =
+        ["data", "data.before-migration", "data.before-migration.dropped"].map(|name| folder.path().join(name));
+    thaw("format-2", &data);
+    fs::create_dir(folder.path().join("data.migrating")).expect("it is made");
+    fs::write(folder.path().join("data.migrating/notes.txt"), "mine").expect("it writes");
+    let why = migrate(&data, UNPROVEN).expect_err("somebody's file is there").to_string();
+    assert!(why.contains("notes.txt is there, which no migration makes"), "{why}");
+    fs::remove_dir_all(folder.path().join("data.migrating")).expect("it goes");
+    migrate(&data, UNPROVEN).expect("it is migrated");
+    fs::create_dir(&dropped).expect("it is made");
+    let why = drop_old(&data).expect_err("two are there").to_string();
+    assert!(why.contains("delete it by hand"), "{why}");
+    fs::remove_dir(&dropped).expect("it goes");
+    // What the migration made is lost: nobody begins a new bank in its place.
+    fs::remove_dir_all(&data).expect("it goes");
+    for why in [
+        Server::start(&data).err().expect("it is refused"),
+        migrate(&data, UNPROVEN).expect_err("there is nothing to migrate").to_string(),
+    ] {
+        assert!(why.contains("what the migration made is gone") && why.contains("before-migration to it"), "{why}");
+    }
+    fs::rename(&kept, &dropped).expect("as an earlier deletion leaves it");
+    assert!(Server::start(&data).err().expect("it is refused").contains("what the migration made is gone"));
+    thaw("format-4-all-kinds", &data);
+    fs::write(data.join("LOCK"), "").expect("it writes");
+    let why = drop_old(&data).expect_err("it is another bank").to_string();
+    assert!(why.contains("INDEXED") || why.contains("not hashed as those of"), "{why}");
+    assert!(dropped.join("journal/00000001.seg").exists());
 }
 
 #[test]

@@ -8,12 +8,12 @@ use arus_engine::config::EngineConfig;
 use figment::{
     Figment,
     error::Kind,
-    providers::{Env, Format, Serialized, Toml},
+    providers::{Format, Serialized, Toml},
     value::Value,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{address::HostPort, origin::is_origin};
+use crate::{address::HostPort, origin::is_origin, variables};
 
 /// The keys that stand at the top.
 const TOP_KEYS: [&str; 8] = ["data_dir", "log", "trace", "listen", "grpc", "rest", "drain_max_s", "engine"];
@@ -247,12 +247,7 @@ fn layers(file: Option<&PathBuf>, flags: &[String]) -> anyhow::Result<Vec<Layer>
         let name = file.display().to_string();
         layers.push(Layer::new(Figment::from(Toml::file_exact(file)), move |_| name.clone()));
     }
-    // Other variables may begin so too (a Kubernetes service sets ARUS_PORT): ours are those of the top, and all that
-    // name a table, so that a misspelled table is refused and not passed over.
-    let env = Env::prefixed("ARUS_").filter(|key| {
-        let key = key.as_str();
-        key.contains("__") || TOP_KEYS.iter().any(|top| key.eq_ignore_ascii_case(top))
-    });
+    let env = variables::given(&TOP_KEYS)?;
     let variable = |key: &str| format!("ARUS_{}", key.to_ascii_uppercase().replace('.', "__"));
     layers.push(Layer::new(Figment::from(env.split("__")), variable));
     let mut given = Figment::new();

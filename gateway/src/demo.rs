@@ -62,6 +62,10 @@ pub async fn prepare(engine: &Engine, choices: &Choices) -> anyhow::Result<()> {
     tokio::spawn(feed::run(engine.clone(), base, every, choices.seed));
     let world = if made { "seeded: " } else { "found: " };
     say(&format!("world    {world}customers CUST-1 and CUST-0001..CUST-1000, merchants MERCH-001..MERCH-020"));
+    say(&format!(
+        "refill   acct-CUST-1-IDR got {} IDR, as with every start: the samples below spend it",
+        world::REFILL
+    ));
     if choices.random_accounts > 0 {
         let [first, last] = [1, choices.random_accounts].map(|n| world::random_owner(choices.seed, n));
         say(&format!("random   customers {first}..{last}, one account each"));

@@ -37,5 +37,6 @@ mod serving;
 pub mod status;
 pub mod telemetry;
 pub mod traces;
+mod variables;
 pub mod verify;
 pub mod world;

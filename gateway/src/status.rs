@@ -160,6 +160,14 @@ pub(crate) fn encoded(encoding: &str) -> Status {
     status
 }
 
+/// A deadline that cannot be read.
+pub(crate) fn untimed(given: &str) -> Status {
+    let given: String = given.chars().take(PATH_MAX).collect();
+    let message =
+        format!("grpc-timeout is {given:?}; allowed: up to eight digits and a unit (H, M, S, m, u or n), such as 250m");
+    told(Code::InvalidArgument, "INVALID_TIMEOUT", HashMap::new(), message)
+}
+
 /// A unary call with another number of messages; gRPC's status codes call it a request cardinality violation.
 pub(crate) fn not_one_message(came: &str) -> Status {
     let message = format!("the method takes exactly one message, and {came}; nothing was done");

@@ -21,6 +21,10 @@ use crate::convert::{TENANT, command};
 
 /// One day of European Central Bank reference rates, the newest first.
 const ECB_SAMPLE: &str = include_str!("../data/ecb-sample.csv");
+/// What the keys of all that the demo does by itself begin with.
+const KEYS: &str = "demo-";
+/// What `CUST-1` gets with every start, in IDR.
+pub const REFILL: &str = "10000000.00";
 /// Customers besides `CUST-1`.
 const CUSTOMERS: u32 = 1_000;
 /// Merchants; the first is the house.
@@ -39,6 +43,7 @@ const SEEDING: usize = 256;
 
 /// Makes the world unless it is there; says whether it was made.
 pub async fn seed(engine: &Engine) -> anyhow::Result<bool> {
+    check_is_ours(engine).await?;
     let [.., (code, _)] = FIRST_CUSTOMER;
     let last = engine.account(TENANT, &account_id("CUST-1", code)?).await;
     if last.is_ok_and(|view| view.account.credits_posted > 0) {
@@ -50,6 +55,17 @@ pub async fn seed(engine: &Engine) -> anyhow::Result<bool> {
         open_and_fund(engine, "CUST-1", code, amount).await?;
     }
     Ok(true)
+}
+
+/// A data directory that did not begin as a demo's is somebody's own: nothing is made in it.
+async fn check_is_ours(engine: &Engine) -> anyhow::Result<()> {
+    let Some(first) = engine.first_entry().await? else { return Ok(()) };
+    ensure!(
+        first.entry.tx_id.starts_with(KEYS),
+        "the data directory holds entries that are not the demo's: its customers and money would be mixed up with them; \
+         name another one (--data-dir), or start this one with arus serve"
+    );
+    Ok(())
 }
 
 /// Makes the random customers that are not there yet.
@@ -130,11 +146,11 @@ async fn open_and_fund(engine: &Engine, owner: &str, code: &str, amount: &str) -
         overdraft_limit: 0,
         daily_debit_limit: None,
     };
-    submit(engine, &format!("demo-open-{owner}-{code}"), Request::OpenAccount(open)).await?;
+    submit(engine, &format!("{KEYS}open-{owner}-{code}"), Request::OpenAccount(open)).await?;
     let amount = Money::parse(amount, currency)?;
     if amount.minor > 0 {
         let deposit = Request::Deposit(Deposit(Transfer { account: id, amount }));
-        submit(engine, &format!("demo-fund-{owner}-{code}"), deposit).await?;
+        submit(engine, &format!("{KEYS}fund-{owner}-{code}"), deposit).await?;
     }
     Ok(())
 }
@@ -149,9 +165,9 @@ async fn submit(engine: &Engine, tx_id: &str, request: Request) -> anyhow::Resul
 
 /// Gives `CUST-1` what one start of the demo spends, so that it never runs dry.
 pub async fn refill(engine: &Engine) -> anyhow::Result<()> {
-    let amount = Money::parse("10000000", Currency::from_code("IDR")?)?;
+    let amount = Money::parse(REFILL, Currency::from_code("IDR")?)?;
     let refill = Request::Deposit(Deposit(Transfer { account: account_id("CUST-1", "IDR")?, amount }));
-    submit(engine, &format!("demo-refill-{}", engine.clock().new_id()), refill).await
+    submit(engine, &format!("{KEYS}refill-{}", engine.clock().new_id()), refill).await
 }
 
 /// The sample's newest rates against the euro, of the currencies the feed moves.
@@ -175,7 +191,7 @@ pub fn sample_rates() -> anyhow::Result<Vec<PublishedRate>> {
 /// Publishes rates as the demo's own.
 pub async fn publish(engine: &Engine, rates: Vec<PublishedRate>) -> anyhow::Result<()> {
     let publish = PublishRates { source: RateSource::Demo, as_of: None, rates };
-    let tx_id = format!("demo-rates-{}", engine.clock().new_id());
+    let tx_id = format!("{KEYS}rates-{}", engine.clock().new_id());
     submit(engine, &tx_id, Request::PublishRates(publish)).await
 }
 

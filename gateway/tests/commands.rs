@@ -434,6 +434,13 @@ fn settings_are_checked_and_shown_and_shells_get_completions() {
     let misspelled = run(misspelled);
     let said = String::from_utf8_lossy(&misspelled.stderr);
     assert!(!misspelled.status.success() && said.contains("there is no setting engne"), "{said}");
+    for slip in ["ARUS_ENGINE_ARBITERS", "ARUS_DATADIR"] {
+        let mut misspelled = arus(&["config", "check"]);
+        misspelled.env(slip, "3").env("ARUS_GRPC_SERVICE_HOST", "10.0.0.1").env("ARUS_PORT_9091_TCP_ADDR", "10.0.0.1");
+        let misspelled = run(misspelled);
+        let said = String::from_utf8_lossy(&misspelled.stderr);
+        assert!(!misspelled.status.success() && said.contains(&format!("{slip} is no setting")), "{said}");
+    }
     let wrong = run(arus(&["config", "check", "--set=engine.arbiters=65"]));
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(!wrong.status.success() && said.contains("engine.arbiters is 65; allowed: 0 to 64"), "{said}");

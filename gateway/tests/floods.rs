@@ -220,7 +220,6 @@ async fn connections_of_many_calls_are_bounded_together_and_small_ones_are_serve
         }
     }
     assert!(cut > 0, "{} calls are held", lines.len());
-    assert!(lines.len() < 90_000, "{} calls", lines.len());
     for address in ["127.0.0.1", "127.0.0.2"] {
         let status = http::get_from(address, server.rest(), "/readyz").await.status;
         assert_eq!(status, 200, "{address}");

@@ -253,6 +253,8 @@ async fn libraries_errors_and_wrong_ports_are_told_in_our_form() {
     let watched = framed(&[Bytes::from_static(b"\x0a\x04none")]);
     let watch = line.call("/grpc.health.v1.Health/Watch", &[("grpc-timeout", "50m")], watched).await;
     assert_eq!((watch.code(), watch.reason().as_str()), (Some(Code::DeadlineExceeded), "DEADLINE_EXCEEDED"));
+    let untimed = line.call(CREATE, &[("grpc-timeout", "-1S")], message(&dollar("u"))).await;
+    assert_eq!((untimed.code(), untimed.reason().as_str()), (Some(Code::InvalidArgument), "INVALID_TIMEOUT"));
     let elsewhere = line.call("/wallet.v1.WalletService/GetAccount", &[], Bytes::new()).await;
     assert_eq!((elsewhere.code(), elsewhere.reason().as_str()), (Some(Code::Unimplemented), "NO_SUCH_METHOD"));
     let port = server.addresses.wallet.port();

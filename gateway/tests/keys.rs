@@ -46,6 +46,13 @@ async fn a_key_in_quotes_is_the_key() {
             let found = get(rest, &format!("/v1/payments/by-tx-id/{in_path}")).await;
             assert_eq!(found.json()["payment"]["payment_id"], payment["payment_id"], "{spelled}");
         }
+        let mut body = pay("1.00");
+        body["tx_id"] = json!(quoted);
+        let (line, text) = ("POST /v1/payments", body.to_string());
+        let again = http::send(rest, line, &["Content-Type: application/json"], text.as_bytes()).await;
+        assert_eq!(again.json()["payment"]["payment_id"], payment["payment_id"], "in the body");
+        let batch = post(rest, "/v1/payments:batch", "k", &json!({ "payments": [body] })).await;
+        assert_eq!(batch.json()["outcomes"][0]["replayed"], true, "in an item: {}", batch.text());
         let by = arus_proto::payments::v1::GetPaymentRequest { by: Some(By::TxId(key.into())) };
         let found = c.payments.get_payment(by).await.expect("gRPC knows the same key").into_inner();
         assert_eq!(found.payment.expect("one").payment_id, payment["payment_id"]);

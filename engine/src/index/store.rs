@@ -12,6 +12,7 @@ use fjall::{
     config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry},
 };
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
     IndexError, Watermark,
@@ -317,6 +318,7 @@ fn check_files(folder: &Path) -> Result<(), Unusable> {
         must_be(&format!("keyspaces/{number}/current"))?;
         must_be(&format!("keyspaces/{number}/tables"))?;
         check_kinds(&keyspaces.join(&name), |name| name == "tables")?;
+        check_version(&keyspaces.join(&name))?;
         check_kinds(&keyspaces.join(&name).join("tables"), |_| false)?;
     }
     match std::fs::read_to_string(folder.join(CONDEMNED_FILE)) {
@@ -324,6 +326,29 @@ fn check_files(folder: &Path) -> Result<(), Unusable> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(unreadable(error)),
     }
+}
+
+/// A table's list of files is what the store wrote down: it takes what it reads there for given, and stops the process
+/// where that is not so.
+fn check_version(keyspace: &Path) -> Result<(), Unusable> {
+    let read = |path: &Path| match std::fs::read(path) {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Unusable::damaged(format!("the index has no file {}", path.display())))
+        }
+        Err(error) => Err(Unusable::Unreadable(IndexError::store("version", &error))),
+    };
+    let current = keyspace.join("current");
+    let bytes = read(&current)?;
+    let said = bytes.split_first_chunk::<8>().and_then(|(id, rest)| Some((id, rest.first_chunk::<16>()?)));
+    let (id, checksum) = said.ok_or_else(|| {
+        Unusable::damaged(format!("the index's file {} is not the one that was written", current.display()))
+    })?;
+    let list = keyspace.join(format!("v{}", u64::from_le_bytes(*id)));
+    if xxh3_128(&read(&list)?) == u128::from_le_bytes(*checksum) {
+        return Ok(());
+    }
+    Err(Unusable::damaged(format!("the index's file {} is not the one that was written", list.display())))
 }
 
 /// Of what stands in a folder all must be a folder that is to be one, and nothing else: the store takes that for given.

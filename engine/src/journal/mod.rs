@@ -78,7 +78,9 @@ pub enum JournalError {
         error: String,
     },
     /// Bytes that were durable are not what they were.
-    #[error("journal corrupt at {segment} offset {offset}: {what}; restore this file from a backup or a replica")]
+    #[error(
+        "journal corrupt at {segment} offset {offset}: {what}; restore the data directory from a backup (arus restore)"
+    )]
     Corrupt {
         /// The file.
         segment: String,

@@ -14,6 +14,7 @@ use super::{
     segment_head::{Made, SegmentHead, decode_segment_head},
     segments::{SegmentReader, Segments, Shared},
     spare::Spare,
+    stored,
 };
 use crate::{
     keys::Fingerprint,
@@ -79,6 +80,7 @@ pub fn create(disk: Arc<dyn Disk>, made: Made, origin: Hash) -> Result<(), Journ
         prev_hash: origin,
         made: Some(made),
         format: RecordFormat::Four,
+        minor: stored::MINOR,
     };
     let spare = Spare::new(disk, made);
     spare.stop();
@@ -143,6 +145,7 @@ impl Found {
                 prev_hash: seal.hash,
                 made: Some(spare.made),
                 format: RecordFormat::Four,
+                minor: stored::MINOR,
             };
             // A start that cannot go on says so rather than to wait.
             spare.give_up_after(Some(1));

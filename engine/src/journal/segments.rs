@@ -18,6 +18,7 @@ use super::{
     segment::{Segment, io_error, lock},
     segment_head::SegmentHead,
     spare::Spare,
+    stored,
 };
 use crate::{
     ledger::{entry::Committed, time::Timestamp},
@@ -95,7 +96,9 @@ impl Segments {
         let block_bytes = padded(BLOCK_HEADER_BYTES + records.iter().map(|r| r.bytes.len() + 4).sum::<usize>()) as u64;
         let table_bytes = |blocks: usize| padded(BLOCK_HEADER_BYTES + (blocks + 1) * 16) as u64;
         let blocks = read_lock(&self.shared.open_table).len();
-        if self.offset + block_bytes + table_bytes(blocks) > self.current_bytes {
+        // A segment's header says what its records may need: an earlier build that knows less refuses it by that.
+        let is_older = self.current.head.minor != stored::MINOR;
+        if is_older || self.offset + block_bytes + table_bytes(blocks) > self.current_bytes {
             self.rotate()?;
         }
         let first_lsn = Lsn(self.head.lsn.0 + 1);
@@ -133,6 +136,7 @@ impl Segments {
             prev_hash: seal.hash,
             made: Some(self.spare.made),
             format: RecordFormat::Four,
+            minor: stored::MINOR,
         };
         let sealed = Arc::new(self.current.sealed_at(self.offset));
         self.current = self.spare.begin_segment(head, self.head.hash)?;

@@ -62,8 +62,8 @@ impl DataDir {
     pub fn open(path: &Path, segment_bytes: u64) -> Result<Self, StartError> {
         let error = |why: String| StartError::DataDir { path: path.display().to_string(), why };
         // Before anything is made: the name is the migration's to give.
-        if !path.join(FILE).exists() && Places::is_under_way(path) {
-            return Err(error("was not migrated to its end; run: arus migrate --data-dir DIR".into()));
+        if let Some(why) = Places::objection(path).filter(|_| !path.join(FILE).exists()) {
+            return Err(error(why));
         }
         make_folder(path).map_err(|e| error(format!("cannot be created: {e}")))?;
         let lock = Self::lock(path)?;
@@ -113,7 +113,11 @@ impl DataDir {
     pub fn open_read_only(path: &Path) -> Result<(Self, Beside), StartError> {
         let error = |why: String| StartError::DataDir { path: path.display().to_string(), why };
         let dir = Self::read(path, None)?;
-        let lock = File::open(path.join("LOCK")).map_err(|e| error(format!("its LOCK file cannot be opened: {e}")))?;
+        let lock = File::open(path.join("LOCK")).map_err(|e| {
+            let to_do =
+                "once no server runs on it, make an empty file of that name in it (or start and stop arus serve)";
+            error(format!("its LOCK file cannot be opened: {e}; {to_do}"))
+        })?;
         match lock.try_lock() {
             Ok(()) => Ok((Self { _lock: Some(lock), ..dir }, Beside::NoServer)),
             Err(TryLockError::WouldBlock) => Ok((dir, Beside::Server)),

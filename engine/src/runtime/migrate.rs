@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     data_dir::{DataDir, INDEXED, make_folder},
-    format::{FILE, Format, FormatOf},
+    format::{FILE, Format, FormatOf, UNFINISHED_FILE},
     places::Places,
     recovery::StartError,
 };
@@ -43,9 +43,16 @@ pub struct Migrated {
     pub torn_bytes: usize,
 }
 
-/// See the module.
-pub fn migrate(path: &Path) -> Result<Migrated, StartError> {
+/// See the module. `accepted` is where the old journal may end though nothing proves that this is its end.
+pub fn migrate(path: &Path, accepted: Option<Lsn>) -> Result<Migrated, StartError> {
     let at = Places::of(path).map_err(|error| refused(path, error))?;
+    if let Some(lost) = at.lost() {
+        return Err(refused(path, lost));
+    }
+    // An empty folder, such as the point of a mount, has nobody's data.
+    if at.new.join(FILE).exists() && at.kept.exists() {
+        let _ = std::fs::remove_dir(&at.data);
+    }
     if !at.data.exists() && at.new.join(FILE).exists() && at.kept.exists() {
         // Stopped between the two renames.
         let old = Old::open(&at.kept)?;
@@ -59,7 +66,7 @@ pub fn migrate(path: &Path) -> Result<Migrated, StartError> {
         return Err(refused(path, why));
     }
     check_can_be_renamed(&at)?;
-    let walked = old.check()?;
+    let walked = old.check(accepted)?;
     old.make_way(&at.new, &walked)?;
     make_folder(&at.new).map_err(|error| refused(&at.new, error))?;
     let _new_is_ours = DataDir::lock(&at.new)?;
@@ -84,20 +91,35 @@ pub fn drop_old(path: &Path) -> Result<Migrated, StartError> {
     if !at.dropped.exists() && !at.kept.exists() {
         return Err(refused(path, format!("there is no {}: nothing was kept", at.kept.display())));
     }
-    if at.kept.exists() {
+    if at.kept.exists() && at.dropped.exists() {
+        let (kept, dropped) = (at.kept.display(), at.dropped.display());
+        let why =
+            format!("{dropped} is what an earlier call began to delete; delete it by hand, then {kept} is dropped");
+        return Err(refused(path, why));
+    }
+    let (new, _) = DataDir::open_read_only(&at.data)?;
+    if ReachFile::new(new.indexed(), new.hasher().fingerprint()).read()?.is_none() {
+        return Err(refused(&at.data, "has no INDEXED file; its next start says what to do"));
+    }
+    let check_keys = |old: &KeyHasher, whose: &Path| {
+        let same = new.hasher().0 == old.0;
+        let why = || format!("its keys are not hashed as those of {}", whose.display());
+        if same { Ok(()) } else { Err(refused(&at.data, why())) }
+    };
+    if at.dropped.exists() {
+        // Half of it may be gone, but not so that it is another's.
+        if let Ok(text) = std::fs::read_to_string(at.dropped.join(FILE))
+            && let Ok(FormatOf::Before(old)) = FormatOf::parse(&text)
+        {
+            check_keys(&old, &at.dropped)?;
+        }
+    } else {
         let old = Old::open(&at.kept)?;
-        let (new, _) = DataDir::open_read_only(&at.data)?;
-        if new.hasher().0 != old.hasher.0 {
-            return Err(refused(&at.data, format!("its keys are not hashed as those of {}", at.kept.display())));
-        }
-        if ReachFile::new(new.indexed(), new.hasher().fingerprint()).read()?.is_none() {
-            return Err(refused(&at.data, "has no INDEXED file; its next start says what to do"));
-        }
+        check_keys(&old.hasher, &at.kept)?;
         old.compare(&at.data)?;
         // A deletion that is stopped half-way leaves nothing that looks like data.
         std::fs::rename(&at.kept, &at.dropped).map_err(|error| refused(&at.kept, error))?;
     }
-    let (new, _) = DataDir::open_read_only(&at.data)?;
     let walked = audit::walk(&journal_of(&at.data)?, new.hasher().fingerprint(), |_, _| Ok(()))?;
     std::fs::remove_dir_all(&at.dropped).map_err(|error| refused(&at.dropped, error))?;
     Ok(Migrated { walked, kept: at.kept, torn_bytes: 0 })
@@ -148,17 +170,34 @@ impl Old {
     }
 
     /// All of it, which must reach as far as its index ever did.
-    fn check(&self) -> Result<Walked, StartError> {
+    fn check(&self, accepted: Option<Lsn>) -> Result<Walked, StartError> {
         let walked = self.journal()?.walk()?;
+        let ends = walked.head.lsn;
         let reach = ReachFile::new(self.path.join(INDEXED), self.hasher.fingerprint()).read()?;
         if reach.is_none() && self.path.join("index").exists() {
             let why = "has an index and no INDEXED file, which says how far the journal must reach; start it once with the \
                        build that wrote it, which makes one, and stop it again";
             return Err(refused(&self.path, why));
         }
-        match reach.map(|reach| reach.upto.lsn).filter(|proven| *proven > walked.head.lsn) {
+        let torn_bytes = self.journal()?.torn_bytes(&walked)?;
+        let doubt = match &reach {
+            None => {
+                Some("has neither an INDEXED file nor an index, so that nothing says how far its journal must reach")
+            }
+            Some(_) if torn_bytes > 0 && self.path.join("DAMAGED").exists() => {
+                Some("has a DAMAGED file, and something stands behind the end of its journal that cannot be read")
+            }
+            Some(_) => None,
+        };
+        if let Some(doubt) = doubt.filter(|_| accepted != Some(ends)) {
+            let why = format!(
+                "{doubt}: it ends at lsn {ends}. Restore it from where it is whole. Only to go on with what is there: arus \
+                 migrate --accept-loss-after {ends}"
+            );
+            return Err(refused(&self.path, why));
+        }
+        match reach.map(|reach| reach.upto.lsn).filter(|proven| *proven > ends) {
             Some(proven) => {
-                let ends = walked.head.lsn;
                 let why = format!(
                     "its journal ends at lsn {ends}, but entries up to lsn {proven} were acknowledged; restore its files, \
                      or accept the loss with the build that wrote it (arus recover of that build) before you migrate"
@@ -169,8 +208,16 @@ impl Old {
         }
     }
 
-    /// What was made of another state of the old journal is made again: it never served anybody.
+    /// What was made of another state of the old journal is made again: it never served anybody. What a migration does
+    /// not make is somebody else's.
     fn make_way(&self, new: &Path, walked: &Walked) -> Result<(), StartError> {
+        const MADE: [&str; 6] = [FILE, UNFINISHED_FILE, INDEXED, "INDEXED.tmp", "LOCK", "journal"];
+        for file in std::fs::read_dir(new).into_iter().flatten().flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            if !MADE.contains(&name.as_str()) {
+                return Err(refused(new, format!("{name} is there, which no migration makes; move it away first")));
+            }
+        }
         let is_begun = new.join("journal").exists();
         if is_begun && origin(&journal_of(new)?)?.is_some_and(|origin| origin != walked.head.hash) {
             std::fs::remove_dir_all(new).map_err(|error| refused(new, error))?;

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::format::FILE;
+
 /// The names.
 pub(super) struct Places {
     /// The data directory.
@@ -34,8 +36,26 @@ impl Places {
         Ok(Self { new, kept, dropped, data })
     }
 
-    /// Whether a migration was stopped, or is under way: then no new data directory is made in this place.
-    pub(super) fn is_under_way(path: &Path) -> bool {
-        Self::of(path).is_ok_and(|at| at.new.exists() || at.kept.exists())
+    /// Why no new data directory is made in this place, if a migration was stopped here, or what it made is lost.
+    pub(super) fn objection(path: &Path) -> Option<String> {
+        let at = Self::of(path).ok()?;
+        let stopped = || {
+            let is_there = at.new.exists() || at.kept.exists() || at.dropped.exists();
+            is_there.then(|| "was not migrated to its end; run: arus migrate --data-dir DIR".to_owned())
+        };
+        at.lost().or_else(stopped)
+    }
+
+    /// What is lost, if a migration came to its end and what it made is gone.
+    pub(super) fn lost(&self) -> Option<String> {
+        let kept = [&self.kept, &self.dropped].into_iter().find(|kept| kept.exists())?;
+        let is_gone = !self.data.join(FILE).exists() && !self.new.exists();
+        is_gone.then(|| {
+            format!(
+                "was migrated, and what the migration made is gone: restore it from a backup. Only to go back to the state \
+                 before the migration, without all that was acknowledged since: rename {} to it",
+                kept.display()
+            )
+        })
     }
 }

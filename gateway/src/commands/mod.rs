@@ -74,6 +74,9 @@ enum Command {
         /// Delete the directory that an earlier migration kept, once every entry of it is found in the new one.
         #[arg(long)]
         drop_old: bool,
+        /// Go on though nothing proves that the old journal is whole: the position it ends at, as the refusal says it.
+        #[arg(long, value_name = "LSN", conflicts_with = "drop_old")]
+        accept_loss_after: Option<u64>,
         #[command(flatten)]
         data: Data,
         #[command(flatten)]
@@ -134,7 +137,9 @@ pub(crate) fn run() -> ExitCode {
         }
         Command::Backup { to, data, form } => (form, tools::copy("backed up", &data.data_dir, &to, form)),
         Command::Restore { from, data, form } => (form, tools::copy("restored", &from, &data.data_dir, form)),
-        Command::Migrate { drop_old, data, form } => (form, tools::migrate(&data.data_dir, drop_old, form)),
+        Command::Migrate { drop_old, accept_loss_after, data, form } => {
+            (form, tools::migrate(&data.data_dir, drop_old, accept_loss_after, form))
+        }
         Command::Ready { rest, form } => (form, tools::ready(&rest, form)),
         Command::Inspect { what, data, form } => (form, tools::inspect(&data.data_dir, &what, form)),
         Command::Config(Config::Check(options)) => (Form::default(), settings::check(&options)),

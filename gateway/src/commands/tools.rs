@@ -3,7 +3,10 @@
 use std::{path::Path, process::ExitCode};
 
 use arus::{address::HostPort, backup, inspect, inspect::Record, ready, recover, verify, verify::Found};
-use arus_engine::runtime::migrate::{self, Migrated};
+use arus_engine::{
+    money::Lsn,
+    runtime::migrate::{self, Migrated},
+};
 use serde_json::json;
 
 use super::output::{Form, say};
@@ -46,9 +49,9 @@ pub(super) fn copy(done: &str, from: &Path, to: &Path, form: Form) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn migrate(data_dir: &Path, drop_old: bool, form: Form) -> anyhow::Result<ExitCode> {
+pub(super) fn migrate(data_dir: &Path, drop_old: bool, accepted: Option<u64>, form: Form) -> anyhow::Result<ExitCode> {
     let Migrated { walked, kept, torn_bytes } =
-        if drop_old { migrate::drop_old(data_dir)? } else { migrate::migrate(data_dir)? };
+        if drop_old { migrate::drop_old(data_dir)? } else { migrate::migrate(data_dir, accepted.map(Lsn))? };
     let (segments, entries, head) = (walked.segments, walked.entries, walked.head.lsn);
     let (data, kept) = (data_dir.display().to_string(), kept.display().to_string());
     let object = json!({

@@ -1,7 +1,7 @@
 // The live console: what the engine does now, from /console/now.json. Payments, statements and rates come through the same
 // REST calls that everybody makes.
 import { chart, quantile } from '/console/charts.js';
-import { grouped, node, nothing, number, row, word } from '/console/format.js';
+import { cell, grouped, moment, node, nothing, number, row, word } from '/console/format.js';
 import { begin } from '/console/payments.js';
 import { call } from '/console/rest.js';
 import { accountCell } from '/console/statement.js';
@@ -71,7 +71,9 @@ async function showRates() {
       const moved = Number(rate.mid) - (mids.get(pair) ?? Number(rate.mid));
       mids.set(pair, Number(rate.mid));
       const mid = node('td', { class: `number ${moved > 0 ? 'up' : moved < 0 ? 'down' : ''}` }, grouped(rate.mid));
-      return row(pair, mid, number(String(rate.spread_bps ?? 0)), word(rate.source ?? '', 'RATE_SOURCE_'));
+      const source = word(rate.source ?? '', 'RATE_SOURCE_');
+      const stale = rate.stale ? [' ', node('span', { class: 'badge failed', title: `of ${moment(rate.at)}; it prices nothing: publish a newer one` }, 'stale')] : [];
+      return row(pair, mid, number(String(rate.spread_bps ?? 0)), cell(source, ...stale));
     }));
   } catch { /* The state line says that the server is gone. */ }
 }

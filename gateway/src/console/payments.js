@@ -20,8 +20,11 @@ let mine = [];
 /** What was searched for, with what was found and where there is more of it; nothing while recent ones are shown. */
 let search;
 let isDrawn = true;
+/** Whether the list has come. */
+let isRead = false;
 
 function seen(payments) {
+  isRead = true;
   const known = new Set(payments.map((payment) => payment.payment_id));
   recent = [...payments, ...recent.filter((payment) => !known.has(payment.payment_id))]
     .sort((a, b) => Number(b.lsn) - Number(a.lsn)).slice(0, RECENT_MAX);
@@ -34,7 +37,7 @@ function draw() {
   isDrawn = true;
   const made = new Set(mine.map((payment) => payment.payment_id));
   const shown = search?.found ?? [...mine, ...recent.filter((payment) => !made.has(payment.payment_id))];
-  const none = search ? search.problem ?? 'searching' : 'no payment was made yet';
+  const none = search ? search.problem ?? 'searching' : isRead ? 'no payment was made yet' : 'reading';
   $('recent').replaceChildren(...(shown.length ? shown.map(line) : [nothing(6, none)]));
   $('recent-title').textContent = search ? `Payments found for ${search.text}` : 'Recent payments';
   $('recent-zone').textContent = `time (${zone()})`;

@@ -147,8 +147,8 @@ pub fn convert(request: &wire::ConvertRequest) -> Result<(Money, Pair), Refusal>
     }
 }
 
-/// A price for the wire.
-pub fn price(price: &PairPrice) -> wire::Rate {
+/// A price for the wire, and whether it is too old to be used.
+pub fn price(price: &PairPrice, stale: bool) -> wire::Rate {
     wire::Rate {
         base: price.pair.base.code().to_owned(),
         quote: price.pair.quote.code().to_owned(),
@@ -160,6 +160,7 @@ pub fn price(price: &PairPrice) -> wire::Rate {
         source: source(price.source).into(),
         at: Some(timestamp(price.at)),
         rate_id: price.rate_id.to_string(),
+        stale,
     }
 }
 

@@ -42,7 +42,7 @@ impl FxService for Fx {
             let leg = price.as_ref().map_err(Clone::clone).and_then(|price| price.convert(amount, LegSide::Payer));
             Ok(wire::ConvertResponse {
                 converted: leg.as_ref().ok().map(|leg| money(leg.to)),
-                rate: price.as_ref().ok().map(convert::price),
+                rate: price.as_ref().ok().map(|price| convert::price(price, false)),
                 failure: leg.as_ref().err().map(failure),
             })
         })
@@ -58,7 +58,7 @@ impl FxService for Fx {
             let pair = convert::pair(&request).map_err(|refusal| status(&refusal))?;
             let price = self.engine.price(pair).await.map_err(|refusal| status(&refusal))?;
             Ok(wire::GetRateResponse {
-                rate: price.as_ref().ok().map(convert::price),
+                rate: price.as_ref().ok().map(|price| convert::price(price, false)),
                 failure: price.as_ref().err().map(failure),
             })
         })
@@ -74,8 +74,10 @@ impl FxService for Fx {
             // A stale rate prices nothing, but it is still what was published: it is listed with its age.
             let policy = self.engine.config().fx_policy();
             let pairs = book.rows().map(|row| Pair { base: row.base, quote: row.quote });
-            let rates = pairs.filter_map(|pair| book.price_at_any_age(pair, &policy).ok());
-            let rates = rates.map(|price| convert::price(&price)).collect();
+            let clock = self.engine.clock();
+            let is_stale = |pair| book.price(pair, clock.believed(), &policy).is_err();
+            let rates = pairs.filter_map(|pair| Some((book.price_at_any_age(pair, &policy).ok()?, is_stale(pair))));
+            let rates = rates.map(|(price, stale)| convert::price(&price, stale)).collect();
             Ok(wire::ListRatesResponse { rates })
         })
         .await

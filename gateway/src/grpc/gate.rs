@@ -24,7 +24,7 @@ use crate::{
     observe::{GRPC_TIMEOUT, parse_timeout},
     outgoing::Answer,
     serving::Serve,
-    status::{encoded, in_our_form, late},
+    status::{encoded, in_our_form, late, untimed},
 };
 
 /// What content type a call has, without parameters and the format's name.
@@ -106,6 +106,7 @@ impl<S: Own> Port<S> {
     ) -> Result<(Response<Body>, Option<Page>), Status> {
         let method = self.methods.find(parts.uri.path())?;
         call.admit(method.kind, &parts.headers)?;
+        check_timeout(&parts.headers)?;
         let encodings = parts.headers.get_all(GRPC_ENCODING).iter();
         if let Some(encoding) = encodings.map(HeaderValue::as_bytes).find(|encoding| *encoding != b"identity") {
             return Err(encoded(&String::from_utf8_lossy(encoding)));
@@ -135,6 +136,12 @@ impl<S: Own> Port<S> {
             Err(never) => match never {},
         }
     }
+}
+
+/// A deadline that cannot be read is none that anybody means.
+fn check_timeout(headers: &HeaderMap) -> Result<(), Status> {
+    let given = headers.get_all(GRPC_TIMEOUT).iter().map(|value| value.to_str().unwrap_or_default());
+    given.into_iter().find(|given| parse_timeout(given).is_none()).map_or(Ok(()), |given| Err(untimed(given)))
 }
 
 /// The message of a unary call with the rooms it takes, which have to be there within the call's deadline. What that

@@ -170,6 +170,7 @@ async fn message<Q: Name + DeserializeOwned>(
         (fields, Some(rooms))
     };
     reader.types.drop_nulls(&name, &mut fields);
+    spell_keys(&mut fields)?;
     for (name, value) in path {
         let value = if name == key_name::FIELD { key::value(&value)? } else { value };
         set(&mut fields, &name, value, "the path")?;
@@ -180,6 +181,22 @@ async fn message<Q: Name + DeserializeOwned>(
         }
     }
     Ok((decode(&reader.types, &name, Value::Object(fields))?, rooms))
+}
+
+/// A key in a body, or in an item of a list in it, may be spelled as in the header.
+fn spell_keys(fields: &mut Map<String, Value>) -> Result<(), Problem> {
+    for (name, value) in fields.iter_mut() {
+        match value {
+            Value::String(given) if name == key_name::FIELD || *name == camel_case(key_name::FIELD) => {
+                *given = key::value(given)?;
+            }
+            Value::Array(items) => {
+                items.iter_mut().filter_map(Value::as_object_mut).try_for_each(spell_keys)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Sets a field that may be in the request already, in either of its spellings (`tx_id` and `txId` are one in JSON).

@@ -30,10 +30,13 @@ function fields(rows) {
 const members = (schema, place) => Object.entries(schema.properties || {})
   .map(([name, of]) => [name, place, of, of.description, (schema.required || []).includes(name)]);
 
+/** A key of its own for each example: one key is one command. */
+const exampleKey = (path) => `my-first${path.replace(/^\/v1/, '').replace(/[^a-z]+/gi, '-')}`;
+
 function curl(path, verb, example, withKey) {
   const lines = [`curl '${location.origin}${path}'`];
   if (verb !== 'get') lines[0] = `curl -X ${verb.toUpperCase()} '${location.origin}${path}'`;
-  if (withKey) lines.push(`-H 'Idempotency-Key: my-first-key'`);
+  if (withKey) lines.push(`-H 'Idempotency-Key: ${exampleKey(path)}'`);
   if (example) lines.push(`-H 'Content-Type: application/json'`, `-d '${JSON.stringify(example)}'`);
   return lines.join(' \\\n  ');
 }

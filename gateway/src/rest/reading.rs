@@ -28,8 +28,13 @@ pub(super) fn decode<Q: DeserializeOwned>(types: &Types, message: &str, mut obje
         let found = match double {
             Some(field) => double_in(types.at(message, path), &mut object, path, field)
                 .map(|(field, rule)| (if path.iter().len() == 0 { field } else { format!("{name}.{field}") }, rule)),
-            None => at(&mut object, path.iter())
-                .map(|value| (name, rule(&said, value, types.takes_at(message, path).as_deref()))),
+            None => at(&mut object, path.iter()).map(|value| {
+                (
+                    name,
+                    rule(&said, value, types.takes_at(message, path).as_deref())
+                        .unwrap_or_else(|| no_field(types, message, path)),
+                )
+            }),
         };
         let (field, rule) = found.unwrap_or_else(|| ("body".to_owned(), said.clone()));
         wrong.push((shown(&field), rule));
@@ -50,13 +55,19 @@ pub(super) fn told(value: &Value) -> String {
     }
 }
 
-/// What is wrong with a value.
-fn rule(said: &str, value: &Value, takes: Option<&str>) -> String {
+/// What is wrong with a value, if it is one of a field.
+fn rule(said: &str, value: &Value, takes: Option<&str>) -> Option<String> {
     match takes {
-        _ if said.starts_with("unknown field") => "is not a field here".to_owned(),
-        Some(takes) => format!("{} must be {takes}", told(value)),
-        None => format!("{} is not a value of its type", told(value)),
+        _ if said.starts_with("unknown field") => None,
+        Some(takes) => Some(format!("{} must be {takes}", told(value))),
+        None => Some(format!("{} is not a value of its type", told(value))),
     }
+}
+
+/// What stands in the place of a field that is none.
+fn no_field(types: &Types, message: &str, path: &Path) -> String {
+    let fields = types.fields_beside(message, path).join(", ");
+    if fields.is_empty() { "is not a field here".to_owned() } else { format!("is not a field here; fields: {fields}") }
 }
 
 /// A field that is given in both of its spellings, or beside another that it excludes. It is taken out.

@@ -130,6 +130,20 @@ impl Types {
     }
 
     /// What a value at a path must be, with an example.
+    /// The names of the fields that could stand at the end of a path.
+    pub(super) fn fields_beside(&self, message: &str, path: &Path) -> Vec<&str> {
+        let names: Vec<_> = names(path).collect();
+        let (_, parents) = names.split_last().unwrap_or((&"", &[]));
+        let start = self.messages.get(message);
+        let parent = parents
+            .iter()
+            .try_fold(start, |message, name| Some(self.messages.get(message?.any(name)?.message.as_ref()?)));
+        parent
+            .flatten()
+            .map(|message| message.fields.iter().map(|field| field.name.as_str()).collect())
+            .unwrap_or_default()
+    }
+
     pub(super) fn takes_at(&self, message: &str, path: &Path) -> Option<String> {
         let (mut message, mut field) = (self.messages.get(message), None);
         for name in names(path) {
