@@ -227,6 +227,7 @@ fn payment(load: Load, n: u64) -> Command {
         amount: Money::new(100 + i128::from(n % 900), currency("USD")),
         source: None,
         destination: Some(account(payee)),
+        manual: None,
     };
     command(format!("bench-payment-{n:012}"), Request::CreatePayment(request))
 }

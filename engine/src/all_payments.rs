@@ -45,7 +45,7 @@ impl Core {
             let block = self.block_of(Lsn(next.0.saturating_sub(1)))?;
             let older = block.committed().rev().filter(|committed| committed.lsn < next);
             for committed in older.filter(|committed| committed.entry.tenant == tenant) {
-                let row = committed.entry.payment().and_then(|_| show(&committed));
+                let row = self.now(&committed)?.and_then(|now| show(&now));
                 if row.is_some_and(|row| !page.take(row)) {
                     return Ok(page.ends(Some(Position::before(Lsn(committed.lsn.0.saturating_add(1))))));
                 }

@@ -72,6 +72,10 @@ pub struct EngineConfig {
     pub reservation_default_s: u64,
     /// How long a reservation may last, in seconds.
     pub reservation_max_s: u64,
+    /// How long a payment stays authorised that names no time, in seconds.
+    pub authorization_default_s: u64,
+    /// How long a payment may stay authorised, in seconds.
+    pub authorization_max_s: u64,
     /// Exchange rates.
     pub fx: FxConfig,
     /// Risk rules.
@@ -162,6 +166,8 @@ impl Default for EngineConfig {
             house_owner: "MERCH-001".into(),
             reservation_default_s: 3_600,
             reservation_max_s: 7 * 86_400,
+            authorization_default_s: 7 * 86_400,
+            authorization_max_s: 30 * 86_400,
             fx: FxConfig::default(),
             risk: RiskConfig::default(),
         }
@@ -224,6 +230,8 @@ impl EngineConfig {
         range("deadline_default_ms", self.deadline_default_ms, 1, 600_000)?;
         range("reservation_max_s", self.reservation_max_s, 1, 7 * 86_400)?;
         range("reservation_default_s", self.reservation_default_s, 1, self.reservation_max_s)?;
+        range("authorization_max_s", self.authorization_max_s, 1, 30 * 86_400)?;
+        range("authorization_default_s", self.authorization_default_s, 1, self.authorization_max_s)?;
         range("fx.ecb_age_max_s", self.fx.ecb_age_max_s, 1, 366 * 86_400)?;
         range("fx.live_age_max_s", self.fx.live_age_max_s, 1, 366 * 86_400)?;
         range("fx.demo_age_max_s", self.fx.demo_age_max_s, 1, 366 * 86_400)?;
@@ -267,6 +275,8 @@ impl EngineConfig {
             merchant,
             reservation_default: Duration::from_secs(self.reservation_default_s),
             reservation_max: Duration::from_secs(self.reservation_max_s),
+            authorization_default: Duration::from_secs(self.authorization_default_s),
+            authorization_max: Duration::from_secs(self.authorization_max_s),
             spread_bps_default: self.fx.spread_bps_default,
             accounts_per_owner_max: self.accounts_per_owner_max,
         })

@@ -44,11 +44,15 @@ pub enum Bug {
     PostingOutsideTheCast,
     /// A lost table of the index is taken for an empty one.
     IndexTableLost,
+    /// Refunds of one payment do not wait for each other.
+    RefundWithoutATurn,
+    /// An expiry does not wait for the captures of its payment.
+    ExpiryWithoutATurn,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::ReplyBeforeSync,
         Self::ApplyTwice,
         Self::ApplySkipped,
@@ -69,6 +73,8 @@ impl Bug {
         Self::KeyOnlyInTheIndex,
         Self::PostingOutsideTheCast,
         Self::IndexTableLost,
+        Self::RefundWithoutATurn,
+        Self::ExpiryWithoutATurn,
     ];
 }
 

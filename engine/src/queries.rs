@@ -15,7 +15,6 @@ use crate::{
     index::{AccountKey, HistoryRow, rows::fold_with_history},
     journal::{Block, block::account_hash},
     ledger::{
-        commands::Request,
         entry::Committed,
         failure::Failure,
         fx::{Pair, PairPrice},
@@ -168,8 +167,28 @@ impl Engine {
     /// A payment as it is now.
     pub async fn payment(&self, tenant: TenantId, id: OpId) -> Result<Committed, Refusal> {
         let found = self.0.read(self.0.on_read_pool(move |core| core.object(tenant, id))).await?;
-        let found = found.filter(|committed| committed.entry.payment().is_some());
+        let found = found.filter(|committed| committed.entry.payment().is_some_and(|payment| payment.id == id));
         Ok(self.shown(found.ok_or_else(|| Refusal::not_found("payment", id))?).await)
+    }
+
+    /// A refund.
+    pub async fn refund(&self, tenant: TenantId, id: OpId) -> Result<Committed, Refusal> {
+        let found = self.0.read(self.0.on_read_pool(move |core| core.object(tenant, id))).await?;
+        let found = found.filter(|committed| committed.entry.decision.refund().is_some_and(|refund| refund.id == id));
+        Ok(self.shown(found.ok_or_else(|| Refusal::not_found("refund", id))?).await)
+    }
+
+    /// The entries of a payment below a position, newest first: of those that are its own, as each says which was before.
+    pub async fn payment_entries<T: Send + 'static>(
+        &self,
+        tenant: TenantId,
+        id: OpId,
+        window: Window,
+        show: impl Fn(&Committed) -> Option<(T, usize)> + Send + 'static,
+    ) -> Result<Page<T>, Refusal> {
+        let latest = self.payment(tenant, id).await?;
+        let page = self.0.on_read_pool(move |core| core.payment_entries_page(latest, window, show));
+        self.0.read(page).await
     }
 
     /// The payment that was made under a key.
@@ -185,8 +204,11 @@ impl Engine {
                 self.0.read(stored).await?
             }
         };
-        let payment = found.filter(|committed| committed.entry.tx_id == *tx_id && committed.entry.payment().is_some());
-        Ok(self.shown(payment.ok_or_else(|| Refusal::not_found("payment with tx_id", tx_id))?).await)
+        let made = found.filter(|committed| committed.entry.tx_id == *tx_id).and_then(|committed| made(&committed));
+        match made {
+            Some(id) => self.payment(tenant, id).await,
+            None => Err(Refusal::not_found("payment with tx_id", tx_id)),
+        }
     }
 
     /// A page of payments. `show` makes a row and says how many bytes it takes.
@@ -303,7 +325,8 @@ impl Core {
             }
             for lsn in lsns.into_iter().rev().filter(|lsn| *lsn >= floor) {
                 scanned += 1;
-                if show(&entries.read(lsn)?).is_some_and(|row| !page.take(row)) {
+                let committed = entries.read(lsn)?;
+                if self.now(&committed)?.and_then(|now| show(&now)).is_some_and(|row| !page.take(row)) {
                     return Ok(page.ends(Some(Position::before(Lsn(lsn.0 + 1)))));
                 }
             }
@@ -315,6 +338,36 @@ impl Core {
             }
             below = Position::before(floor);
         }
+    }
+
+    /// The latest entry of the payment that an entry made; nothing if it made none.
+    pub(crate) fn now(&self, committed: &Committed) -> Result<Option<Committed>, Refusal> {
+        let Some(id) = made(committed) else { return Ok(None) };
+        let latest = self.object(committed.entry.tenant, id)?;
+        Ok(Some(latest.unwrap_or_else(|| committed.clone())))
+    }
+
+    fn payment_entries_page<T>(
+        &self,
+        latest: Committed,
+        window: Window,
+        show: impl Fn(&Committed) -> Option<(T, usize)>,
+    ) -> Result<Page<T>, Refusal> {
+        let (mut page, mut entries) = (Filling::new(window), Entries { core: self, block: None });
+        let mut next = Some(latest);
+        let mut scanned = 0;
+        while let Some(committed) = next {
+            scanned += 1;
+            let here = Position::before(Lsn(committed.lsn.0.saturating_add(1)));
+            let is_below = committed.lsn < window.below.lsn;
+            if is_below && (scanned > SCAN_MAX || show(&committed).is_some_and(|row| !page.take(row))) {
+                return Ok(page.ends(Some(here)));
+            }
+            let life = committed.entry.payment().and_then(|payment| payment.life.as_ref());
+            let before = life.and_then(|life| life.before.as_ref());
+            next = before.map(|before| entries.read(before.previous)).transpose()?;
+        }
+        Ok(page.ends(None))
     }
 
     /// One account's rows below a position, newest first: the tail's, folded on the indexed state, then the index's.
@@ -364,13 +417,24 @@ impl Core {
     }
 }
 
-/// Whether a list of payments has this entry in it.
+/// Whether a list of payments has this payment in it, by its latest entry.
 fn wanted(of: &PaymentsOf, committed: &Committed) -> bool {
-    match (of, &committed.entry.request) {
-        (PaymentsOf::Customer(id), Request::CreatePayment(request)) => request.customer == *id,
-        (PaymentsOf::Customer(_), _) => false,
-        (PaymentsOf::All | PaymentsOf::Account(_), _) => true,
+    let PaymentsOf::Customer(id) = of else { return true };
+    customer(committed) == Some(id)
+}
+
+/// Whose payment an entry is about.
+fn customer(committed: &Committed) -> Option<&OwnerId> {
+    let life = committed.entry.payment()?.life.as_ref();
+    match life.and_then(|life| life.before.as_ref()) {
+        Some(before) => Some(&before.origin.customer),
+        None => committed.entry.made_payment().map(|request| &request.customer),
     }
+}
+
+/// The payment that an entry made, if it made one.
+fn made(committed: &Committed) -> Option<OpId> {
+    committed.entry.made_payment().and_then(|_| committed.entry.payment()).map(|payment| payment.id)
 }
 
 /// Reads the entries of a page: neighbours often stand in one block, which is then read and decoded once.

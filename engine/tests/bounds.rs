@@ -75,6 +75,7 @@ fn moving(amount: Money) -> [Request; 5] {
             amount,
             source: Some(account("A", "USD")),
             destination: Some(account("B", "USD")),
+            manual: None,
         }),
         Request::Deposit(Deposit(transfer.clone())),
         Request::Withdraw(Withdraw(transfer)),

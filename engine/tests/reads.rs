@@ -23,6 +23,7 @@ fn pay(payer: &str, minor: i128, to: Option<AccountId>) -> Request {
         amount: money(minor, "USD"),
         source: Some(account(payer, "USD")),
         destination: to,
+        manual: None,
     })
 }
 

@@ -44,6 +44,7 @@ fn pay(minor: i128, code: &str, to: &str) -> Request {
         amount: money(minor, code),
         source: Some(account("A", "USD")),
         destination: Some(account("B", to)),
+        manual: None,
     })
 }
 
@@ -346,6 +347,7 @@ fn prices_of_two_books_are_asked_for_again_and_never_mixed() {
         amount: money(100, "GBP"),
         source: None,
         destination: Some(account("B", "EUR")),
+        manual: None,
     };
     let mut found = Found::default();
     let mut customer = Owner::default();

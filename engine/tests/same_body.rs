@@ -51,6 +51,7 @@ fn payment(minor: i128, source: Option<&str>, destination: Option<&str>) -> Requ
         amount: usd(minor),
         source: source.map(account),
         destination: destination.map(account),
+        manual: None,
     })
 }
 

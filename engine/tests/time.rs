@@ -61,6 +61,7 @@ fn pay(minor: i128, code: &str) -> Request {
         amount: money(minor, code),
         source: Some(account("A", "USD")),
         destination: Some(account("B", code)),
+        manual: None,
     })
 }
 
@@ -207,7 +208,7 @@ fn one_round_frees_all_that_is_due_and_everybodys_turn_comes_first() {
         let due = world.engine.due().await;
         assert_eq!(due.len(), 601);
         let place = due.iter().position(|command| {
-            matches!(&command.request, Request::Expire(Expire { reservation: id }) if *id == reservation(&mine).id)
+            matches!(&command.request, Request::Expire(Expire { object: id }) if *id == reservation(&mine).id)
         });
         assert!(place.is_some_and(|place| place < 2), "behind {place:?} of another customer's");
         for command in due {

@@ -133,7 +133,11 @@ impl Cells {
 
     fn payments(&self, e: &mut DescriptorEncoder<'_>) -> Encoded {
         let cells = self.engine.cells();
-        let by_status = [("CAPTURED", read(&cells.captured)), ("FAILED", read(&cells.failed))];
+        let by_status = [
+            ("CAPTURED", read(&cells.captured)),
+            ("AUTHORIZED", read(&cells.authorized)),
+            ("FAILED", read(&cells.failed)),
+        ];
         labelled(e, "payments", "Payments by status", "status", by_status)?;
         let help = "Time of a payment from admission to its answer, by how it ended, whatever RPC it came by";
         let mut family = e.encode_descriptor("payment", help, Some(&Unit::Seconds), MetricType::Histogram)?;
@@ -142,6 +146,10 @@ impl Cells {
         }
         let help = "What captured payments came to, in units of their currency (12.5 is USD 12.50)";
         self.turnover(e, "payment_volume", help, |of| units(of.captured_minor, of.currency))?;
+        let help = "What was set aside for payments that are captured later, in units of their currency";
+        self.turnover(e, "payment_authorized_volume", help, |of| units(of.authorized_minor, of.currency))?;
+        let help = "What was given back of captured payments, in units of their currency";
+        self.turnover(e, "payment_refunded_volume", help, |of| units(of.refunded_minor, of.currency))?;
         let declined = FailureCode::ALL.iter().zip(&cells.declined).map(|(code, cell)| (code.name(), read(cell)));
         labelled(e, "declined", "Declined commands by failure code", "code", declined)?;
         counter(e, "replayed", "Answers given again under their tx_id", read(&cells.replayed))

@@ -167,7 +167,7 @@ async fn json_of_a_wrong_type_is_told_by_field_value_and_example() {
             json!({ "amount": { "amount": 5.5 }, "capture_method": "CAPTURE_METHOD_X", "metadata": [1], "description": 7 }),
             vec![
                 "amount.amount 5.5 must be a decimal number as a text, such as \"10.00\"",
-                "capture_method \"CAPTURE_METHOD_X\" must be one of CAPTURE_METHOD_AUTOMATIC;",
+                "capture_method \"CAPTURE_METHOD_X\" must be one of CAPTURE_METHOD_AUTOMATIC, CAPTURE_METHOD_MANUAL;",
                 "metadata [1] must be an object of texts",
                 "description 7 must be a text",
             ],

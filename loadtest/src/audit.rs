@@ -175,7 +175,7 @@ impl Audit<'_> {
 fn moved(line: &StatementLine) -> Option<i128> {
     let amount = line.amount.as_ref().and_then(minor)?;
     match line.kind() {
-        LineKind::Debit | LineKind::Settle => Some(-amount),
+        LineKind::Debit | LineKind::Settle | LineKind::Return => Some(-amount),
         LineKind::Credit => Some(amount),
         LineKind::Authorize | LineKind::Void => Some(0),
         LineKind::Unspecified => None,

@@ -111,6 +111,20 @@ impl PaymentsService for Echo {
         no()
     }
 
+    async fn get_refund(
+        &self,
+        _: Request<wire::GetRefundRequest>,
+    ) -> Result<Response<wire::GetRefundResponse>, Status> {
+        no()
+    }
+
+    async fn list_refunds(
+        &self,
+        _: Request<wire::ListRefundsRequest>,
+    ) -> Result<Response<wire::ListRefundsResponse>, Status> {
+        no()
+    }
+
     async fn watch_payments(
         &self,
         _: Request<wire::WatchPaymentsRequest>,

@@ -156,6 +156,7 @@ impl CommandActor {
                 self.ask(&account, Asked::Money, context, |op, me| WalletMessage::Expect(op, amount, me));
             }
             Effect::Hold(account, amount) => self.hold(&account, amount, context),
+            Effect::TakeBack(account, amount) => self.take_back(&account, amount, context),
             Effect::Open(account) => {
                 let id = account.id.clone();
                 self.ask(&id, Asked::Opening, context, |_, me| WalletMessage::Open(account, me));
@@ -172,6 +173,13 @@ impl CommandActor {
             return self.give_up(Refusal::DeadlineExceeded, context);
         }
         self.ask(account, Asked::Money, context, |op, me| WalletMessage::Hold(op, amount, me));
+    }
+
+    fn take_back(&mut self, account: &AccountId, amount: Money, context: &mut Context<Self>) {
+        if self.is_late() {
+            return self.give_up(Refusal::DeadlineExceeded, context);
+        }
+        self.ask(account, Asked::Money, context, |op, me| WalletMessage::TakeBack(op, amount, me));
     }
 
     fn ask(
@@ -241,7 +249,7 @@ impl CommandActor {
         };
         if let Some(failure) = entry.failure() {
             self.release_asked();
-            self.take_back(payment::counts(Some(failure)));
+            self.take_back_of_risk(payment::counts(Some(failure)));
         }
         let Some(launch) = self.launch.take() else { return };
         if let Some(trace) = &launch.answer.trace {
@@ -258,7 +266,7 @@ impl CommandActor {
     }
 
     /// Tells the risk rules that what they let through came to nothing, and whose doing it was.
-    fn take_back(&mut self, counts: Counts) {
+    fn take_back_of_risk(&mut self, counts: Counts) {
         if let Some(launch) = &mut self.launch
             && let Some((customer, at)) = launch.let_through.take()
         {
@@ -281,7 +289,7 @@ impl CommandActor {
     /// Ends without an entry: nothing happened and nothing is held.
     fn give_up(&mut self, refusal: Refusal, context: &mut Context<Self>) {
         self.release_asked();
-        self.take_back(Counts::Nothing);
+        self.take_back_of_risk(Counts::Nothing);
         if let Some(launch) = self.launch.take() {
             if let Some(trace) = &launch.answer.trace {
                 trace.mark();

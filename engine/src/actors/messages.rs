@@ -92,6 +92,8 @@ pub enum WalletMessage {
     Expect(OpId, Money, CommandRef),
     /// Hold this money.
     Hold(OpId, Money, CommandRef),
+    /// Give back this money that you got.
+    TakeBack(OpId, Money, CommandRef),
     /// The command ended without moving money here.
     Release(OpId),
     /// Become this account, if you are none yet.
@@ -151,6 +153,7 @@ impl Named for WalletMessage {
         match self {
             Self::Expect(..) => "expect",
             Self::Hold(..) => "hold",
+            Self::TakeBack(..) => "take_back",
             Self::Release(_) => "release",
             Self::Open(..) => "open",
             Self::AbandonOpen => "abandon_open",

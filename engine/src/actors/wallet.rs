@@ -72,6 +72,10 @@ impl WalletActor {
                 let held = self.ask(|wallet, clock| wallet.hold(op, amount, clock.believed()));
                 answer(&reply, Event::Held(held));
             }
+            WalletMessage::TakeBack(op, amount, reply) => {
+                let granted = self.ask(|wallet, _| wallet.take_back(op, amount));
+                answer(&reply, Event::Granted(granted));
+            }
             WalletMessage::Release(op) => self.tell(|wallet| wallet.release(op)),
             WalletMessage::Open(account, reply) => {
                 let granted = self.open(&account);

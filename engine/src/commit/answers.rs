@@ -10,6 +10,7 @@ use crate::{
     actors::{door::GivenWhenDropped, handles::OwnerRef},
     gate::caller::{Answer, Answering},
     journal::Block,
+    ledger::payment::PaymentStatus,
     metrics::{EngineCells, payments::PaymentTally},
     passed_on::PassedOn,
     watch::Watchers,
@@ -38,18 +39,24 @@ pub(crate) struct Answers {
 /// one fold per block (P11).
 fn count(cells: &EngineCells, block: &Block, answers: &mut [Answer]) {
     let (now, mut tally) = (Instant::now(), PaymentTally::default());
-    let (mut captured, mut failed) = (0, 0);
+    let (mut captured, mut authorized, mut failed) = (0, 0, 0);
     for (entry, answer) in block.entries.iter().zip(answers) {
-        if let Some(payment) = entry.payment() {
-            tally.count(entry, payment, answer.in_flight.took(now));
-            let of = if entry.failure().is_some() { &mut failed } else { &mut captured };
-            *of += 1;
+        match entry.payment() {
+            Some(payment) if entry.made_payment().is_some() => {
+                tally.count(entry, payment, answer.in_flight.took(now));
+                failed += u64::from(payment.status == PaymentStatus::Failed);
+                authorized += u64::from(payment.status == PaymentStatus::Authorized);
+                captured += u64::from(payment.status == PaymentStatus::Captured);
+            }
+            Some(payment) if entry.failure().is_none() => tally.count_step(entry, payment),
+            Some(_) | None => {}
         }
         if let Some(failure) = entry.failure() {
             cells.count_decline(failure.code);
         }
     }
     cells.captured.fetch_add(captured, Ordering::Relaxed);
+    cells.authorized.fetch_add(authorized, Ordering::Relaxed);
     cells.failed.fetch_add(failed, Ordering::Relaxed);
     cells.payments.fold(&tally);
 }

@@ -112,9 +112,7 @@ impl Builder {
     fn fold(&mut self, committed: &Committed, run: &mut Run) -> Result<(), IndexError> {
         let entry = &committed.entry;
         let tenant = entry.tenant;
-        if let Some(object) = entry.object() {
-            run.objects.push((tenant, object, committed.lsn));
-        }
+        run.objects.extend(entry.objects().map(|object| (tenant, object, committed.lsn)));
         let mut failed = None;
         for_each_account(entry, |account| {
             if failed.is_none() {
@@ -155,9 +153,8 @@ impl Builder {
                 run.owners.push((owner, OwnerRow::Default(account.id.clone(), committed.lsn)));
             }
         }
-        if let (Some(reservation), None) = (entry.decision.reservation(), entry.failure()) {
-            let timer = (reservation.expires_at, tenant, reservation.id);
-            run.timers.push((timer, reservation.is_active().then(|| reservation.account.clone())));
+        if let Some(timer) = entry.decision.timer() {
+            run.timers.push(((timer.due, tenant, timer.object), timer.frees.cloned()));
         }
         if changes_rates(entry) {
             let book = match &mut self.rates {

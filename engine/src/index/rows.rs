@@ -1,4 +1,4 @@
-//! One account's history: a posting with the balance after it, or a payment that moved nothing.
+//! One account's history: a posting with the balance after it, or a payment that moved nothing of it.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +7,7 @@ use crate::{
         account::{Account, FoldError},
         apply::fold,
         entry::Committed,
+        payment::{Payment, PaymentStatus},
     },
     money::{AccountId, Lsn, PostingKind},
 };
@@ -18,9 +19,9 @@ pub struct HistoryRow {
     pub lsn: Lsn,
     /// Which of the account's rows of that entry.
     pub line: u16,
-    /// Whether the entry is a payment (P5: lists of payments read the same rows).
+    /// Whether the entry made a payment (P5: lists of payments read the same rows).
     pub payment: bool,
-    /// What moved; `None` for a payment that was declined.
+    /// What moved; `None` for a payment that was declined, or that was authorised to this account.
     pub moved: Option<Moved>,
 }
 
@@ -49,20 +50,21 @@ pub fn fold_with_history(
     }
     let mut balance = state.as_ref().map_or(0, |account| account.balance().minor);
     fold(state, id, entry, committed.lsn)?;
-    let payment = entry.payment().is_some();
+    let made = entry.made_payment().and_then(|_| entry.payment());
     let mut line = 0;
     let mut push = |moved| {
-        rows.push(HistoryRow { lsn: committed.lsn, line, payment, moved });
+        rows.push(HistoryRow { lsn: committed.lsn, line, payment: made.is_some(), moved });
         line += 1;
     };
     for posting in entry.postings().iter().filter(|posting| posting.account == *id) {
         balance += posting.signed_minor();
         push(Some(Moved { kind: posting.kind, amount_minor: posting.amount.minor, balance_minor: balance }));
     }
-    if let Some(payment) = entry.payment()
-        && entry.postings().is_empty()
-        && payment.payer == *id
-    {
+    let moves_nothing = |payment: &&Payment| {
+        let is_set_aside = payment.status == PaymentStatus::Authorized;
+        if is_set_aside { payment.payee == *id } else { payment.payer == *id && entry.postings().is_empty() }
+    };
+    if made.filter(moves_nothing).is_some() {
         push(None);
     }
     Ok(())

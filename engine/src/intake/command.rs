@@ -41,10 +41,10 @@ impl Command {
         Self { tenant, tx_id, request, notes, timeout: None, trace: None, bundle: None, objection: None }
     }
 
-    /// The house's own: frees a reservation whose time is over. Its key names object and due time, so that happens once.
-    pub(crate) fn expire(tenant: TenantId, reservation: OpId, due: Timestamp) -> Option<Self> {
-        let tx_id = TxId::parse_any(&format!("sys/expire/{reservation}/{due}")).ok()?;
-        Some(Self::new(tenant, tx_id, Request::Expire(Expire { reservation }), Notes::default()))
+    /// The house's own: frees what an object set aside, whose time is over. Its key names object and due time, so that happens once.
+    pub(crate) fn expire(tenant: TenantId, object: OpId, due: Timestamp) -> Option<Self> {
+        let tx_id = TxId::parse_any(&format!("sys/expire/{object}/{due}")).ok()?;
+        Some(Self::new(tenant, tx_id, Request::Expire(Expire { object }), Notes::default()))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     ledger::{
         body::Body,
         needs::{Found, Need, Party, Terms, Turn},
+        objects,
         time::Timestamp,
     },
     money::{AccountId, OpId, TenantId},
@@ -109,7 +110,6 @@ impl Core {
                 found.owners.push((id, owner.record()));
                 pinned.owner = Some(owner);
             }
-            Need::AccountExists(id) => found.parties.push(self.known_account(tenant, &id).await?.1),
             Need::NewAccount(id, currency, owner) => {
                 pinned.cast.push(self.residents.to_open((tenant, id), currency, owner).await?);
             }
@@ -121,8 +121,7 @@ impl Core {
             }
             Need::Object(id) => {
                 let latest = self.on_load_pool(move |core| core.object(tenant, id)).await?;
-                let changes = latest.map(|committed| committed.entry.decision.changes.clone()).unwrap_or_default();
-                found.object = changes.into_iter().find(|change| change.object() == Some(id)).map(Box::new);
+                found.object = latest.and_then(|committed| objects::found(&committed, id)).map(Box::new);
             }
             Need::Owner(_)
             | Need::Account(_)

@@ -5,6 +5,7 @@ use std::{hash::BuildHasher, sync::Arc};
 use super::merkle::Hash;
 use crate::{
     ledger::{
+        apply::naming,
         decision::{Change, Decision},
         entry::{Committed, Entry},
         time::Timestamp,
@@ -99,16 +100,17 @@ impl Block {
 }
 
 /// Calls `f` for every account an entry is about: those that money moved on, the account that was opened or changed,
-/// and the payer of a payment that moved nothing.
+/// the payer of a payment that moved nothing, and the payee of what is set aside or ended.
 pub fn for_each_account(entry: &Entry, mut f: impl FnMut(&AccountId)) {
     entry.postings().iter().for_each(|posting| f(&posting.account));
     for change in &entry.decision.changes {
         match change {
             Change::Payment(payment) if entry.postings().is_empty() => f(&payment.payer),
             Change::Account { account, .. } => f(&account.id),
-            Change::Payment(_) | Change::Reservation(_) | Change::Rates => {}
+            Change::Payment(_) | Change::Reservation(_) | Change::Refund(_) | Change::Rates => {}
         }
     }
+    naming(entry).into_iter().for_each(|(account, _)| f(account));
 }
 
 /// A hash of an account for skipping blocks; the same in every process.

@@ -276,7 +276,7 @@ impl StoredRequest {
         Ok(match self {
             Self::CreatePayment { customer, amount, source, destination } => {
                 let amount = amount.read();
-                Request::CreatePayment(commands::CreatePayment { customer, amount, source, destination })
+                Request::CreatePayment(commands::CreatePayment { customer, amount, source, destination, manual: None })
             }
             Self::OpenAccount(opening) => {
                 let StoredOpening { account, owner, currency, overdraft_limit, daily_debit_limit } = opening;
@@ -302,7 +302,7 @@ impl StoredRequest {
                 Request::Capture(commands::Capture { reservation, amount, destination, finality })
             }
             Self::Release { reservation } => Request::Release(commands::Release { reservation }),
-            Self::Expire { reservation } => Request::Expire(commands::Expire { reservation }),
+            Self::Expire { reservation } => Request::Expire(commands::Expire { object: reservation }),
             Self::PublishRates { source, as_of, rates } => {
                 let rates = rates.into_iter().map(|StoredRate { base, quote, mid, spread_bps }| {
                     commands::publish_rates::PublishedRate { base, quote, mid, spread_bps }
@@ -432,6 +432,7 @@ impl StoredPayment {
             fx: fx.into_iter().map(StoredLeg::read).collect::<Result<_, _>>()?,
             risk,
             tried: tried.collect::<Result<_, Unread>>()?,
+            life: None,
         })
     }
 }
@@ -472,6 +473,7 @@ impl StoredAccount {
             day_debits,
             opened_lsn,
             applied_lsn,
+            named_by: 0,
         })
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! record  = [kind, tenant, op, tx_id, request, notes, failure, changes, postings]
 //! request = [number, [body]]       numbers: `ledger::commands`
-//! change  = [0, payment] / [1, reservation] / [2, account] / [3]
+//! change  = [0, payment] / [1, reservation] / [2, account] / [3] / [4, refund]
 //! ```
 //! `#[n(...)]` of the ledger's types says which place or number is what. A place or a number never changes its meaning
 //! and is never used again; a new one comes behind the others, raises [`MINOR`], and is read as absent where it is not
@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// What this build writes at most and reads at most, within the format.
-pub(super) const MINOR: u16 = 0;
+pub(super) const MINOR: u16 = 1;
 /// How long almost all entries are at most, in bytes.
 const SHORT_BYTES: usize = 768;
 /// How many places a record has.
@@ -97,6 +97,7 @@ fn write_change<W: Write>(change: &Change, encoder: &mut Encoder<W>) -> Result<(
             encoder.array(2)?.u8(2)?.encode(StoredAccount::of(account, *default))?.ok()
         }
         Change::Rates => encoder.array(1)?.u8(3)?.ok(),
+        Change::Refund(refund) => encoder.array(2)?.u8(4)?.encode(&**refund)?.ok(),
     }
 }
 
@@ -131,6 +132,7 @@ fn read_change(decoder: &mut Decoder<'_>) -> Result<Change, Undecoded> {
         (Some(2), 1) => decoder.decode().map(Change::Reservation),
         (Some(2), 2) => decoder.decode::<StoredAccount>().map(StoredAccount::change),
         (Some(1), 3) => Ok(Change::Rates),
+        (Some(2), 4) => decoder.decode().map(|refund| Change::Refund(Box::new(refund))),
         (_, number) => Err(Undecoded::message(format!("there is no change of number {number}"))),
     }
 }
@@ -173,21 +175,27 @@ struct Seen {
     opened_lsn: Lsn,
     #[n(6)]
     applied_lsn: Lsn,
+    /// From minor 1 on; nothing where it is zero.
+    #[n(7)]
+    named_by: Option<u32>,
 }
 
 impl StoredAccount {
     fn of(account: &Account, default: DefaultMark) -> Self {
         let account = account.clone();
         let Account { id, owner, currency, status, overdraft_limit, daily_debit_limit, .. } = account;
-        let Account { debits_posted, credits_posted, authorized, day, day_debits, opened_lsn, applied_lsn, .. } =
-            account;
-        let seen = Seen { debits_posted, credits_posted, authorized, day, day_debits, opened_lsn, applied_lsn };
+        let Account { debits_posted, credits_posted, authorized, day, day_debits, named_by, .. } = account;
+        let Account { opened_lsn, applied_lsn, .. } = account;
+        let named_by = (named_by > 0).then_some(named_by);
+        let seen =
+            Seen { debits_posted, credits_posted, authorized, day, day_debits, opened_lsn, applied_lsn, named_by };
         Self { id, owner, currency, status, overdraft_limit, daily_debit_limit, default, seen }
     }
 
     fn change(self) -> Change {
         let Self { id, owner, currency, status, overdraft_limit, daily_debit_limit, default, seen } = self;
-        let Seen { debits_posted, credits_posted, authorized, day, day_debits, opened_lsn, applied_lsn } = seen;
+        let Seen { debits_posted, credits_posted, authorized, day, day_debits, opened_lsn, applied_lsn, named_by } =
+            seen;
         let account = Account {
             id,
             owner,
@@ -202,6 +210,7 @@ impl StoredAccount {
             day_debits,
             opened_lsn,
             applied_lsn,
+            named_by: named_by.unwrap_or_default(),
         };
         Change::Account { account, default }
     }

@@ -87,7 +87,7 @@ impl Tail {
             if !is_planted(Bug::KeyNotInTheEntry) || !lsn.0.is_multiple_of(8) {
                 blocks.keys.insert(*key, lsn);
             }
-            if let Some(object) = entry.object() {
+            for object in entry.objects() {
                 blocks.objects.insert(object, lsn);
             }
         }
@@ -103,10 +103,10 @@ impl Tail {
         while let Some(tailed) = blocks.queue.pop_front_if(|tailed| tailed.block.last_lsn() <= indexed) {
             for ((lsn, entry), key) in tailed.block.placed().zip(&tailed.keys) {
                 blocks.keys.remove(key);
-                if let Some(object) = entry.object()
-                    && blocks.objects.get(&object) == Some(&lsn)
-                {
-                    blocks.objects.remove(&object);
+                for object in entry.objects() {
+                    if blocks.objects.get(&object) == Some(&lsn) {
+                        blocks.objects.remove(&object);
+                    }
                 }
             }
             self.bytes.fetch_sub(tailed.block.memory_bytes, Ordering::Relaxed);

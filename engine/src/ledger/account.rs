@@ -32,6 +32,8 @@ pub struct Account {
     pub day: u32,
     /// What left or was set aside on `day`.
     pub day_debits: i128,
+    /// How many payments and reservations name it as payee of what is set aside: while there are any it stays open (P6).
+    pub named_by: u32,
     /// The entry that opened it, or that first touched an account of the house.
     pub opened_lsn: Lsn,
     /// The last entry that changed it; a declined one changes nothing.
@@ -67,6 +69,7 @@ impl Account {
             daily_debit_limit: None,
             day: 0,
             day_debits: 0,
+            named_by: 0,
             opened_lsn: Lsn(0),
             applied_lsn: Lsn(0),
         }
@@ -106,6 +109,10 @@ impl Account {
             }
             PostingKind::Settle => {
                 self.authorized = self.authorized.checked_sub(minor).filter(|left| *left >= 0)?;
+                self.debits_posted = self.debits_posted.checked_add(minor)?;
+                Some(())
+            }
+            PostingKind::Return => {
                 self.debits_posted = self.debits_posted.checked_add(minor)?;
                 Some(())
             }

@@ -4,9 +4,11 @@
 
 use super::{
     account::{Account, FoldError},
+    commands::Request,
     decision::Change,
     entry::Entry,
     owner::Owner,
+    payment::PaymentStatus,
     rates::{PairRow, RateBook},
     time::Timestamp,
 };
@@ -30,6 +32,13 @@ pub fn to_account(account: &mut Account, entry: &Entry, lsn: Lsn) -> Result<(), 
         account.daily_debit_limit = changed.daily_debit_limit;
         account.applied_lsn = lsn;
     }
+    if let Some((_, naming)) = naming(entry).filter(|(named, _)| **named == account.id) {
+        account.named_by = match naming {
+            Naming::Begins => account.named_by.saturating_add(1),
+            Naming::Ends => account.named_by.saturating_sub(1),
+        };
+        account.applied_lsn = lsn;
+    }
     for posting in entry.postings() {
         if posting.account == account.id {
             account.post(posting, lsn)?;
@@ -37,6 +46,47 @@ pub fn to_account(account: &mut Account, entry: &Entry, lsn: Lsn) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// What an entry does to the account that is named as payee of what is set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    /// Something is set aside for it.
+    Begins,
+    /// Nothing is any more.
+    Ends,
+}
+
+/// The payee of what an entry sets aside or ends, if it does.
+pub fn naming(entry: &Entry) -> Option<(&AccountId, Naming)> {
+    if entry.failure().is_some() {
+        return None;
+    }
+    match &entry.request {
+        Request::CreatePayment(_) => {
+            let payment = entry.payment().filter(|payment| payment.status == PaymentStatus::Authorized)?;
+            Some((&payment.payee, Naming::Begins))
+        }
+        Request::CapturePayment(_) | Request::VoidPayment(_) => ends(entry),
+        Request::Reserve(_) => Some((entry.decision.reservation()?.destination.as_ref()?, Naming::Begins)),
+        Request::Capture(_) | Request::Release(_) | Request::Expire(_) => {
+            let Some(reservation) = entry.decision.reservation() else { return ends(entry) };
+            let ended = Some(reservation).filter(|reservation| !reservation.is_active())?;
+            Some((ended.destination.as_ref()?, Naming::Ends))
+        }
+        Request::OpenAccount(_)
+        | Request::UpdateAccount(_)
+        | Request::Deposit(_)
+        | Request::Withdraw(_)
+        | Request::PublishRates(_)
+        | Request::RemoveRates(_)
+        | Request::RefundPayment(_) => None,
+    }
+}
+
+fn ends(entry: &Entry) -> Option<(&AccountId, Naming)> {
+    let payment = entry.payment().filter(|payment| payment.status != PaymentStatus::Authorized)?;
+    Some((&payment.payee, Naming::Ends))
 }
 
 /// The same to an account that the entry may create.

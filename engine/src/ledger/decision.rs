@@ -2,8 +2,16 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::{account::Account, failure::Failure, payment::Payment, reservation::Reservation, settings::DefaultMark};
-use crate::money::{OpId, Posting};
+use super::{
+    account::Account,
+    failure::Failure,
+    payment::{Payment, PaymentStatus},
+    refund::Refund,
+    reservation::Reservation,
+    settings::DefaultMark,
+    time::Timestamp,
+};
+use crate::money::{AccountId, OpId, Posting};
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +31,8 @@ pub enum Change {
     Payment(Payment),
     /// A reservation.
     Reservation(Reservation),
+    /// A refund.
+    Refund(Box<Refund>),
     /// An account, opened or with other settings. Its counters are those its actor knew when it decided.
     Account {
         /// The account.
@@ -34,12 +44,24 @@ pub enum Change {
     Rates,
 }
 
+/// When an object's time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timer<'a> {
+    /// When.
+    pub due: Timestamp,
+    /// Whose.
+    pub object: OpId,
+    /// The account whose money is freed then; nothing once it ended.
+    pub frees: Option<&'a AccountId>,
+}
+
 impl Change {
     /// The id under which the object is found.
     pub fn object(&self) -> Option<OpId> {
         match self {
             Self::Payment(payment) => Some(payment.id),
             Self::Reservation(reservation) => Some(reservation.id),
+            Self::Refund(refund) => Some(refund.id),
             Self::Account { .. } | Self::Rates => None,
         }
     }
@@ -65,7 +87,7 @@ impl Decision {
     pub fn payment(&self) -> Option<&Payment> {
         self.changes.iter().find_map(|change| match change {
             Change::Payment(payment) => Some(payment),
-            Change::Reservation(_) | Change::Account { .. } | Change::Rates => None,
+            Change::Reservation(_) | Change::Refund(_) | Change::Account { .. } | Change::Rates => None,
         })
     }
 
@@ -73,7 +95,35 @@ impl Decision {
     pub fn reservation(&self) -> Option<&Reservation> {
         self.changes.iter().find_map(|change| match change {
             Change::Reservation(reservation) => Some(reservation),
-            Change::Payment(_) | Change::Account { .. } | Change::Rates => None,
+            Change::Payment(_) | Change::Refund(_) | Change::Account { .. } | Change::Rates => None,
+        })
+    }
+
+    /// The refund it made, or was to.
+    pub fn refund(&self) -> Option<&Refund> {
+        self.changes.iter().find_map(|change| match change {
+            Change::Refund(refund) => Some(&**refund),
+            Change::Payment(_) | Change::Reservation(_) | Change::Account { .. } | Change::Rates => None,
+        })
+    }
+
+    /// The timer it sets, or ends.
+    pub fn timer(&self) -> Option<Timer<'_>> {
+        if self.failure.is_some() {
+            return None;
+        }
+        self.changes.iter().find_map(|change| match change {
+            Change::Reservation(reservation) => Some(Timer {
+                due: reservation.expires_at,
+                object: reservation.id,
+                frees: reservation.is_active().then_some(&reservation.account),
+            }),
+            Change::Payment(payment) => Some(Timer {
+                due: payment.life.as_ref()?.authorization.as_ref()?.expires_at,
+                object: payment.id,
+                frees: (payment.status == PaymentStatus::Authorized).then_some(&payment.payer),
+            }),
+            Change::Refund(_) | Change::Account { .. } | Change::Rates => None,
         })
     }
 
@@ -81,7 +131,7 @@ impl Decision {
     pub fn account(&self) -> Option<(&Account, DefaultMark)> {
         self.changes.iter().find_map(|change| match change {
             Change::Account { account, default } => Some((account, *default)),
-            Change::Payment(_) | Change::Reservation(_) | Change::Rates => None,
+            Change::Payment(_) | Change::Reservation(_) | Change::Refund(_) | Change::Rates => None,
         })
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{
-    commands::Request,
+    commands::{CreatePayment, Request},
     decision::{Change, Decision},
     failure::Failure,
     notes::Notes,
@@ -64,14 +64,24 @@ impl Entry {
         &self.decision.postings
     }
 
+    /// The request for the payment that this entry made, if it made one: later ones are about it, too.
+    pub fn made_payment(&self) -> Option<&CreatePayment> {
+        if let Request::CreatePayment(request) = &self.request { Some(request) } else { None }
+    }
+
     /// The payment, if this entry is about one.
     pub fn payment(&self) -> Option<&Payment> {
         self.decision.payment()
     }
 
-    /// The id under which the object this entry left behind is found: the payment's, or the reservation's.
+    /// The id of what this entry is about: the payment's, or the reservation's.
     pub fn object(&self) -> Option<OpId> {
-        self.decision.changes.iter().find_map(Change::object)
+        self.objects().next()
+    }
+
+    /// The ids under which the objects this entry left behind are found.
+    pub fn objects(&self) -> impl Iterator<Item = OpId> {
+        self.decision.changes.iter().filter_map(Change::object)
     }
 }
 

@@ -71,11 +71,29 @@ pub enum FailureCode {
     /// The published pairs would be more than are kept.
     #[n(19)]
     TooManyPairs,
+    /// The payment has nothing set aside: it was captured, voided, expired or declined.
+    #[n(20)]
+    PaymentNotCapturable,
+    /// More than what is left to capture of the payment.
+    #[n(21)]
+    AmountExceedsCapturable,
+    /// The payment has nothing set aside that could be freed.
+    #[n(22)]
+    PaymentNotVoidable,
+    /// Nothing of the payment was captured that was not given back.
+    #[n(23)]
+    PaymentNotRefundable,
+    /// More than what was captured of the payment and not given back.
+    #[n(24)]
+    AmountExceedsRefundable,
+    /// The account that paid is closed, and the customer has no other active one in its currency.
+    #[n(25)]
+    RefundDestinationClosed,
 }
 
 impl FailureCode {
     /// All codes, in the order of the list above.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 26] = [
         Self::InsufficientFunds,
         Self::RiskRejected,
         Self::AccountFrozen,
@@ -96,6 +114,12 @@ impl FailureCode {
         Self::AmountExceedsReservation,
         Self::DestinationRequired,
         Self::TooManyPairs,
+        Self::PaymentNotCapturable,
+        Self::AmountExceedsCapturable,
+        Self::PaymentNotVoidable,
+        Self::PaymentNotRefundable,
+        Self::AmountExceedsRefundable,
+        Self::RefundDestinationClosed,
     ];
 
     /// The code as metrics and logs spell it.
@@ -121,6 +145,12 @@ impl FailureCode {
             Self::AmountExceedsReservation => "AMOUNT_EXCEEDS_RESERVATION",
             Self::DestinationRequired => "DESTINATION_REQUIRED",
             Self::TooManyPairs => "TOO_MANY_PAIRS",
+            Self::PaymentNotCapturable => "PAYMENT_NOT_CAPTURABLE",
+            Self::AmountExceedsCapturable => "AMOUNT_EXCEEDS_CAPTURABLE",
+            Self::PaymentNotVoidable => "PAYMENT_NOT_VOIDABLE",
+            Self::PaymentNotRefundable => "PAYMENT_NOT_REFUNDABLE",
+            Self::AmountExceedsRefundable => "AMOUNT_EXCEEDS_REFUNDABLE",
+            Self::RefundDestinationClosed => "REFUND_DESTINATION_CLOSED",
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum Effect {
     Expect(AccountId, Money),
     /// Ask the payer to hold the money.
     Hold(AccountId, Money),
+    /// Ask the account that got money to give it back, whatever its daily limit.
+    TakeBack(AccountId, Money),
     /// Ask an account to decide a change of its settings.
     Change(AccountId, Box<SettingsChange>),
     /// Ask an account that is not there yet to be this one.
@@ -45,7 +47,7 @@ pub enum Event {
     Assessed(Verdict),
     /// From the desk, in the order asked.
     Quoted(Result<Vec<Box<PairPrice>>, Failure>),
-    /// From an account that was asked to expect or open.
+    /// From an account that was asked to expect, to give back or to open.
     Granted(Result<(), Failure>),
     /// From an account that was asked to hold: the UTC day it counts for (P6).
     Held(Result<u32, Failure>),
@@ -79,7 +81,7 @@ impl Event {
         Unexpected { event: self.name(), waiting }
     }
 
-    /// The answer of an account that was asked to expect or open.
+    /// The answer of an account that was asked to expect, to give back or to open.
     pub fn granted(self) -> Result<Result<(), Failure>, Unexpected> {
         if let Self::Granted(granted) = self { Ok(granted) } else { Err(self.unexpected("a grant")) }
     }

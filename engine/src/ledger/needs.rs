@@ -8,7 +8,8 @@ use std::{sync::Arc, time::Duration};
 use smallvec::SmallVec;
 
 use super::{
-    account::Account, decision::Change, owner::Owner, rates::RateBook, reservation::Reservation, time::Timestamp,
+    account::Account, decision::Change, life::Life, owner::Owner, payment::Payment, rates::RateBook,
+    reservation::Reservation, time::Timestamp,
 };
 use crate::money::{AccountId, Currency, OpId, OwnerId};
 
@@ -28,8 +29,6 @@ pub enum Need {
     Account(AccountId),
     /// An account that takes part if it is open.
     AccountIfOpen(AccountId),
-    /// An account that has to be open and takes no part.
-    AccountExists(AccountId),
     /// An open account's settings and counters, as its own actor knows them.
     AccountNow(AccountId),
     /// An account that is to be opened.
@@ -42,7 +41,7 @@ pub enum Need {
     Rates,
     /// The time, once all that stands before it in the list was found.
     Now,
-    /// The time of a reservation is over: it has to expire before the command is decided.
+    /// The time of an object is over: it has to expire before the command is decided.
     Expired(OpId, Timestamp),
 }
 
@@ -106,6 +105,23 @@ impl Found {
             Some(Change::Reservation(reservation)) if reservation.id == id => Ok(reservation),
             _ => Err(Missing::unknown("reservation", id)),
         }
+    }
+
+    /// The payment that was asked for, with its life.
+    pub fn payment(&self, id: OpId) -> Result<(&Payment, &Life), Missing> {
+        match self.object.as_deref() {
+            Some(Change::Payment(payment)) if payment.id == id => {
+                let life = payment.life.as_deref().ok_or(Missing::NotAsked("the payment's life"))?;
+                Ok((payment, life))
+            }
+            _ => Err(Missing::unknown("payment", id)),
+        }
+    }
+
+    /// The customer of a payment.
+    pub fn customer_of_payment(&self, id: OpId) -> OwnerId {
+        let before = self.payment(id).ok().and_then(|(_, life)| life.before.as_ref());
+        before.map_or_else(OwnerId::system, |before| before.origin.customer.clone())
     }
 
     /// The owner of the account that a reservation holds money of.
@@ -195,6 +211,10 @@ pub struct House {
     pub reservation_default: Duration,
     /// How long a reservation may last.
     pub reservation_max: Duration,
+    /// How long an authorisation lasts that names no time.
+    pub authorization_default: Duration,
+    /// How long an authorisation may last.
+    pub authorization_max: Duration,
     /// The spread of a published rate that names none, in basis points.
     pub spread_bps_default: u16,
     /// Accounts one owner may have.

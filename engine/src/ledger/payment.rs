@@ -5,11 +5,12 @@ use minicbor::{Decode, Encode};
 use super::{
     failure::{Failure, FailureCode},
     fx::FxLeg,
+    life::Life,
     risk::{Counts, Verdict},
 };
 use crate::money::{AccountId, Money, OpId};
 
-/// Where a payment stands. Wire values for later states are reserved in the protos (P9).
+/// Where a payment stands (P9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum PaymentStatus {
@@ -19,6 +20,32 @@ pub enum PaymentStatus {
     /// Declined; nothing moved.
     #[n(1)]
     Failed,
+    /// Money is set aside, and something of it may be captured.
+    #[n(2)]
+    Authorized,
+    /// Given up before anything was captured.
+    #[n(3)]
+    Voided,
+    /// Its time was over before anything was captured.
+    #[n(4)]
+    Expired,
+    /// All that was captured was given back.
+    #[n(5)]
+    Refunded,
+}
+
+impl PaymentStatus {
+    /// The status as the wire spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Captured => "CAPTURED",
+            Self::Failed => "FAILED",
+            Self::Authorized => "AUTHORIZED",
+            Self::Voided => "VOIDED",
+            Self::Expired => "EXPIRED",
+            Self::Refunded => "REFUNDED",
+        }
+    }
 }
 
 /// A candidate that did not pay.
@@ -32,7 +59,7 @@ pub struct Tried {
     pub code: FailureCode,
 }
 
-/// A payment as it is after an entry; who and how much is in the entry's request.
+/// A payment as it is after an entry; who and how much is in the request of the entry that made it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Payment {
     /// Its id.
@@ -47,10 +74,10 @@ pub struct Payment {
     /// The account that was credited, or was to be.
     #[n(3)]
     pub payee: AccountId,
-    /// What the payer was debited.
+    /// What the payer was debited in all.
     #[n(4)]
     pub debited: Option<Money>,
-    /// What the payee was credited.
+    /// What the payee was credited in all.
     #[n(5)]
     pub credited: Option<Money>,
     /// Conversions, payer's first.
@@ -62,6 +89,9 @@ pub struct Payment {
     /// Every candidate that did not pay.
     #[n(8)]
     pub tried: Vec<Tried>,
+    /// What became of it; nothing if it was decided as it was made.
+    #[n(9)]
+    pub life: Option<Box<Life>>,
 }
 
 /// What a payment that ended so says of its customer to the risk rules (P14). What failed by the house's doing (rates,
@@ -87,7 +117,13 @@ pub fn counts(failure: Option<&Failure>) -> Counts {
         | FailureCode::ReservationNotActive
         | FailureCode::AmountExceedsReservation
         | FailureCode::DestinationRequired
-        | FailureCode::TooManyPairs => false,
+        | FailureCode::TooManyPairs
+        | FailureCode::PaymentNotCapturable
+        | FailureCode::AmountExceedsCapturable
+        | FailureCode::PaymentNotVoidable
+        | FailureCode::PaymentNotRefundable
+        | FailureCode::AmountExceedsRefundable
+        | FailureCode::RefundDestinationClosed => false,
     };
     if is_customers { Counts::Declined } else { Counts::Nothing }
 }

@@ -93,21 +93,7 @@ impl Wallet {
 
     /// Payer's side: holds `amount` for `op` if it is there. Says for which UTC day it counts.
     pub fn hold(&mut self, op: OpId, amount: Money, now: Timestamp) -> Result<u32, Failure> {
-        self.check_open(amount)?;
-        let available = self.available_minor();
-        if amount.minor > available {
-            if is_planted(Bug::HoldLeakedOnDecline) {
-                self.held = self.held.saturating_add(amount.minor);
-            }
-            return Err(Failure::new(
-                FailureCode::InsufficientFunds,
-                format!(
-                    "account {} has {} available, {amount} is needed",
-                    self.account.id,
-                    Money::new(available, amount.currency)
-                ),
-            ));
-        }
+        self.check_available(amount)?;
         let day = self.account.day_of_hold(now.utc_day());
         let spent = self.account.debits_on(day).saturating_add(self.held);
         if let Some(limit) = self.account.daily_debit_limit
@@ -123,9 +109,39 @@ impl Wallet {
                 ),
             ));
         }
+        self.set_aside(op, amount);
+        Ok(day)
+    }
+
+    /// Payee's side of a refund: the same whatever the daily limit (P6).
+    pub fn take_back(&mut self, op: OpId, amount: Money) -> Result<(), Failure> {
+        self.check_available(amount)?;
+        self.set_aside(op, amount);
+        Ok(())
+    }
+
+    fn set_aside(&mut self, op: OpId, amount: Money) {
         self.pending.entry(op).or_default().debit = amount.minor;
         self.held = self.held.saturating_add(amount.minor);
-        Ok(day)
+    }
+
+    fn check_available(&mut self, amount: Money) -> Result<(), Failure> {
+        self.check_open(amount)?;
+        let available = self.available_minor();
+        if amount.minor > available {
+            if is_planted(Bug::HoldLeakedOnDecline) {
+                self.held = self.held.saturating_add(amount.minor);
+            }
+            return Err(Failure::new(
+                FailureCode::InsufficientFunds,
+                format!(
+                    "account {} has {} available, {amount} is needed",
+                    self.account.id,
+                    Money::new(available, amount.currency)
+                ),
+            ));
+        }
+        Ok(())
     }
 
     /// Payee's side: notes that `op` will credit `amount`. A second call for one `op` replaces the first.
@@ -215,6 +231,13 @@ impl Wallet {
 
     fn check_empty(&self) -> Result<(), Failure> {
         let balance = self.account.balance();
+        if self.account.named_by > 0 {
+            let message = format!(
+                "account {} is the payee of {} authorised payments or active reservations; capture, void or release them first",
+                self.account.id, self.account.named_by
+            );
+            return Err(Failure::new(FailureCode::AccountNotEmpty, message));
+        }
         if balance.minor != 0 || self.account.authorized != 0 || self.is_busy() {
             return Err(Failure::new(
                 FailureCode::AccountNotEmpty,

@@ -25,6 +25,8 @@ pub struct EngineCells {
     pub hot: HotAccounts,
     /// Payments that captured.
     pub captured: AtomicU64,
+    /// Payments that set money aside.
+    pub authorized: AtomicU64,
     /// Payments that were declined.
     pub failed: AtomicU64,
     /// Commands that were declined, by [`FailureCode::ALL`].

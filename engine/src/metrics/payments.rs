@@ -9,7 +9,11 @@ use std::{
 
 use super::histogram::{BUCKETS_US, Counts, Tally, Times};
 use crate::{
-    ledger::{commands::Request, entry::Entry, payment::Payment},
+    ledger::{
+        commands::Request,
+        entry::Entry,
+        payment::{Payment, PaymentStatus},
+    },
     money::{Currency, Money},
     refusal::Refusal,
 };
@@ -19,6 +23,8 @@ use crate::{
 pub enum Ended {
     /// Money moved.
     Captured,
+    /// Money was set aside, to be captured later.
+    Authorized,
     /// It was declined: a decision too.
     Declined,
     /// It was answered with what had been decided before.
@@ -31,12 +37,14 @@ pub enum Ended {
 
 impl Ended {
     /// All ends.
-    pub const ALL: [Self; 5] = [Self::Captured, Self::Declined, Self::Replayed, Self::Refused, Self::Late];
+    pub const ALL: [Self; 6] =
+        [Self::Captured, Self::Authorized, Self::Declined, Self::Replayed, Self::Refused, Self::Late];
 
     /// As metrics spell it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Captured => "captured",
+            Self::Authorized => "authorized",
             Self::Declined => "declined",
             Self::Replayed => "replayed",
             Self::Refused => "refused",
@@ -46,7 +54,11 @@ impl Ended {
 
     /// The end of a payment that was decided so.
     fn of(entry: &Entry) -> Self {
-        if entry.failure().is_some() { Self::Declined } else { Self::Captured }
+        match entry.payment().map(|payment| payment.status) {
+            _ if entry.failure().is_some() => Self::Declined,
+            Some(PaymentStatus::Authorized) => Self::Authorized,
+            _ => Self::Captured,
+        }
     }
 }
 
@@ -61,8 +73,12 @@ impl From<&Refusal> for Ended {
 pub struct Turnover {
     /// Which.
     pub currency: Currency,
+    /// What was set aside to be captured later, in minor units.
+    pub authorized_minor: i128,
     /// What payees asked for and got, in minor units.
     pub captured_minor: i128,
+    /// What was given back of it, in minor units.
+    pub refunded_minor: i128,
     /// What the FX desk earned between the middle and the customers' rates, in millionths of a minor unit.
     pub earned_micro: i128,
 }
@@ -131,28 +147,51 @@ impl PaymentTally {
         if let (Some(took), Some((_, tally))) = (took, tally) {
             tally.note_time(took);
         }
-        if ended != Ended::Captured {
-            return;
-        }
-        if let Request::CreatePayment(request) = &entry.request {
-            self.captured(request.amount);
-        }
-        for leg in &payment.fx {
-            let turnover = Turnover { currency: leg.to.currency, captured_minor: 0, earned_micro: leg.earned_micro() };
-            add(&mut self.turnover, turnover);
+        let Request::CreatePayment(request) = &entry.request else { return };
+        match ended {
+            Ended::Captured => self.captured(payment, request.amount, request.amount),
+            Ended::Authorized => {
+                let amount = request.amount;
+                add(&mut self.turnover, Turnover { authorized_minor: amount.minor, ..Turnover::none(amount.currency) });
+            }
+            Ended::Declined | Ended::Replayed | Ended::Refused | Ended::Late => {}
         }
     }
 
-    fn captured(&mut self, amount: Money) {
-        let turnover = Turnover { currency: amount.currency, captured_minor: amount.minor, earned_micro: 0 };
-        add(&mut self.turnover, turnover);
+    /// Counts what a later step captured or gave back.
+    pub fn count_step(&mut self, entry: &Entry, payment: &Payment) {
+        let Some((life, step)) = payment.life.as_ref().and_then(|life| Some((life, life.step?))) else { return };
+        match &entry.request {
+            Request::CapturePayment(_) => self.captured(payment, step, life.amount),
+            Request::RefundPayment(_) => {
+                add(&mut self.turnover, Turnover { refunded_minor: step.minor, ..Turnover::none(step.currency) });
+            }
+            _ => {}
+        }
+    }
+
+    /// So much of the whole of a payment was captured, at the prices of its conversions.
+    fn captured(&mut self, payment: &Payment, amount: Money, whole: Money) {
+        add(&mut self.turnover, Turnover { captured_minor: amount.minor, ..Turnover::none(amount.currency) });
+        for leg in &payment.fx {
+            let earned = leg.earned_micro().saturating_mul(amount.minor).checked_div(whole.minor).unwrap_or_default();
+            add(&mut self.turnover, Turnover { earned_micro: earned, ..Turnover::none(leg.to.currency) });
+        }
+    }
+}
+
+impl Turnover {
+    fn none(currency: Currency) -> Self {
+        Self { currency, authorized_minor: 0, captured_minor: 0, refunded_minor: 0, earned_micro: 0 }
     }
 }
 
 fn add(all: &mut Vec<Turnover>, more: Turnover) {
     match all.iter_mut().find(|known| known.currency == more.currency) {
         Some(known) => {
+            known.authorized_minor = known.authorized_minor.saturating_add(more.authorized_minor);
             known.captured_minor = known.captured_minor.saturating_add(more.captured_minor);
+            known.refunded_minor = known.refunded_minor.saturating_add(more.refunded_minor);
             known.earned_micro = known.earned_micro.saturating_add(more.earned_micro);
         }
         None => all.push(more),

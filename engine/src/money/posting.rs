@@ -1,6 +1,6 @@
 //! One line of an entry: what it does to one account.
 //!
-//! Amounts are positive; the kind gives the direction. Posted lines ([`PostingKind::Debit`], `Settle`, `Credit`) sum
+//! Amounts are positive; the kind gives the direction. Posted lines ([`PostingKind::Debit`], `Settle`, `Return`, `Credit`) sum
 //! to zero per currency in every entry; `Authorize` and `Void` only move the durable part of what is pending (P6).
 
 use minicbor::{Decode, Encode};
@@ -38,6 +38,9 @@ pub enum PostingKind {
         #[n(0)]
         held_on: u32,
     },
+    /// Takes back money that was put in, for whoever it came from; it counts against no daily limit.
+    #[n(5)]
+    Return,
 }
 
 /// One line of an entry.
@@ -63,6 +66,7 @@ impl PostingKind {
             Self::Authorize { .. } => "authorization",
             Self::Settle => "settlement",
             Self::Void { .. } => "release",
+            Self::Return => "return",
         }
     }
 }
@@ -78,7 +82,7 @@ impl Posting {
         match self.kind {
             PostingKind::Credit => self.amount.minor,
             // An amount is at most POSTING_MINOR_MAX, so its negation always exists.
-            PostingKind::Debit { .. } | PostingKind::Settle => self.amount.minor.saturating_neg(),
+            PostingKind::Debit { .. } | PostingKind::Settle | PostingKind::Return => self.amount.minor.saturating_neg(),
             PostingKind::Authorize { .. } | PostingKind::Void { .. } => 0,
         }
     }

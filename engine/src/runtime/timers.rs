@@ -1,4 +1,4 @@
-//! Timers: reservations whose time is over are freed by commands of the house's own, durably (P6, P10).
+//! Timers: reservations and authorisations whose time is over are freed by commands of the house's own, durably (P6, P10).
 //!
 //! Each round takes what is due from tail and index into queues, one per account, and gives out one timer of each
 //! account in turn, so that nobody's thousands delay another's. A command that is refused is simply due again. Nothing
@@ -17,7 +17,7 @@ use crate::{
     engine::Engine,
     index::{AccountKey, TimerKey},
     intake::command::Command,
-    ledger::time::Timestamp,
+    ledger::{decision::Timer, time::Timestamp},
     money::OpId,
     refusal::Refusal,
 };
@@ -84,19 +84,22 @@ impl Due {
         self.len == 0
     }
 
-    /// The tail first and the index second (P1): what the tail says of a reservation is newer.
+    /// The tail first and the index second (P1): what the tail says of an object is newer.
     fn read(&mut self, core: &Core, from: Timestamp, upto: Timestamp) -> Result<(), Refusal> {
         let mut ended: HashSet<OpId, RandomState> = HashSet::default();
         let mut set: BTreeMap<TimerKey, AccountKey> = BTreeMap::new();
         for committed in core.tail.all().iter().flat_map(|block| block.committed()) {
-            let decision = &committed.entry.decision;
-            let (Some(reservation), None) = (decision.reservation(), &decision.failure) else { continue };
-            let timer = (reservation.expires_at, committed.entry.tenant, reservation.id);
-            if !reservation.is_active() {
-                set.remove(&timer);
-                ended.insert(reservation.id);
-            } else if (from..=upto).contains(&reservation.expires_at) {
-                set.insert(timer, (committed.entry.tenant, reservation.account.clone()));
+            let Some(Timer { due, object, frees }) = committed.entry.decision.timer() else { continue };
+            let timer = (due, committed.entry.tenant, object);
+            match frees {
+                None => {
+                    set.remove(&timer);
+                    ended.insert(object);
+                }
+                Some(account) if (from..=upto).contains(&due) => {
+                    set.insert(timer, (committed.entry.tenant, account.clone()));
+                }
+                Some(_) => {}
             }
         }
         let mut push = |timer: TimerKey, account| {

@@ -5,11 +5,13 @@ use std::time::Duration;
 use arus_engine::{
     ledger::{
         commands::{
-            Capture, CreatePayment, Deposit, OpenAccount, PublishRates, Release, RemoveRates, Request, Reserve,
-            UpdateAccount, Withdraw, publish_rates::PublishedRate, transfer::Transfer,
+            Capture, CapturePayment, CreatePayment, Deposit, OpenAccount, PublishRates, RefundPayment, Release,
+            RemoveRates, Request, Reserve, UpdateAccount, VoidPayment, Withdraw, create_payment::Manual,
+            publish_rates::PublishedRate, transfer::Transfer,
         },
         fx::{Pair, RateSource},
         notes::{Notes, NotesText},
+        refund::RefundRate,
         reservation::Finality,
         settings::{AccountStatus, DailyLimit, SettingsChange},
     },
@@ -68,15 +70,15 @@ fn owner_id(id: &str) -> OwnerId {
 }
 
 /// A command, and the notes that come with it: some are so long that a block takes several pages.
-pub fn command(number: u64, reservations: &[OpId]) -> (Request, Notes) {
+pub fn command(number: u64, reservations: &[OpId], payments: &[OpId]) -> (Request, Notes) {
     let mut draw = Draw::from(number);
-    let request = request(&mut draw, reservations);
+    let request = request(&mut draw, reservations, payments);
     let length = if draw.below(3) == 0 { draw.below(3_000) } else { 0 };
     let description = "x".repeat(usize::try_from(length).expect("it is small"));
     (request, NotesText { description, ..NotesText::default() }.into())
 }
 
-fn request(draw: &mut Draw, reservations: &[OpId]) -> Request {
+fn request(draw: &mut Draw, reservations: &[OpId], payments: &[OpId]) -> Request {
     // Few accounts, so that commands meet on them; rarely one that does not exist yet.
     let owners = if draw.below(12) == 0 { &OWNERS[..] } else { &OWNERS[..3] };
     let (payer, payee) = (draw.one_of(owners), draw.one_of(owners));
@@ -84,11 +86,16 @@ fn request(draw: &mut Draw, reservations: &[OpId]) -> Request {
     let amount = amount(draw, code);
     let transfer = Transfer { account: account(payer, code), amount };
     match draw.below(100) {
-        0..46 => Request::CreatePayment(CreatePayment {
+        0..14 => match one_of_last(draw, payments) {
+            Some(payment) => step(draw, payment, amount),
+            None => Request::Deposit(Deposit(transfer)),
+        },
+        14..46 => Request::CreatePayment(CreatePayment {
             customer: owner_id(payer),
             amount,
             source: (draw.below(2) == 0).then(|| account(payer, draw.one_of(&[code, code, other]))),
             destination: (draw.below(8) > 0).then(|| account(payee, draw.one_of(&[code, other]))),
+            manual: manual(draw),
         }),
         46..54 => Request::Deposit(Deposit(transfer)),
         54..62 => Request::Withdraw(Withdraw(transfer)),
@@ -98,7 +105,7 @@ fn request(draw: &mut Draw, reservations: &[OpId]) -> Request {
             destination: Some(account(payee, code)).filter(|to| *to != account(payer, code)),
             expires_in: Some(Duration::from_secs(draw.one_of(&[1, 60, 600]))),
         }),
-        76..84 => match reservation(draw, reservations) {
+        76..84 => match one_of_last(draw, reservations) {
             Some(reservation) => Request::Capture(Capture {
                 reservation,
                 amount: (draw.below(2) == 0).then_some(amount),
@@ -107,7 +114,7 @@ fn request(draw: &mut Draw, reservations: &[OpId]) -> Request {
             }),
             None => Request::Deposit(Deposit(transfer)),
         },
-        84..88 => match reservation(draw, reservations) {
+        84..88 => match one_of_last(draw, reservations) {
             Some(reservation) => Request::Release(Release { reservation }),
             None => Request::Withdraw(Withdraw(transfer)),
         },
@@ -130,10 +137,32 @@ fn amount(draw: &mut Draw, code: &str) -> Money {
     money(1 + i128::from(draw.below(most)), code)
 }
 
-fn reservation(draw: &mut Draw, reservations: &[OpId]) -> Option<OpId> {
-    // The last few: commands about one reservation shall meet.
-    let last = reservations.len().saturating_sub(4);
-    reservations.get(last..).filter(|last| !last.is_empty()).map(|last| draw.one_of(last))
+/// Half of all payments are captured by hand.
+fn manual(draw: &mut Draw) -> Option<Manual> {
+    let expires_in = Some(Duration::from_secs(draw.one_of(&[1, 60, 600])));
+    (draw.below(2) == 0).then_some(Manual { expires_in })
+}
+
+/// A step in the life of a payment.
+fn step(draw: &mut Draw, payment: OpId, amount: Money) -> Request {
+    let amount = (draw.below(3) > 0).then_some(amount);
+    match draw.below(10) {
+        0..4 => {
+            let finality = draw.one_of(&[Finality::Partial, Finality::Partial, Finality::Final]);
+            Request::CapturePayment(CapturePayment { payment, amount, finality })
+        }
+        4 => Request::VoidPayment(VoidPayment { payment }),
+        _ => {
+            let rate = draw.one_of(&[RefundRate::Original, RefundRate::Original, RefundRate::Current]);
+            Request::RefundPayment(RefundPayment { payment, amount, rate })
+        }
+    }
+}
+
+fn one_of_last(draw: &mut Draw, objects: &[OpId]) -> Option<OpId> {
+    // The last few: commands about one object shall meet.
+    let last = objects.len().saturating_sub(4);
+    objects.get(last..).filter(|last| !last.is_empty()).map(|last| draw.one_of(last))
 }
 
 fn update(draw: &mut Draw, id: AccountId, code: &str) -> Request {

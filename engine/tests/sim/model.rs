@@ -3,6 +3,7 @@
 //! It knows nothing of actors, holds or indexes. What was in flight at the same time is all it allows a decline for.
 
 mod declines;
+mod payments;
 mod reads;
 mod velocity;
 
@@ -10,9 +11,8 @@ use std::collections::BTreeMap;
 
 use arus_engine::{
     ledger::{
-        commands::Request,
+        commands::{CreatePayment, Request},
         entry::{Committed, Entry},
-        fx::LegSide,
         notes::Notes,
         reservation::{Finality, ReservationStatus},
         settings::{AccountStatus, DailyLimit},
@@ -21,6 +21,7 @@ use arus_engine::{
     money::{AccountId, Lsn, Money, OpId, OwnerId, PostingKind},
 };
 
+use self::payments::{Line, Paid};
 use crate::books::Books;
 
 /// What is wrong.
@@ -80,13 +81,13 @@ struct Held {
 }
 
 /// What an opening or a change sets, as it was asked for.
-fn settle(state: &mut State, request: &Request) -> Result<(), Wrong> {
+fn settle(state: &mut State, request: &Request, named: usize) -> Result<(), Wrong> {
     match request {
         Request::OpenAccount(open) => {
             (state.overdraft, state.limit) = (open.overdraft_limit, open.daily_debit_limit);
         }
         Request::UpdateAccount(update) => {
-            let is_empty = state.balance == 0 && state.aside == 0;
+            let is_empty = state.balance == 0 && state.aside == 0 && named == 0;
             let closes = update.change.status == Some(AccountStatus::Closed);
             must!(!closes || is_empty, "an account was closed that is not empty");
             must!(state.status != AccountStatus::Closed, "a closed account was changed");
@@ -110,6 +111,7 @@ pub struct Model {
     keys: BTreeMap<String, Lsn>,
     accounts: BTreeMap<AccountId, Vec<(Lsn, State)>>,
     reservations: BTreeMap<OpId, Held>,
+    payments: BTreeMap<OpId, Paid>,
     pub books: Books,
     velocity_max: usize,
     /// When each entry's command was sent.
@@ -200,7 +202,7 @@ impl Model {
             }
             None => {
                 self.check_accepted(committed, after).map_err(|why| format!("lsn {lsn} ({key}): {why}"))?;
-                self.apply(committed).map_err(|why| format!("lsn {lsn} ({key}): {why}"))?;
+                self.apply(committed, after).map_err(|why| format!("lsn {lsn} ({key}): {why}"))?;
                 self.check_limits(entry, after).map_err(|why| format!("lsn {lsn} ({key}): {why}"))?;
             }
         }
@@ -229,6 +231,17 @@ impl Model {
                 let ends = sent.time.plus(lasts)..=self.latest.max(self.at).plus(lasts);
                 must!(ends.contains(&made.expires_at), "it ends at {} and not within {ends:?}", made.expires_at.0);
             }
+            Request::CreatePayment(CreatePayment { manual: Some(manual), .. }) if entry.failure().is_none() => {
+                let life = entry.payment().and_then(|payment| payment.life.as_ref()).ok_or("no life")?;
+                let ends_at = life.authorization.as_ref().ok_or("nothing is set aside")?.expires_at;
+                let lasts = manual.expires_in.ok_or("it names no time")?;
+                let ends = sent.time.plus(lasts)..=self.latest.max(self.at).plus(lasts);
+                must!(ends.contains(&ends_at), "it ends at {} and not within {ends:?}", ends_at.0);
+            }
+            Request::CapturePayment(capture) if entry.failure().is_none() => {
+                let ends_at = self.paid(capture.payment)?.expires_at.ok_or("it has no end")?;
+                must!(sent.time < ends_at, "it was captured after its end at {}", ends_at.0);
+            }
             Request::Capture(capture) if entry.failure().is_none() => {
                 let held = self.active(capture.reservation)?;
                 must!(sent.time < held.expires_at, "it was captured after its end at {}", held.expires_at.0);
@@ -238,10 +251,12 @@ impl Model {
         Ok(())
     }
 
-    /// Active reservations whose time is over.
+    /// Active reservations and open payments whose time is over.
     pub fn overdue(&self, now: Timestamp) -> Vec<OpId> {
-        let overdue = self.reservations.iter().filter(|(_, held)| held.is_active && held.expires_at <= now);
-        overdue.map(|(id, _)| *id).collect()
+        let held = self.reservations.iter().filter(|(_, held)| held.is_active && held.expires_at <= now);
+        let paid =
+            self.payments.iter().filter(|(_, paid)| paid.is_open() && paid.expires_at.is_some_and(|at| at <= now));
+        held.map(|(id, _)| *id).chain(paid.map(|(id, _)| *id)).collect()
     }
 
     /// What moves on clients' accounts is what was asked for, and everything sums to zero.
@@ -255,11 +270,11 @@ impl Model {
         let own = entry.postings().iter().filter(|posting| !posting.account.is_system());
         let mut moved: Vec<_> = own.map(|line| (line.account.clone(), line.kind.name(), line.amount)).collect();
         moved.sort_unstable_by_key(|line| (line.0.clone(), line.1));
-        let mut asked = self.asked(committed)?;
+        let mut asked = self.asked(committed, after)?;
         asked.sort_unstable_by_key(|line| (line.0.clone(), line.1));
         must!(moved == asked, "it moves {moved:?}, asked for was {asked:?}");
         for (id, what, _) in &moved {
-            if ["debit", "authorization", "credit"].contains(what) {
+            if ["debit", "authorization", "credit", "return"].contains(what) {
                 let is_open = self.since(id, after).any(|state| state.status == AccountStatus::Active);
                 must!(is_open, "{id} took part and was not active");
             }
@@ -268,30 +283,17 @@ impl Model {
     }
 
     /// What should move on clients' accounts.
-    fn asked(&self, committed: &Committed) -> Result<Vec<(AccountId, &'static str, Money)>, Wrong> {
+    fn asked(&self, committed: &Committed, after: Lsn) -> Result<Vec<Line>, Wrong> {
         let entry = &*committed.entry;
         Ok(match &entry.request {
             Request::Deposit(deposit) => vec![(deposit.0.account.clone(), "credit", deposit.0.amount)],
             Request::Withdraw(withdraw) => vec![(withdraw.0.account.clone(), "debit", withdraw.0.amount)],
             Request::Reserve(reserve) => vec![(reserve.account.clone(), "authorization", reserve.amount)],
-            Request::CreatePayment(request) => {
-                let payment = entry.payment().ok_or("a payment without one")?;
-                let (Some(debited), Some(credited)) = (payment.debited, payment.credited) else {
-                    return Err("a captured payment without amounts".into());
-                };
-                let payer = self.state(&payment.payer, self.head()).ok_or("a payer nobody knows")?;
-                must!(payer.1.owner == request.customer, "{} is not the customer's", payment.payer);
-                must!(request.source.as_ref().is_none_or(|id| *id == payment.payer), "another source paid");
-                must!(request.destination.as_ref().is_none_or(|id| *id == payment.payee), "another payee was paid");
-                let payee = self.state(&payment.payee, self.head()).ok_or("a payee nobody knows")?;
-                must!(request.destination.is_some() || payee.1.owner.to_string() == MERCHANT, "not the house was paid");
-                let leg = |side| payment.fx.iter().find(|leg| leg.side == side || leg.side == LegSide::Both);
-                let worth = |side| leg(side).map_or(request.amount, |leg| leg.to);
-                must!(payment.fx.iter().all(|leg| leg.from == request.amount), "not the amount was converted");
-                must!(debited == worth(LegSide::Payer), "the payer is debited {debited}");
-                must!(credited == worth(LegSide::Payee), "the payee is credited {credited}");
-                vec![(payment.payer.clone(), "debit", debited), (payment.payee.clone(), "credit", credited)]
+            Request::CreatePayment(request) => self.made(request, committed)?.1,
+            Request::CapturePayment(_) | Request::VoidPayment(_) | Request::RefundPayment(_) => {
+                self.stepped(committed, after)?.2
             }
+            Request::Expire(_) if entry.payment().is_some() => self.stepped(committed, after)?.2,
             Request::Capture(capture) => {
                 let held = self.active(capture.reservation)?;
                 let currency = entry.decision.reservation().ok_or("no reservation")?.amount.currency;
@@ -308,13 +310,13 @@ impl Model {
             }
             Request::Release(release) => self.freed(release.reservation, entry)?,
             Request::Expire(expire) => {
-                let held = self.active(expire.reservation)?;
+                let held = self.active(expire.object)?;
                 must!(
                     held.expires_at <= self.latest.max(committed.at),
                     "a reservation expired that ends at {}",
                     held.expires_at.0
                 );
-                self.freed(expire.reservation, entry)?
+                self.freed(expire.object, entry)?
             }
             Request::OpenAccount(_)
             | Request::UpdateAccount(_)
@@ -327,13 +329,13 @@ impl Model {
         self.reservations.get(&id).filter(|held| held.is_active).ok_or(format!("reservation {id} is not active"))
     }
 
-    fn freed(&self, id: OpId, entry: &Entry) -> Result<Vec<(AccountId, &'static str, Money)>, Wrong> {
+    fn freed(&self, id: OpId, entry: &Entry) -> Result<Vec<Line>, Wrong> {
         let held = self.active(id)?;
         let currency = entry.decision.reservation().ok_or("no reservation")?.amount.currency;
         Ok(vec![(held.account.clone(), "release", Money::new(held.remaining, currency))])
     }
 
-    fn apply(&mut self, committed: &Committed) -> Result<(), Wrong> {
+    fn apply(&mut self, committed: &Committed, after: Lsn) -> Result<(), Wrong> {
         let (entry, lsn) = (&*committed.entry, committed.lsn);
         self.books.apply(committed);
         if let Some((account, _)) = entry.decision.changed_account() {
@@ -351,7 +353,7 @@ impl Model {
                 |(_, state)| state.clone(),
             );
             must!(state.owner == account.owner, "{} changed its owner", account.id);
-            settle(&mut state, &entry.request)?;
+            settle(&mut state, &entry.request, self.names(&account.id))?;
             self.accounts.entry(account.id.clone()).or_default().push((lsn, state));
         }
         for posting in entry.postings().iter().filter(|posting| !posting.account.is_system()) {
@@ -387,11 +389,44 @@ impl Model {
                 }
                 PostingKind::Settle => (state.balance, state.aside) = (state.balance - minor, state.aside - minor),
                 PostingKind::Credit => state.balance += minor,
+                PostingKind::Return => state.balance -= minor,
             }
             must!(state.aside >= 0, "{} has {} set aside", posting.account, state.aside);
             self.accounts.entry(posting.account.clone()).or_default().push((lsn, state));
         }
+        let named = self.apply_objects(committed, after)?;
+        if let Some(id) = named.filter(|id| !self.touches(id, lsn)) {
+            let (_, state) = self.state(&id, lsn).ok_or(format!("{id} is not open"))?.clone();
+            self.accounts.entry(id).or_default().push((lsn, state));
+        }
+        Ok(())
+    }
+
+    /// Whether an entry changed an account by what was applied of it so far.
+    fn touches(&self, id: &AccountId, lsn: Lsn) -> bool {
+        self.state(id, lsn).is_some_and(|(changed, _)| *changed == lsn)
+    }
+
+    /// What becomes of payments and reservations; gives the account that is named as payee from now on, or no more.
+    fn apply_objects(&mut self, committed: &Committed, after: Lsn) -> Result<Option<AccountId>, Wrong> {
+        let entry = &*committed.entry;
+        if entry.payment().is_some() {
+            let (id, before, paid) = match &entry.request {
+                Request::CreatePayment(request) => (entry.op, false, self.made(request, committed)?.0),
+                _ => {
+                    let (id, paid, _) = self.stepped(committed, after)?;
+                    (id, self.paid(id)?.is_open(), paid)
+                }
+            };
+            let named = (before != paid.is_open()).then(|| paid.payee.clone());
+            self.payments.insert(id, paid);
+            return Ok(named);
+        }
+        let mut named = None;
         if let Some(after) = entry.decision.reservation() {
+            let was_active = self.reservations.get(&after.id).is_some_and(|held| held.is_active);
+            let is_active = after.status == ReservationStatus::Active;
+            named = after.destination.clone().filter(|_| was_active != is_active);
             let held = Held {
                 account: after.account.clone(),
                 destination: after.destination.clone(),
@@ -401,25 +436,28 @@ impl Model {
             };
             self.reservations.insert(after.id, held);
         }
-        Ok(())
+        Ok(named)
     }
 
     /// Nobody is overdrawn, and no limit is passed, by what was just applied.
     fn check_limits(&self, entry: &Entry, after: Lsn) -> Result<(), Wrong> {
         let lines = entry.postings().iter().filter(|posting| !posting.account.is_system());
         for posting in lines {
-            let (PostingKind::Debit { .. } | PostingKind::Authorize { .. }) = posting.kind else { continue };
+            let counts = matches!(posting.kind, PostingKind::Debit { .. } | PostingKind::Authorize { .. });
+            if !counts && posting.kind != PostingKind::Return {
+                continue;
+            }
             let id = &posting.account;
             let Some(state) = self.since(id, after).last() else { continue };
             let available = state.balance - state.aside + state.overdraft;
             must!(available >= 0, "{id} is overdrawn by {}", -available);
             let limit_stood = self.since(id, after).all(|before| before.limit == state.limit);
-            if let Some(limit) = state.limit.filter(|_| limit_stood) {
+            if let Some(limit) = state.limit.filter(|_| limit_stood && counts) {
                 must!(state.day_debits <= limit, "{id} was debited {} on a day of {limit}", state.day_debits);
             }
         }
-        let fx = entry.payment().map_or(&[][..], |payment| &payment.fx);
-        self.books.check_legs(fx, after)
+        let made = entry.payment().filter(|_| matches!(entry.request, Request::CreatePayment(_)));
+        self.books.check_legs(made.map_or(&[][..], |payment| &payment.fx), after)
     }
 
     /// Whether a request names only what clients know is there.
@@ -446,6 +484,9 @@ impl Model {
             },
             Request::Release(release) => return self.reservations.contains_key(&release.reservation),
             Request::OpenAccount(_) | Request::PublishRates(_) | Request::RemoveRates(_) => [None, None],
+            Request::CapturePayment(capture) => return self.payments.contains_key(&capture.payment),
+            Request::VoidPayment(void) => return self.payments.contains_key(&void.payment),
+            Request::RefundPayment(refund) => return self.payments.contains_key(&refund.payment),
             Request::Expire(_) => return false,
         };
         named.into_iter().flatten().all(is_known)

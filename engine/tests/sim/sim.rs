@@ -142,7 +142,7 @@ impl Sim {
     async fn act(&mut self, action: Action) -> Result<(), Wrong> {
         match action {
             Action::Send(number) => {
-                let (request, notes) = commands::command(number, &self.model.reservations());
+                let (request, notes) = commands::command(number, &self.model.reservations(), &self.model.payments());
                 self.send_new(request, notes);
             }
             Action::Again(number) => {
@@ -154,7 +154,7 @@ impl Sim {
             }
             Action::Reuse(number) => {
                 let key = Draw::from(number).one_of_strings(&self.keys);
-                let (request, notes) = commands::command(number, &[]);
+                let (request, notes) = commands::command(number, &[], &[]);
                 self.send(&key, Some((request, notes)));
             }
             Action::Read(number) => self.read(number),
@@ -474,7 +474,11 @@ async fn lines(engine: &arus_engine::Engine, id: &AccountId) -> Result<Page<(Lsn
 }
 
 async fn payments(engine: &arus_engine::Engine) -> Result<Page<(Lsn, ())>, Refusal> {
-    let show = |committed: &Committed| committed.entry.payment().map(|_| ((committed.lsn, ()), 1));
+    let show = |committed: &Committed| {
+        let life = committed.entry.payment()?.life.as_ref();
+        let before = life.and_then(|life| life.before.as_ref());
+        Some(((before.map_or(committed.lsn, |before| before.origin.lsn), ()), 1))
+    };
     engine.payments(TENANT, PaymentsOf::All, whole(), show).await
 }
 

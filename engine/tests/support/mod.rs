@@ -235,6 +235,7 @@ pub fn request(clock: &Clock, n: u64, reservations: &[OpId]) -> Request {
             amount: amount(code(3)),
             source: None,
             destination: Some(account(payee, code(5))),
+            manual: None,
         }),
     }
 }
@@ -255,7 +256,7 @@ impl Reference {
             let (balance, aside) = self.accounts.entry(posting.account.to_string()).or_default();
             let minor = posting.amount.minor;
             match posting.kind {
-                PostingKind::Debit { .. } => *balance -= minor,
+                PostingKind::Debit { .. } | PostingKind::Return => *balance -= minor,
                 PostingKind::Credit => *balance += minor,
                 PostingKind::Authorize { .. } => *aside += minor,
                 PostingKind::Settle => {

@@ -111,6 +111,7 @@ pub fn payment() -> Request {
         amount: usd(100),
         source: None,
         destination: Some(account("b")),
+        manual: None,
     })
 }
 

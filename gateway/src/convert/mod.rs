@@ -6,8 +6,10 @@
 pub(crate) mod bounds;
 mod context;
 pub mod fx;
+mod lifetime;
 pub mod payments;
 pub mod risk;
+pub mod steps;
 pub mod wallet;
 
 use std::fmt::Display;
@@ -342,6 +344,12 @@ pub fn failure_code(code: FailureCode) -> wire::FailureCode {
         FailureCode::AmountExceedsReservation => wire::FailureCode::AmountExceedsReservation,
         FailureCode::DestinationRequired => wire::FailureCode::DestinationRequired,
         FailureCode::TooManyPairs => wire::FailureCode::TooManyPairs,
+        FailureCode::PaymentNotCapturable => wire::FailureCode::PaymentNotCapturable,
+        FailureCode::AmountExceedsCapturable => wire::FailureCode::AmountExceedsCapturable,
+        FailureCode::PaymentNotVoidable => wire::FailureCode::PaymentNotVoidable,
+        FailureCode::PaymentNotRefundable => wire::FailureCode::PaymentNotRefundable,
+        FailureCode::AmountExceedsRefundable => wire::FailureCode::AmountExceedsRefundable,
+        FailureCode::RefundDestinationClosed => wire::FailureCode::RefundDestinationClosed,
     }
 }
 

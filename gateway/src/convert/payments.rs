@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use arus_engine::{
     Command, PaymentsOf, Refusal,
+    config::EngineConfig,
     ledger::{
-        commands::{CreatePayment, Request},
+        commands::{CreatePayment, Request, create_payment::Manual},
         entry::{Committed, Entry},
         fx::{FxLeg, LegSide},
         notes::NotesText,
+        objects,
         payment::{Payment, PaymentStatus},
     },
     money::{Money, OpId, TxId},
@@ -19,14 +21,16 @@ use tonic::Status;
 use super::{
     Fields, PageAsk,
     bounds::{METADATA_BYTES_MAX, METADATA_KEY_MAX, METADATA_MAX, METADATA_VALUE_MAX, TEXT_MAX},
-    context, failure, failure_code, money,
+    context, failure, failure_code,
+    lifetime::{expires_in, spelled},
+    money,
     risk::verdict,
     timestamp,
 };
 use crate::status::{status, unimplemented};
 
 /// A well-formed command, or all bad fields, or the field that this build does not have.
-pub fn create(request: wire::CreatePaymentRequest) -> Result<Command, Status> {
+pub fn create(request: wire::CreatePaymentRequest, config: &EngineConfig) -> Result<Command, Status> {
     let mut fields = Fields::default();
     let tx_id = fields.tx_id(&request.tx_id);
     let customer = fields.owner("customer_id", &request.customer_id);
@@ -43,21 +47,24 @@ pub fn create(request: wire::CreatePaymentRequest) -> Result<Command, Status> {
         fields.bad(
             "capture_method",
             &request.capture_method.to_string(),
-            "is not a known CaptureMethod, such as CAPTURE_METHOD_AUTOMATIC",
+            "is not a known CaptureMethod, such as CAPTURE_METHOD_MANUAL",
         );
+    }
+    let expires_in = expires_in(&mut fields, request.expires_in.as_ref(), config.authorization_max_s);
+    let is_manual = method == Ok(wire::CaptureMethod::Manual);
+    if let Some(given) = request.expires_in.as_ref().filter(|_| !is_manual) {
+        fields.bad("expires_in", &spelled(given), "goes only together with capture_method CAPTURE_METHOD_MANUAL");
     }
     let context = context::take(&mut fields, request.context);
     let metadata = metadata(&mut fields, request.metadata);
     let description = fields.text("description", request.description, TEXT_MAX);
     match (tx_id, customer, amount, source, destination) {
         (Some(tx_id), Some(customer), Some(amount), Some(source), Some(destination)) if fields.is_good() => {
-            if method == Ok(wire::CaptureMethod::Manual) {
-                return Err(unimplemented("CreatePaymentRequest.capture_method MANUAL"));
-            }
+            let manual = is_manual.then_some(Manual { expires_in: expires_in.flatten() });
             if !request.quote_id.is_empty() {
                 return Err(unimplemented("CreatePaymentRequest.quote_id"));
             }
-            let request = Request::CreatePayment(CreatePayment { customer, amount, source, destination });
+            let request = Request::CreatePayment(CreatePayment { customer, amount, source, destination, manual });
             let notes = NotesText { context, metadata, description };
             Ok(fields.command(tx_id, request, notes.into()))
         }
@@ -103,10 +110,7 @@ pub fn get(request: wire::GetPaymentRequest) -> Result<By, Refusal> {
     use wire::get_payment_request::By as Wire;
     let mut fields = Fields::default();
     let by = match request.by {
-        Some(Wire::PaymentId(id)) => {
-            let rule = "must be a payment id: a UUID, such as 019a3b1c-7c52-7e5f-8d2a-1b2c3d4e5f60";
-            fields.take("payment_id", &id, OpId::parse(&id).map_err(|_| rule)).map(By::Id)
-        }
+        Some(Wire::PaymentId(id)) => payment_id(&mut fields, &id).map(By::Id),
         Some(Wire::TxId(tx_id)) => fields.tx_id(&tx_id).map(By::TxId),
         None => {
             fields.missing_one_of(["payment_id", "tx_id"]);
@@ -114,6 +118,12 @@ pub fn get(request: wire::GetPaymentRequest) -> Result<By, Refusal> {
         }
     };
     by.ok_or_else(|| fields.refuse())
+}
+
+/// The id of a payment.
+pub(super) fn payment_id(fields: &mut Fields, id: &str) -> Option<OpId> {
+    let rule = "must be a payment id: a UUID, such as 019a3b1c-7c52-7e5f-8d2a-1b2c3d4e5f60";
+    fields.take("payment_id", id, OpId::parse(id).map_err(|_| rule))
 }
 
 /// Which payments to list, how many, and from where.
@@ -132,41 +142,63 @@ pub fn list(request: wire::ListPaymentsRequest) -> Result<(PaymentsOf, PageAsk),
     }
 }
 
-/// A payment for the wire; `None` for an entry of another kind.
+/// A payment for the wire, as its latest entry left it; `None` for an entry of another kind.
 pub fn payment(committed: &Committed, replayed: bool) -> Option<wire::Payment> {
     let entry: &Entry = &committed.entry;
-    let (Some(payment), Request::CreatePayment(request)) = (entry.payment(), &entry.request) else { return None };
-    let moved = match payment.status {
-        PaymentStatus::Captured => request.amount,
-        PaymentStatus::Failed => Money::zero(request.amount.currency),
+    let payment = entry.payment()?;
+    let made = entry.made_payment();
+    // The entry that made it says where it comes from; all later ones repeat that.
+    let at_once;
+    let life = match &payment.life {
+        Some(life) => &**life,
+        None => {
+            at_once = objects::at_once(payment, made?);
+            &at_once
+        }
     };
-    let none = money(Money::zero(request.amount.currency));
+    let before = life.before.as_ref().map(|before| &before.origin);
+    let (customer, tx_id, created_at, notes, failed) = match (before, made) {
+        (Some(of), _) => (&of.customer, &of.tx_id, of.at, &of.notes, of.failure.as_ref()),
+        (None, Some(made)) => (&made.customer, &entry.tx_id, committed.at, &entry.notes, entry.failure()),
+        (None, None) => return None,
+    };
+    let authorized = match payment.status {
+        PaymentStatus::Failed => Money::zero(life.amount.currency),
+        _ => life.amount,
+    };
+    let method = match &life.authorization {
+        Some(_) => wire::CaptureMethod::Manual,
+        None if made.is_some_and(|made| made.manual.is_some()) => wire::CaptureMethod::Manual,
+        None => wire::CaptureMethod::Automatic,
+    };
     Some(wire::Payment {
         payment_id: payment.id.to_string(),
-        tx_id: entry.tx_id.to_string(),
+        tx_id: tx_id.to_string(),
         status: payment_status(payment.status).into(),
-        customer_id: request.customer.to_string(),
-        amount: Some(money(request.amount)),
+        customer_id: customer.to_string(),
+        amount: Some(money(life.amount)),
         source_account: payment.payer.to_string(),
         destination_account: payment.payee.to_string(),
         debited: payment.debited.map(money),
         credited: payment.credited.map(money),
         fx: payment.fx.iter().map(leg).collect(),
         risk: Some(verdict(&payment.risk)),
-        failure: committed.entry.failure().map(failure),
+        failure: failed.map(failure),
         tried: tried(payment),
         lsn: committed.lsn.0,
-        created_at: Some(timestamp(committed.at)),
+        created_at: Some(timestamp(created_at)),
         replayed,
-        amount_authorized: Some(money(moved)),
-        amount_captured: Some(money(moved)),
-        amount_capturable: Some(none.clone()),
-        amount_refunded: Some(none),
-        version: 1,
-        capture_method: wire::CaptureMethod::Automatic.into(),
-        context: context::for_wire(&entry.notes.context),
-        metadata: entry.notes.metadata.iter().cloned().collect(),
-        description: entry.notes.description.clone(),
+        amount_authorized: Some(money(authorized)),
+        amount_captured: Some(money(life.captured)),
+        amount_capturable: Some(money(payment.capturable(life))),
+        amount_refunded: Some(money(life.refunded)),
+        version: life.version,
+        capture_method: method.into(),
+        context: context::for_wire(&notes.context),
+        metadata: notes.metadata.iter().cloned().collect(),
+        description: notes.description.clone(),
+        expires_at: life.authorization.as_ref().map(|authorization| timestamp(authorization.expires_at)),
+        updated_at: Some(timestamp(committed.at)),
     })
 }
 
@@ -207,10 +239,14 @@ fn payment_status(status: PaymentStatus) -> wire::PaymentStatus {
     match status {
         PaymentStatus::Captured => wire::PaymentStatus::Captured,
         PaymentStatus::Failed => wire::PaymentStatus::Failed,
+        PaymentStatus::Authorized => wire::PaymentStatus::Authorized,
+        PaymentStatus::Voided => wire::PaymentStatus::Voided,
+        PaymentStatus::Expired => wire::PaymentStatus::Expired,
+        PaymentStatus::Refunded => wire::PaymentStatus::Refunded,
     }
 }
 
-fn leg(leg: &FxLeg) -> wire::FxLeg {
+pub(super) fn leg(leg: &FxLeg) -> wire::FxLeg {
     let side = match leg.side {
         LegSide::Payer => wire::FxSide::Payer,
         LegSide::Payee => wire::FxSide::Payee,

@@ -1,7 +1,5 @@
 //! Accounts, transfers and reservations between the wire and the domain.
 
-use std::time::Duration;
-
 use arus_engine::{
     Command, Refusal,
     config::EngineConfig,
@@ -19,7 +17,7 @@ use arus_engine::{
 };
 use arus_proto::{common::v1 as common, wallet::v1 as wire};
 
-use super::{Fields, PageAsk, bounds::TEXT_MAX, money, timestamp};
+use super::{Fields, PageAsk, bounds::TEXT_MAX, lifetime::expires_in, money, timestamp};
 
 /// An account to open.
 pub fn open(request: &wire::OpenAccountRequest) -> Result<Command, Refusal> {
@@ -153,35 +151,6 @@ pub fn reserve(request: &wire::ReserveRequest, config: &EngineConfig) -> Result<
         }
         _ => Err(fields.refuse()),
     }
-}
-
-fn expires_in(
-    fields: &mut Fields,
-    duration: Option<&arus_proto::Duration>,
-    seconds_max: u64,
-) -> Option<Option<Duration>> {
-    let Some(duration) = duration else { return Some(None) };
-    let rule = format!("must be 1 to {seconds_max} whole seconds, such as 60s");
-    match u64::try_from(duration.seconds) {
-        Ok(seconds @ 1..) if duration.nanos == 0 => {
-            if seconds > seconds_max {
-                fields.beyond("expires_in", &format!("{seconds}s"), rule);
-            }
-            Some(Some(Duration::from_secs(seconds)))
-        }
-        _ => {
-            fields.bad("expires_in", &spelled(duration), rule);
-            None
-        }
-    }
-}
-
-/// A duration as JSON spells it (`google.protobuf.Duration`): sign and parts may be in any state here.
-fn spelled(duration: &arus_proto::Duration) -> String {
-    let nanos = i128::from(duration.seconds) * 1_000_000_000 + i128::from(duration.nanos);
-    let sign = if nanos < 0 { "-" } else { "" };
-    let text = format!("{sign}{}.{:09}", nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
-    format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// Money to take.
@@ -318,6 +287,7 @@ pub fn line(row: &HistoryRow, committed: &Committed, currency: Currency) -> Opti
         PostingKind::Authorize { .. } => wire::LineKind::Authorize,
         PostingKind::Settle => wire::LineKind::Settle,
         PostingKind::Void { .. } => wire::LineKind::Void,
+        PostingKind::Return => wire::LineKind::Return,
     };
     Some(wire::StatementLine {
         lsn: row.lsn.0,

@@ -155,7 +155,7 @@ async fn decide(
     (bundle, index): (OpId, u32),
     payment: wire::CreatePaymentRequest,
 ) -> wire::BatchOutcome {
-    let command = match convert::create(payment) {
+    let command = match convert::create(payment, engine.config()) {
         Ok(command) => Command { timeout: Some(timeout), bundle: Some(bundle), ..command },
         Err(error) => return refused(index, &error),
     };

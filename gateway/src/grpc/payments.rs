@@ -2,23 +2,26 @@
 
 use std::sync::Arc;
 
-use arus_engine::{Engine, ledger::entry::Committed};
-use arus_proto::payments::v1::{self as wire, payments_service_server::PaymentsService};
+use arus_engine::{Command, Engine, Refusal, Reply, ledger::entry::Committed};
+use arus_proto::{
+    common::v1 as common,
+    payments::v1::{self as wire, payments_service_server::PaymentsService},
+};
 use tokio::time::Instant;
 use tokio_stream::Empty;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{bulk, decide::decide};
 use crate::{
     budget::Caller,
-    convert::{TENANT, listed, payments as convert},
+    convert::{TENANT, listed, operation, payments as convert, steps},
     observe::{Replayed, ServiceCells, deadline, rpc, timeout},
     status::{status, unimplemented},
     traces,
 };
 
 /// The methods, as metrics name them.
-pub const METHODS: [&str; 9] = [
+pub const METHODS: [&str; 11] = [
     "CreatePayment",
     "BatchCreatePayments",
     "StreamPayments",
@@ -27,6 +30,8 @@ pub const METHODS: [&str; 9] = [
     "CapturePayment",
     "VoidPayment",
     "RefundPayment",
+    "GetRefund",
+    "ListRefunds",
     "WatchPayments",
 ];
 
@@ -44,11 +49,28 @@ fn payment(committed: &Committed, replayed: bool) -> Result<wire::Payment, Statu
 }
 
 impl Payments {
-    async fn later<T>(
+    /// Decides a step in the life of a payment; its answer is the decision, and the payment as the step left it.
+    async fn step<T>(
         &self,
         method: &'static str,
-        metadata: &tonic::metadata::MetadataMap,
+        (metadata, tx_id): (&MetadataMap, &str),
+        command: Result<Command, Refusal>,
+        answer: impl FnOnce(&Reply, Option<common::Operation>, Option<wire::Payment>) -> T,
     ) -> Result<Response<T>, Status> {
+        let mut replayed = false;
+        let decided = rpc(&self.engine, &self.cells, method, (metadata, tx_id), async {
+            let command = command.map_err(|refusal| status(&refusal))?;
+            let reply = decide(&self.engine, command, metadata).await?;
+            replayed = reply.replayed;
+            let of = payment(&reply.committed, reply.replayed)?;
+            Ok(answer(&reply, Some(operation(&reply.committed, reply.replayed)), Some(of)))
+        });
+        let mut response = decided.await?;
+        response.extensions_mut().insert(Replayed(replayed));
+        Ok(response)
+    }
+
+    async fn later<T>(&self, method: &'static str, metadata: &MetadataMap) -> Result<Response<T>, Status> {
         rpc(&self.engine, &self.cells, method, (metadata, ""), async { Err(unimplemented(method)) }).await
     }
 }
@@ -66,7 +88,7 @@ impl PaymentsService for Payments {
         let tx_id = request.tx_id.clone();
         let mut replayed = false;
         let decided = rpc(&self.engine, &self.cells, "CreatePayment", (&metadata, &tx_id), async {
-            let reply = decide(&self.engine, convert::create(request)?, &metadata).await?;
+            let reply = decide(&self.engine, convert::create(request, self.engine.config())?, &metadata).await?;
             replayed = reply.replayed;
             Ok(wire::CreatePaymentResponse { payment: Some(payment(&reply.committed, reply.replayed)?) })
         });
@@ -142,21 +164,59 @@ impl PaymentsService for Payments {
         &self,
         request: Request<wire::CapturePaymentRequest>,
     ) -> Result<Response<wire::CapturePaymentResponse>, Status> {
-        self.later("CapturePayment", request.metadata()).await
+        let (metadata, _, request) = request.into_parts();
+        let answer = |_: &Reply, operation, payment| wire::CapturePaymentResponse { payment, operation };
+        self.step("CapturePayment", (&metadata, &request.tx_id), steps::capture(&request), answer).await
     }
 
     async fn void_payment(
         &self,
         request: Request<wire::VoidPaymentRequest>,
     ) -> Result<Response<wire::VoidPaymentResponse>, Status> {
-        self.later("VoidPayment", request.metadata()).await
+        let (metadata, _, request) = request.into_parts();
+        let answer = |_: &Reply, operation, payment| wire::VoidPaymentResponse { payment, operation };
+        self.step("VoidPayment", (&metadata, &request.tx_id), steps::void(&request), answer).await
     }
 
     async fn refund_payment(
         &self,
         request: Request<wire::RefundPaymentRequest>,
     ) -> Result<Response<wire::RefundPaymentResponse>, Status> {
-        self.later("RefundPayment", request.metadata()).await
+        let (metadata, _, request) = request.into_parts();
+        let answer = |reply: &Reply, operation, payment| wire::RefundPaymentResponse {
+            payment,
+            operation,
+            refund: steps::refunded(&reply.committed),
+        };
+        self.step("RefundPayment", (&metadata, &request.tx_id), steps::refund(&request), answer).await
+    }
+
+    async fn get_refund(
+        &self,
+        request: Request<wire::GetRefundRequest>,
+    ) -> Result<Response<wire::GetRefundResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        rpc(&self.engine, &self.cells, "GetRefund", (&metadata, ""), async {
+            let id = steps::get_refund(&request).map_err(|refusal| status(&refusal))?;
+            let committed = self.engine.refund(TENANT, id).await.map_err(|refusal| status(&refusal))?;
+            Ok(wire::GetRefundResponse { refund: steps::refunded(&committed) })
+        })
+        .await
+    }
+
+    async fn list_refunds(
+        &self,
+        request: Request<wire::ListRefundsRequest>,
+    ) -> Result<Response<wire::ListRefundsResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        rpc(&self.engine, &self.cells, "ListRefunds", (&metadata, ""), async {
+            let (payment, ask) = steps::list_refunds(&request).map_err(|refusal| status(&refusal))?;
+            let show = |committed: &Committed| steps::refunded(committed).map(listed);
+            let page = self.engine.payment_entries(TENANT, payment, ask.window(), show).await;
+            let page = page.map_err(|refusal| status(&refusal))?;
+            Ok(wire::ListRefundsResponse { refunds: page.items, next_page_token: ask.token(page.next_below) })
+        })
+        .await
     }
 
     async fn watch_payments(

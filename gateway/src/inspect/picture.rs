@@ -8,8 +8,10 @@ use arus_engine::{
         decision::{Change, Decision},
         failure::Failure,
         fx::{FxLeg, LegSide},
+        life::{Life, Origin},
         notes::Notes,
-        payment::{Payment, PaymentStatus},
+        payment::Payment,
+        refund::Refund,
         reservation::{Reservation, ReservationStatus},
         risk::RiskDecision,
         settings::DefaultMark,
@@ -67,7 +69,8 @@ pub(super) fn outcome(decision: &Decision) -> Record {
     let failure = decision.failure.as_ref();
     let change = decision.changes.first();
     match change {
-        Some(Change::Payment(of)) => payment(of, failure),
+        Some(Change::Payment(of)) => payment(of, failure).with_some("refund", decision.refund().map(refund)),
+        Some(Change::Refund(of)) => decided(refund(of), failure),
         Some(Change::Reservation(of)) => decided(reservation(of), failure),
         Some(Change::Account { account: of, default }) => {
             decided(account(of).with("made_default", *default == DefaultMark::Default), failure)
@@ -88,11 +91,7 @@ fn with_failure(record: Record, failure: Option<&Failure>) -> Record {
 }
 
 fn payment(payment: &Payment, failure: Option<&Failure>) -> Record {
-    let Payment { id, status, payer, payee, debited, credited, fx, risk, tried } = payment;
-    let status = match status {
-        PaymentStatus::Captured => "CAPTURED",
-        PaymentStatus::Failed => "FAILED",
-    };
+    let Payment { id, status, payer, payee, debited, credited, fx, risk, tried, life } = payment;
     let decision = match risk.decision {
         RiskDecision::Accept => "ACCEPT",
         RiskDecision::Review => "REVIEW",
@@ -106,14 +105,60 @@ fn payment(payment: &Payment, failure: Option<&Failure>) -> Record {
     let (legs, tried): (Vec<_>, Vec<_>) = (fx.iter().map(leg).collect(), tried.collect());
     let record = Record::default()
         .with("payment_id", id.to_string())
-        .with("status", status)
+        .with("status", status.name())
         .with("source_account", payer.to_string())
         .with("destination_account", payee.to_string())
         .with_some("debited", *debited)
         .with_some("credited", *credited)
         .with_some("fx", (!legs.is_empty()).then_some(legs))
         .with("risk", verdict.with("reasons", reasons));
+    let record = record.with_some("life", life.as_deref().map(lived));
     with_failure(record, failure).with_some("tried", (!tried.is_empty()).then_some(tried))
+}
+
+/// What became of a payment, and where it comes from.
+fn lived(life: &Life) -> Record {
+    let Life { amount, captured, refunded, version, authorization, given_back, taken_back, step, before } = life;
+    let aside = authorization.as_ref().map(|of| {
+        Record::default()
+            .with("left", of.left)
+            .with("held_on_day", u64::from(of.held_on))
+            .with("expires_at", of.expires_at)
+    });
+    let before = before.as_ref().map(|before| {
+        let Origin { customer, tx_id, lsn, at, .. } = &before.origin;
+        Record::default()
+            .with("previous_lsn", before.previous.0)
+            .with("made_lsn", lsn.0)
+            .with("made_at", *at)
+            .with("customer_id", customer.to_string())
+            .with("tx_id", tx_id.to_string())
+    });
+    Record::default()
+        .with("amount", *amount)
+        .with("captured", *captured)
+        .with("refunded", *refunded)
+        .with("version", u64::from(*version))
+        .with_some("step", *step)
+        .with_some("set_aside", aside)
+        .with_some("given_back", *given_back)
+        .with_some("taken_back", *taken_back)
+        .with_some("before", before)
+}
+
+fn refund(of: &Refund) -> Record {
+    let legs: Vec<_> = of.fx.iter().map(leg).collect();
+    Record::default()
+        .with("refund_id", of.id.to_string())
+        .with("payment_id", of.payment.to_string())
+        .with("status", of.status.name())
+        .with("amount", of.amount)
+        .with("rate", of.rate.name())
+        .with("source_account", of.source.to_string())
+        .with("destination_account", of.destination.to_string())
+        .with_some("debited", of.debited)
+        .with_some("credited", of.credited)
+        .with_some("fx", (!legs.is_empty()).then_some(legs))
 }
 
 fn leg(leg: &FxLeg) -> Record {
@@ -187,5 +232,6 @@ fn posting_kind(kind: PostingKind) -> &'static str {
         PostingKind::Authorize { .. } => "AUTHORIZE",
         PostingKind::Settle => "SETTLE",
         PostingKind::Void { .. } => "VOID",
+        PostingKind::Return => "RETURN",
     }
 }

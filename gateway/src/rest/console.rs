@@ -80,7 +80,7 @@ async fn now(State(engine): State<Engine>) -> impl IntoResponse {
     Json(Now {
         at_ms: engine.clock().now().0 / 1_000,
         unavailable: engine.closed().map(|refusal| refusal.reason()),
-        captured: cells.captured.load(Ordering::Relaxed),
+        captured: cells.captured.load(Ordering::Relaxed) + cells.authorized.load(Ordering::Relaxed),
         failed: cells.failed.load(Ordering::Relaxed),
         in_flight: engine.in_flight(),
         index_lag: committed.0.saturating_sub(indexed.0),

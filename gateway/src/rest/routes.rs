@@ -18,6 +18,11 @@ pub(super) fn routes(s: &Services) -> Vec<Route> {
         Route::new(&post, "/v1/payments:batch", "BatchCreatePayments", payments, |s, r| s.batch_create_payments(r)),
         Route::new(&get, "/v1/payments", "ListPayments", payments, |s, r| s.list_payments(r)),
         Route::new(&get, "/v1/payments/{payment_id}", "GetPayment", payments, |s, r| s.get_payment(r)),
+        Route::new(&post, "/v1/payments/{payment_id}:capture", "CapturePayment", payments, |s, r| s.capture_payment(r)),
+        Route::new(&post, "/v1/payments/{payment_id}:void", "VoidPayment", payments, |s, r| s.void_payment(r)),
+        Route::new(&post, "/v1/payments/{payment_id}:refund", "RefundPayment", payments, |s, r| s.refund_payment(r)),
+        Route::new(&get, "/v1/payments/{payment_id}/refunds", "ListRefunds", payments, |s, r| s.list_refunds(r)),
+        Route::new(&get, "/v1/refunds/{refund_id}", "GetRefund", payments, |s, r| s.get_refund(r)),
         Route::new(&get, "/v1/payments/by-tx-id/{tx_id}", "GetPayment", payments, |s, r| s.get_payment(r)),
         Route::new(&post, "/v1/accounts", "OpenAccount", wallet, |s, r| s.open_account(r)),
         Route::new(&get, "/v1/accounts", "ListAccounts", wallet, |s, r| s.list_accounts(r)),
@@ -51,12 +56,7 @@ mod tests {
     use crate::rest::openapi::EXAMPLES;
 
     /// RPCs that this build only has a name for.
-    const NOT_YET: [(&str, &str); 4] = [
-        ("fx.v1", "CreateQuote"),
-        ("payments.v1", "CapturePayment"),
-        ("payments.v1", "RefundPayment"),
-        ("payments.v1", "VoidPayment"),
-    ];
+    const NOT_YET: [(&str, &str); 1] = [("fx.v1", "CreateQuote")];
 
     fn all() -> Vec<Route> {
         let folder = tempfile::tempdir().expect("a folder");

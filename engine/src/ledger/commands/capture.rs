@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 use smallvec::smallvec;
 
+use super::release::touched_by_end;
 use crate::{
     ledger::{
         bounds,
@@ -73,8 +74,9 @@ impl Body for Capture {
         if reservation.is_active() && found.now()?.is_over(reservation.expires_at) {
             return Ok(smallvec![Need::Expired(reservation.id, reservation.expires_at)]);
         }
-        let accounts = [&reservation.account].into_iter().chain(self.payee(reservation));
-        Ok(accounts.cloned().map(Need::Account).collect())
+        let mut needs = touched_by_end(reservation);
+        needs.extend(self.payee(reservation).filter(|payee| reservation.destination.as_ref() != Some(payee)).cloned().map(Need::Account));
+        Ok(needs)
     }
 
     fn runs_with(&self, found: &Found) -> OwnerId {

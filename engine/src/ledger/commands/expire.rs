@@ -1,31 +1,52 @@
-//! Expire: the house itself frees what was not taken in time (P6). Its key names object and due time, so a reservation
-//! expires once.
+//! Expire: the house itself frees what was not taken in time, of a reservation or of a payment (P6). Its key names object and
+//! due time, so that each expires once.
 
 use minicbor::{Decode, Encode};
 use smallvec::smallvec;
 
-use super::release::{ended, to_end};
+use super::{release, void_payment};
 use crate::{
     ledger::{
         body::{SameBody, Body},
+        decision::Change,
         flow::Flow,
-        needs::{Found, House, Missing, Need, Needs, Terms},
+        needs::{Found, House, Missing, Need, Needs, Terms, Turn},
+        payment::PaymentStatus,
         reservation::End,
+        steps::Ending,
+        time::Timestamp,
         value::Field,
     },
     money::{OpId, OwnerId},
     planted::{Bug, is_planted},
 };
 
-/// What is missing where a reservation ended before, or its time is not over.
-pub const NOTHING_TO_EXPIRE: &str = "reservation to expire";
+/// What is missing where an object ended before, or its time is not over.
+pub const NOTHING_TO_EXPIRE: &str = "object to expire";
 
 /// Free money whose time is over.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Expire {
-    /// The reservation.
+    /// The reservation, or the payment.
     #[n(0)]
-    pub reservation: OpId,
+    pub object: OpId,
+}
+
+impl Expire {
+    /// When its time is over, and whom that touches; nothing if it ended before.
+    fn due(&self, found: &Found) -> Option<(Timestamp, Needs)> {
+        match found.object.as_deref()? {
+            Change::Reservation(reservation) => {
+                let is_active = reservation.is_active() || is_planted(Bug::ExpiryTwice);
+                is_active.then(|| (reservation.expires_at, release::touched_by_end(reservation)))
+            }
+            Change::Payment(payment) if payment.status == PaymentStatus::Authorized => {
+                let due = payment.life.as_ref()?.authorization.as_ref()?.expires_at;
+                Some((due, void_payment::touched_by_end(payment)))
+            }
+            Change::Payment(_) | Change::Refund(_) | Change::Account { .. } | Change::Rates => None,
+        }
+    }
 }
 
 impl Body for Expire {
@@ -34,32 +55,36 @@ impl Body for Expire {
     }
 
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
-        if found.rounds == 0 {
-            return Ok(to_end(self.reservation));
+        let nothing = || Missing::unknown(NOTHING_TO_EXPIRE, self.object);
+        match found.rounds {
+            0 if is_planted(Bug::ExpiryWithoutATurn) => Ok(smallvec![Need::Object(self.object), Need::Now]),
+            0 => Ok(smallvec![Need::Turn(Turn::Object(self.object)), Need::Object(self.object), Need::Now]),
+            // One that finds nothing to do makes no entry: the object ended before, or its time is not over.
+            1 => {
+                let (due, touched) = self.due(found).ok_or_else(nothing)?;
+                if found.now()?.is_over(due) { Ok(touched) } else { Err(nothing()) }
+            }
+            _ => Ok(Needs::new()),
         }
-        let reservation = found.reservation(self.reservation)?;
-        // One that finds nothing to do makes no entry: the reservation ended before, or its time is not over.
-        let is_active = reservation.is_active() || is_planted(Bug::ExpiryTwice);
-        if !is_active || !found.now()?.is_over(reservation.expires_at) {
-            return Err(Missing::unknown(NOTHING_TO_EXPIRE, self.reservation));
-        }
-        Ok(match found.rounds {
-            1 => smallvec![Need::Account(reservation.account.clone())],
-            _ => Needs::new(),
-        })
     }
 
     fn runs_with(&self, found: &Found) -> OwnerId {
-        found.owner_of_reservation(self.reservation)
+        match found.object.as_deref() {
+            Some(Change::Payment(_)) => found.customer_of_payment(self.object),
+            _ => found.owner_of_reservation(self.object),
+        }
     }
 
     fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
-        Ok(ended(found.reservation(self.reservation)?, End::Expired))
+        Ok(match found.payment(self.object) {
+            Ok((payment, life)) => void_payment::ended(payment, life, Ending::Expired),
+            Err(_) => release::ended(found.reservation(self.object)?, End::Expired),
+        })
     }
 
     fn fields(&self) -> Vec<Field> {
-        let Self { reservation } = self;
-        vec![("reservation_id", (*reservation).into())]
+        let Self { object } = self;
+        vec![("object_id", (*object).into())]
     }
 }
 

@@ -69,6 +69,12 @@ commands! {
     9 = publish_rates::PublishRates,
     /// Pairs that are published no longer, all at once.
     10 = remove_rates::RemoveRates,
+    /// Take money that was set aside for a payment.
+    11 = capture_payment::CapturePayment,
+    /// Free money that was set aside for a payment.
+    12 = void_payment::VoidPayment,
+    /// Give back what a payment took.
+    13 = refund_payment::RefundPayment,
 }
 
 impl Request {

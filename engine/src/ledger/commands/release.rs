@@ -31,7 +31,7 @@ impl Body for Release {
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         Ok(match found.rounds {
             0 => to_end(self.reservation),
-            1 => smallvec![Need::Account(found.reservation(self.reservation)?.account.clone())],
+            1 => touched_by_end(found.reservation(self.reservation)?),
             _ => Needs::new(),
         })
     }
@@ -55,6 +55,12 @@ impl SameBody for Release {}
 /// What the end of a reservation needs first.
 pub(super) fn to_end(reservation: OpId) -> Needs {
     smallvec![Need::Turn(Turn::Object(reservation)), Need::Object(reservation), Need::Now]
+}
+
+/// Whom the end of a reservation touches: the payer, and the payee, who is named by it no more.
+pub(super) fn touched_by_end(reservation: &Reservation) -> Needs {
+    let accounts = [&reservation.account].into_iter().chain(&reservation.destination);
+    accounts.cloned().map(Need::Account).collect()
 }
 
 /// Frees what is left of a reservation.

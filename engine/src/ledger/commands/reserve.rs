@@ -62,7 +62,7 @@ impl Body for Reserve {
         if found.rounds > 0 {
             return Ok(Needs::new());
         }
-        let destination = self.destination.clone().map(Need::AccountExists);
+        let destination = self.destination.clone().map(Need::Account);
         Ok([Need::Account(self.account.clone())].into_iter().chain(destination).chain([Need::Now]).collect())
     }
 

@@ -16,6 +16,11 @@ impl Model {
         after: Lsn,
         others: &[&Sent],
     ) -> Result<(), Wrong> {
+        let is_step =
+            matches!(entry.request, Request::CapturePayment(_) | Request::VoidPayment(_) | Request::RefundPayment(_));
+        if is_step {
+            self.check_declined_step(entry, code)?;
+        }
         match code {
             FailureCode::InsufficientFunds => self.check_funds(entry, after, others),
             FailureCode::ReservationNotActive => {
@@ -61,6 +66,13 @@ impl Model {
             }
             FailureCode::FxRateUnavailable => {
                 must!(self.books.has_gap_since(after), "all rates are there");
+                Ok(())
+            }
+            FailureCode::RefundDestinationClosed => {
+                let Request::RefundPayment(refund) = &entry.request else { return Err("this is no refund".into()) };
+                let payer = &self.paid(refund.payment)?.payer;
+                let closed = self.since(payer, after).any(|state| state.status == AccountStatus::Closed);
+                must!(closed, "{payer} is open");
                 Ok(())
             }
             FailureCode::AccountExists => {

@@ -2,7 +2,11 @@
 
 use arus_engine::{
     Refusal, Reply,
-    ledger::{commands::Request, entry::Committed, wallet::AccountView},
+    ledger::{
+        commands::Request,
+        entry::{Committed, Entry},
+        wallet::AccountView,
+    },
     money::{AccountId, Lsn},
 };
 
@@ -61,14 +65,25 @@ impl Sim {
             }
             Heard::Account(id, floor, Ok(view)) if !id.is_system() => self.model.check_view(&id, &view, floor),
             Heard::Account(id, floor, Ok(view)) => self.check_house(&id, &view, floor),
-            Heard::Payment(key, _, Ok(payment)) => {
-                let known = self.model.under(&key).ok_or(format!("a payment under {key} was read, there is none"))?;
-                must!(known.lsn == payment.lsn && known.entry == payment.entry, "{key} was read as another payment");
+            Heard::Payment(key, floor, Ok(payment)) => {
+                let made = self.model.under(&key).and_then(|made| made.entry.payment());
+                let made = made.ok_or(format!("a payment under {key} was read, there is none"))?;
+                let is_about = |entry: &Entry| entry.payment().is_some_and(|payment| payment.id == made.id);
+                let known = self.model.entry(payment.lsn).filter(|known| is_about(&known.entry));
+                must!(known.is_some_and(|known| known.entry == payment.entry), "{key} was read as another payment");
+                let newest = self.model.entries.iter().rfind(|known| known.lsn <= floor && is_about(&known.entry));
+                let newest = newest.map_or(Lsn(0), |known| known.lsn);
+                must!(
+                    newest <= payment.lsn,
+                    "{key} was read as of {}, lsn {newest} had been acknowledged",
+                    payment.lsn
+                );
                 self.told = self.told.max(payment.lsn);
                 Ok(())
             }
             Heard::Payment(key, floor, Err(Refusal::NotFound { .. })) => {
-                let known = self.model.under(&key).filter(|known| known.entry.payment().is_some());
+                let is_made = |entry: &Entry| matches!(entry.request, Request::CreatePayment(_));
+                let known = self.model.under(&key).filter(|known| is_made(&known.entry));
                 must!(known.is_none_or(|known| known.lsn > floor), "the payment under {key} was not found");
                 Ok(())
             }
@@ -76,7 +91,8 @@ impl Sim {
             Heard::Account(id, floor, Err(Refusal::NotFound { .. }))
             | Heard::Lines(id, floor, Err(Refusal::NotFound { .. })) => self.model.check_absent(&id, floor),
             Heard::Payments(floor, Ok(page)) => {
-                let entries = self.model.entries.iter().filter(|committed| committed.entry.payment().is_some());
+                let is_made = |committed: &&Committed| matches!(committed.entry.request, Request::CreatePayment(_));
+                let entries = self.model.entries.iter().filter(is_made);
                 let all: Vec<_> = entries.map(|committed| (committed.lsn, ())).collect();
                 Model::check_list(&page.items, &all, floor)
             }
@@ -159,11 +175,18 @@ fn is_same_body(one: &Request, other: &Request) -> bool {
     match (one, other) {
         (Request::CreatePayment(one), Request::CreatePayment(other)) => {
             let is_left_out = one.destination.is_none() || other.destination.is_none();
-            let rest = (&one.customer, one.amount, &one.source) == (&other.customer, other.amount, &other.source);
+            let rest = (&one.customer, one.amount, &one.source, one.manual);
+            let rest = rest == (&other.customer, other.amount, &other.source, other.manual);
             rest && (is_left_out || one.destination == other.destination)
         }
         // What is left out of a capture is as the reservation has it.
         (Request::Capture(one), Request::Capture(other)) => one.reservation == other.reservation,
+        (Request::CapturePayment(one), Request::CapturePayment(other)) => {
+            one.payment == other.payment && one.finality == other.finality
+        }
+        (Request::RefundPayment(one), Request::RefundPayment(other)) => {
+            one.payment == other.payment && one.rate == other.rate
+        }
         _ => one == other,
     }
 }

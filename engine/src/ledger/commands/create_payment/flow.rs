@@ -10,11 +10,15 @@ use crate::{
         decision::{Change, Decision},
         failure::{Failure, FailureCode},
         flow::{Effect, Event, Flow, Unexpected},
-        fx::{FxLeg, LegSide, Pair, PairPrice},
+        fx::PairPrice,
+        life::{Authorization, Life},
+        moves::moved,
         needs::Party,
         notes::Notes,
         payment::{Payment, PaymentStatus, Tried},
+        plan::{self, Plan},
         risk::{Assessment, Reason, RiskDecision, Verdict},
+        time::Timestamp,
     },
     money::{AccountId, Currency, Money, OpId, OwnerId, Posting, PostingKind},
 };
@@ -35,16 +39,10 @@ pub(super) struct PaymentOrder {
     pub(super) payee: Party,
     /// Who may pay, in this order (P7); never empty.
     pub(super) candidates: SmallVec<[Party; 2]>,
+    /// When what is set aside is freed, if it is captured by hand.
+    pub(super) expires_at: Option<Timestamp>,
     /// The customer's default account: where a payment is filed that named somebody else's.
     pub(super) home: AccountId,
-}
-
-/// What one candidate would be debited, the payee credited, and the conversions between.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Plan {
-    debit: Money,
-    credit: Money,
-    legs: SmallVec<[FxLeg; 2]>,
 }
 
 /// The flow.
@@ -107,7 +105,7 @@ impl Flow for PaymentFlow {
             (Event::Quoted(Ok(prices)), Waiting::Prices(payer)) => self.quoted(&prices, payer),
             (Event::Granted(Ok(())), Waiting::Payee(plan)) => self.hold(plan),
             (Event::Granted(Err(failure)), Waiting::Payee(_)) => self.failed(failure),
-            (Event::Held(Ok(held_on)), Waiting::Payer(payer, plan)) => self.captured(payer, plan, held_on),
+            (Event::Held(Ok(held_on)), Waiting::Payer(payer, plan)) => self.granted(payer, plan, held_on),
             (Event::Quoted(Err(failure)), Waiting::Prices(_)) | (Event::Held(Err(failure)), Waiting::Payer(..)) => {
                 self.next_candidate(failure)
             }
@@ -168,16 +166,9 @@ impl PaymentFlow {
             let message = format!("account {} cannot pay itself", party.account);
             return self.next_candidate(Failure::new(FailureCode::SameAccount, message));
         }
-        let mut pairs: SmallVec<[Pair; 2]> = SmallVec::new();
-        for quote in [payer, payee] {
-            let pair = Pair { base: wanted, quote };
-            if quote != wanted && !pairs.contains(&pair) {
-                pairs.push(pair);
-            }
-        }
+        let pairs = plan::pairs(wanted, payer, payee);
         if pairs.is_empty() {
-            let amount = self.order.amount;
-            return self.expect(Plan { debit: amount, credit: amount, legs: SmallVec::new() });
+            return self.expect(Plan::unconverted(self.order.amount));
         }
         self.waiting = Waiting::Prices(payer);
         Effect::Quote(pairs)
@@ -193,11 +184,7 @@ impl PaymentFlow {
     }
 
     fn quoted(&mut self, prices: &[Box<PairPrice>], payer: Currency) -> Effect {
-        let one_book = prices.windows(2).all(|two| match two {
-            [a, b] => a.book_version == b.book_version,
-            _ => true,
-        });
-        if !one_book {
+        if !plan::is_of_one_book(prices) {
             if self.requotes < REQUOTES_MAX {
                 self.requotes = self.requotes.saturating_add(1);
                 return self.try_candidate();
@@ -205,34 +192,10 @@ impl PaymentFlow {
             let message = "rates changed while the payment was priced; try again with a new tx_id";
             return self.next_candidate(Failure::new(FailureCode::FxRateStale, message));
         }
-        match self.plan_with(prices, payer) {
+        match Plan::new(self.order.amount, (payer, self.order.payee.currency), prices) {
             Ok(plan) => self.expect(plan),
             Err(failure) => self.next_candidate(failure),
         }
-    }
-
-    /// `debit = up(amount x ask)`, `credit = down(amount x bid)`, identity where equal; one conversion at mid where
-    /// payer and payee hold one currency and the amount is in another.
-    fn plan_with(&self, prices: &[Box<PairPrice>], payer: Currency) -> Result<Plan, Failure> {
-        let (amount, payee) = (self.order.amount, self.order.payee.currency);
-        let price = |quote| {
-            let unpriced = || Failure::new(FailureCode::FxRateUnavailable, format!("{quote} was not priced"));
-            prices.iter().find(|price| price.pair.quote == quote).ok_or_else(unpriced)
-        };
-        let mut legs = SmallVec::new();
-        if payer == payee {
-            legs.push(price(payer)?.convert(amount, LegSide::Both)?);
-        } else {
-            for (quote, side) in [(payer, LegSide::Payer), (payee, LegSide::Payee)] {
-                if quote != amount.currency {
-                    legs.push(price(quote)?.convert(amount, side)?);
-                }
-            }
-        }
-        let converted = |side| {
-            legs.iter().find(|leg: &&FxLeg| leg.side == side || leg.side == LegSide::Both).map_or(amount, |leg| leg.to)
-        };
-        Ok(Plan { debit: converted(LegSide::Payer), credit: converted(LegSide::Payee), legs })
     }
 
     /// Expect comes before Hold, so that a hold lives only from its grant to its commit (P6).
@@ -254,26 +217,31 @@ impl PaymentFlow {
         Effect::Hold(payer, debit)
     }
 
-    fn captured(&mut self, payer: AccountId, plan: Plan, held_on: u32) -> Effect {
+    fn granted(&mut self, payer: AccountId, plan: Plan, held_on: u32) -> Effect {
         let payee = self.order.payee.account.clone();
-        let mut postings = Vec::with_capacity(if plan.debit.currency == plan.credit.currency { 2 } else { 4 });
-        postings.push(Posting::new(payer.clone(), PostingKind::Debit { held_on }, plan.debit));
-        if plan.debit.currency != plan.credit.currency {
-            let desk = |currency| AccountId::system("fx", currency);
-            postings.push(Posting::new(desk(plan.debit.currency), PostingKind::Credit, plan.debit));
-            postings.push(Posting::new(desk(plan.credit.currency), PostingKind::Debit { held_on }, plan.credit));
-        }
-        postings.push(Posting::new(payee.clone(), PostingKind::Credit, plan.credit));
+        let to = Posting::new(payee.clone(), PostingKind::Credit, plan.credit);
+        let (postings, life) = match self.order.expires_at {
+            None => (moved(Posting::new(payer.clone(), PostingKind::Debit { held_on }, plan.debit), to, held_on), None),
+            Some(expires_at) => {
+                let amount = self.order.amount;
+                let authorization = Authorization { left: plan.debit, held_on, expires_at };
+                let life = Life::begin(amount, Money::zero(amount.currency), Some(authorization));
+                let line = Posting::new(payer.clone(), PostingKind::Authorize { held_on }, plan.debit);
+                (vec![line], Some(Box::new(life)))
+            }
+        };
+        let is_captured = life.is_none();
         let payment = Payment {
             id: self.order.op,
-            status: PaymentStatus::Captured,
+            status: if is_captured { PaymentStatus::Captured } else { PaymentStatus::Authorized },
             payer,
             payee,
-            debited: Some(plan.debit),
-            credited: Some(plan.credit),
+            debited: is_captured.then_some(plan.debit),
+            credited: is_captured.then_some(plan.credit),
             fx: plan.legs.into_vec(),
             risk: self.take_verdict(),
             tried: std::mem::take(&mut self.tried),
+            life,
         };
         Effect::Decide(Box::new(Decision::of(Change::Payment(payment), postings)))
     }
@@ -292,6 +260,7 @@ impl PaymentFlow {
             fx: Vec::new(),
             risk: self.take_verdict(),
             tried: std::mem::take(&mut self.tried),
+            life: None,
         };
         Effect::Decide(Box::new(Decision::declined_with(failure, Change::Payment(payment))))
     }

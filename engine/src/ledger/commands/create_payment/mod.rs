@@ -4,6 +4,8 @@
 
 mod flow;
 
+use std::time::Duration;
+
 use minicbor::{Decode, Encode};
 use smallvec::SmallVec;
 
@@ -35,6 +37,17 @@ pub struct CreatePayment {
     /// The payee's account; the house merchant's if not named.
     #[n(3)]
     pub destination: Option<AccountId>,
+    /// Money is set aside only, and captured later by the client's own commands.
+    #[n(4)]
+    pub manual: Option<Manual>,
+}
+
+/// A payment that is captured by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Manual {
+    /// How long money is set aside; the configured time if not named.
+    #[n(0)]
+    pub expires_in: Option<Duration>,
 }
 
 impl CreatePayment {
@@ -69,14 +82,19 @@ impl CreatePayment {
 }
 
 impl Body for CreatePayment {
-    fn check(&self, _: &House) -> Result<(), Missing> {
-        bounds::amount("amount", self.amount)
+    fn check(&self, house: &House) -> Result<(), Missing> {
+        bounds::amount("amount", self.amount)?;
+        let lifetime = self.manual.and_then(|manual| manual.expires_in);
+        lifetime.map_or(Ok(()), |lifetime| bounds::lifetime("expires_in", lifetime, house.authorization_max))
     }
 
     fn needs(&self, terms: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
         let mut needs = Needs::new();
         match found.rounds {
-            0 => needs.push(Need::Owner(self.customer.clone())),
+            0 => {
+                needs.push(Need::Owner(self.customer.clone()));
+                needs.extend(self.manual.map(|_| Need::Now));
+            }
             1 => {
                 let customer = self.customer(found)?;
                 match &self.source {
@@ -113,12 +131,20 @@ impl Body for CreatePayment {
         let customer = self.customer(found)?;
         let home = customer.default_account().or(customer.accounts.first()).map(|owned| owned.account.clone());
         let payee = self.payee(found, terms.house)?;
+        let expires_at = match self.manual {
+            None => None,
+            Some(manual) => {
+                let lifetime = manual.expires_in.unwrap_or(terms.house.authorization_default);
+                Some(found.now()?.begins.plus(lifetime))
+            }
+        };
         Ok(Box::new(PaymentFlow::new(PaymentOrder {
             op: terms.op,
             customer: self.customer.clone(),
             amount: self.amount,
             payee: found.party(payee).cloned().ok_or(Missing::NotAsked("the payee"))?,
             candidates: self.candidates(found)?,
+            expires_at,
             home: home.ok_or_else(|| Missing::unknown("customer", &self.customer))?,
         })))
     }
@@ -128,12 +154,15 @@ impl Body for CreatePayment {
     }
 
     fn fields(&self) -> Vec<Field> {
-        let Self { customer, amount, source, destination } = self;
+        let Self { customer, amount, source, destination, manual } = self;
+        let method = if manual.is_some() { "MANUAL" } else { "AUTOMATIC" };
         vec![
             ("customer_id", customer.into()),
             ("amount", (*amount).into()),
             ("source_account", source.as_ref().into()),
             ("destination_account", destination.as_ref().into()),
+            ("capture_method", method.into()),
+            ("expires_in", manual.and_then(|manual| manual.expires_in).into()),
         ]
     }
 }
@@ -141,6 +170,9 @@ impl Body for CreatePayment {
 impl SameBody for CreatePayment {
     fn spell_out(&mut self, defaults: &Defaults<'_>) {
         self.destination = self.destination.take().or_else(|| defaults.payee.cloned());
+        if let Some(manual) = &mut self.manual {
+            manual.expires_in = manual.expires_in.or(Some(defaults.house.authorization_default));
+        }
     }
 }
 

@@ -1,0 +1,120 @@
+//! CapturePayment: money that a payment set aside goes to its payee, in full or in part (P9).
+
+use minicbor::{Decode, Encode};
+use smallvec::smallvec;
+
+use crate::{
+    ledger::{
+        bounds,
+        body::{SameBody, Body, Defaults},
+        decision::{Change, Decision},
+        flow::{Effect, Flow, ask, decided},
+        life::Life,
+        needs::{Found, House, Missing, Need, Needs, Terms, Turn},
+        payment::{Payment, PaymentStatus},
+        reservation::Finality,
+        value::Field,
+    },
+    money::{Money, OpId, OwnerId},
+};
+
+/// Take money that was set aside for a payment.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CapturePayment {
+    /// The payment.
+    #[n(0)]
+    pub payment: OpId,
+    /// How much, in the payment's currency; all that is left if not named.
+    #[n(1)]
+    pub amount: Option<Money>,
+    /// Whether what is left afterwards is freed.
+    #[n(2)]
+    pub finality: Finality,
+}
+
+impl Body for CapturePayment {
+    fn check(&self, _: &House) -> Result<(), Missing> {
+        self.amount.map_or(Ok(()), |amount| bounds::amount("amount", amount))
+    }
+
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
+        Ok(match found.rounds {
+            0 => to_step(self.payment),
+            1 => {
+                let (payment, life) = found.payment(self.payment)?;
+                match expired(payment, life, found)? {
+                    Some(expired) => smallvec![expired],
+                    None => parties(payment),
+                }
+            }
+            _ => Needs::new(),
+        })
+    }
+
+    fn runs_with(&self, found: &Found) -> OwnerId {
+        found.customer_of_payment(self.payment)
+    }
+
+    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
+        let (payment, life) = found.payment(self.payment)?;
+        let amount = match payment.check_capture(life, self.amount) {
+            Ok(amount) => amount,
+            Err(failure) => {
+                return Ok(decided(Decision::declined_with(failure, Change::Payment(payment.clone()))));
+            }
+        };
+        let (share, today) = (payment.share_of_capture(life, amount), found.now()?.believed.utc_day());
+        let (before, life, finality) = (payment.clone(), life.clone(), self.finality);
+        let decide = move |granted: Result<(), _>| {
+            match granted.and_then(|()| before.capture(&life, amount, finality, today)) {
+                Ok((after, lines)) => Decision::of(Change::Payment(after), lines),
+                Err(failure) => Decision::declined_with(failure, Change::Payment(before)),
+            }
+        };
+        // A part so small that nothing of it reaches the payee asks nobody.
+        Ok(match share.into.minor {
+            0 => decided(decide(Ok(()))),
+            _ => ask(Effect::Expect(payment.payee.clone(), share.into), move |event| Ok(decide(event.granted()?))),
+        })
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let Self { payment, amount, finality } = self;
+        vec![
+            ("payment_id", (*payment).into()),
+            ("amount", (*amount).into()),
+            ("final", (*finality == Finality::Final).into()),
+        ]
+    }
+}
+
+impl SameBody for CapturePayment {
+    fn spell_out(&mut self, defaults: &Defaults<'_>) {
+        self.amount = self.amount.or_else(|| defaults.first.payment()?.life.as_ref()?.step);
+    }
+}
+
+/// What a step in the life of a payment needs first.
+pub(super) fn to_step(payment: OpId) -> Needs {
+    smallvec![Need::Turn(Turn::Object(payment)), Need::Object(payment), Need::Now]
+}
+
+/// The payment has to expire first, where its time is over and the sweep has not come to it yet.
+pub(super) fn expired(payment: &Payment, life: &Life, found: &Found) -> Result<Option<Need>, Missing> {
+    let Some(authorization) = life.authorization.as_ref().filter(|_| payment.status == PaymentStatus::Authorized) else {
+        return Ok(None);
+    };
+    let due = authorization.expires_at;
+    Ok(found.now()?.is_over(due).then_some(Need::Expired(payment.id, due)))
+}
+
+/// Everybody whom a step may move money of: payer, payee, and the desk where there are conversions.
+pub(super) fn parties(payment: &Payment) -> Needs {
+    let mut parties: Needs =
+        smallvec![Need::Account(payment.payer.clone()), Need::Account(payment.payee.clone())];
+    for leg in &payment.fx {
+        parties.push(Need::System("fx", leg.from.currency));
+        parties.push(Need::System("fx", leg.to.currency));
+    }
+    parties
+}

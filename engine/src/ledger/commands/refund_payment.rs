@@ -1,0 +1,260 @@
+//! RefundPayment: what a payment took goes back from its payee to the account that paid, in full or in part (P9).
+
+use minicbor::{Decode, Encode};
+use smallvec::smallvec;
+
+use super::capture_payment::{parties, to_step};
+use crate::{
+    ledger::{
+        bounds,
+        body::{SameBody, Body, Defaults},
+        decision::{Change, Decision},
+        failure::{Failure, FailureCode},
+        flow::{Effect, Event, Flow, Unexpected, decided},
+        fx::PairPrice,
+        life::Life,
+        needs::{Found, House, Missing, Need, Needs, Party, Terms},
+        payment::Payment,
+        plan::{self, Plan},
+        refund::{Refund, RefundRate, RefundStatus},
+        settings::AccountStatus,
+        steps::Share,
+        value::Field,
+    },
+    money::{Money, OpId, OwnerId},
+    planted::{Bug, is_planted},
+};
+
+/// How often prices of different rate sets are asked for again.
+const REQUOTES_MAX: u8 = 2;
+
+/// Give back what a payment took.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RefundPayment {
+    /// The payment.
+    #[n(0)]
+    pub payment: OpId,
+    /// How much, in the payment's currency; all that was captured and not given back if not named.
+    #[n(1)]
+    pub amount: Option<Money>,
+    /// At which rate.
+    #[n(2)]
+    pub rate: RefundRate,
+}
+
+impl RefundPayment {
+    /// Where the money goes: the account that paid; if that is closed, the customer's default one in its currency, else the
+    /// oldest other one. Nowhere if there is none.
+    fn destination<'a>(payment: &Payment, found: &'a Found) -> Option<&'a Party> {
+        let payer = found.party(&payment.payer)?;
+        if found.account_now.as_ref().is_none_or(|account| account.status != AccountStatus::Closed) {
+            return Some(payer);
+        }
+        let customer = found.owner(&payer.owner)?;
+        let mut others = customer.candidates(payer.currency).filter(|owned| owned.account != payer.account);
+        let default = customer.default_account().filter(|owned| owned.currency == payer.currency);
+        let default = default.filter(|owned| owned.status == AccountStatus::Active);
+        found.party(&default.or_else(|| others.next())?.account)
+    }
+}
+
+impl Body for RefundPayment {
+    fn check(&self, _: &House) -> Result<(), Missing> {
+        self.amount.map_or(Ok(()), |amount| bounds::amount("amount", amount))
+    }
+
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
+        if found.rounds == 0 {
+            let mut needs = to_step(self.payment);
+            needs.retain(|need| !is_planted(Bug::RefundWithoutATurn) || !matches!(need, Need::Turn(_)));
+            return Ok(needs);
+        }
+        let (payment, _) = found.payment(self.payment)?;
+        let closed = || found.account_now.as_ref().filter(|account| account.status == AccountStatus::Closed);
+        Ok(match found.rounds {
+            1 => parties(payment),
+            2 => smallvec![Need::AccountNow(payment.payer.clone())],
+            3 => closed().map(|account| Need::Owner(account.owner.clone())).into_iter().collect(),
+            4 => {
+                let owner = closed().and_then(|account| Some((account, found.owner(&account.owner)?)));
+                let others = owner.into_iter().flat_map(|(account, owner)| owner.candidates(account.currency));
+                others.map(|owned| Need::AccountIfOpen(owned.account.clone())).collect()
+            }
+            _ => Needs::new(),
+        })
+    }
+
+    fn runs_with(&self, found: &Found) -> OwnerId {
+        found.customer_of_payment(self.payment)
+    }
+
+    fn begin(&self, terms: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
+        let (payment, life) = found.payment(self.payment)?;
+        let destination = Self::destination(payment, found);
+        let refund = Refund {
+            id: terms.op,
+            payment: payment.id,
+            status: RefundStatus::Failed,
+            amount: self.amount.unwrap_or_else(|| life.refundable()),
+            rate: self.rate,
+            source: payment.payee.clone(),
+            destination: destination.map_or(&payment.payer, |party| &party.account).clone(),
+            debited: None,
+            credited: None,
+            fx: Vec::new(),
+        };
+        let decline = |failure| decided(declined(failure, payment.clone(), refund.clone()));
+        let amount = match payment.check_refund(life, self.amount) {
+            Ok(amount) => amount,
+            Err(failure) => return Ok(decline(failure)),
+        };
+        let (Some(destination), Some(payee)) = (destination, found.party(&payment.payee)) else {
+            let message = format!(
+                "account {} is closed, and its owner has no other active account in its currency",
+                payment.payer
+            );
+            return Ok(decline(Failure::new(FailureCode::RefundDestinationClosed, message)));
+        };
+        let flow = RefundFlow {
+            before: payment.clone(),
+            life: Box::new(life.clone()),
+            refund: Refund { amount, ..refund },
+            from: payee.clone(),
+            to: destination.clone(),
+            today: found.now()?.believed.utc_day(),
+            waiting: Waiting::Start,
+            requotes: 0,
+        };
+        Ok(Box::new(flow))
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let Self { payment, amount, rate } = self;
+        vec![("payment_id", (*payment).into()), ("amount", (*amount).into()), ("rate", rate.name().into())]
+    }
+}
+
+impl SameBody for RefundPayment {
+    fn spell_out(&mut self, defaults: &Defaults<'_>) {
+        self.amount = self.amount.or_else(|| defaults.first.refund().map(|refund| refund.amount));
+    }
+}
+
+/// A declined refund leaves the payment as it is.
+fn declined(failure: Failure, payment: Payment, refund: Refund) -> Decision {
+    let mut decision = Decision::declined_with(failure, Change::Payment(payment));
+    decision.changes.push(Change::Refund(Box::new(refund)));
+    decision
+}
+
+/// From prices, if it is at the rate of now, to the payer's account and then the payee's: money is held last.
+#[derive(Debug)]
+struct RefundFlow {
+    before: Payment,
+    life: Box<Life>,
+    refund: Refund,
+    from: Party,
+    to: Party,
+    today: u32,
+    waiting: Waiting,
+    requotes: u8,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Start,
+    Prices,
+    Payer(Share),
+    Payee(Share),
+    Nothing,
+}
+
+impl Flow for RefundFlow {
+    fn on(&mut self, event: Event) -> Result<Effect, Unexpected> {
+        Ok(match (event, std::mem::replace(&mut self.waiting, Waiting::Nothing)) {
+            (Event::Start, Waiting::Start) => self.price(),
+            (Event::Quoted(Ok(prices)), Waiting::Prices) => self.priced(&prices),
+            (Event::Granted(Ok(())), Waiting::Payer(share)) => self.take_back(share),
+            (Event::Granted(Ok(())), Waiting::Payee(share)) => self.done(share),
+            (Event::Quoted(Err(failure)), Waiting::Prices)
+            | (Event::Granted(Err(failure)), Waiting::Payer(_) | Waiting::Payee(_)) => self.declined(failure),
+            (event, waiting) => return Err(event.unexpected(waiting.name())),
+        })
+    }
+}
+
+impl Waiting {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Start => "its start",
+            Self::Prices => "prices",
+            Self::Payer(_) => "the payer",
+            Self::Payee(_) => "the payee",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+impl RefundFlow {
+    fn price(&mut self) -> Effect {
+        let amount = self.refund.amount;
+        if self.refund.rate == RefundRate::Original {
+            return self.expect(self.before.share_of_refund(&self.life, amount));
+        }
+        let pairs = plan::pairs(amount.currency, self.from.currency, self.to.currency);
+        if pairs.is_empty() {
+            return self.expect(Share { out: amount, into: amount });
+        }
+        self.waiting = Waiting::Prices;
+        Effect::Quote(pairs)
+    }
+
+    fn priced(&mut self, prices: &[Box<PairPrice>]) -> Effect {
+        if !plan::is_of_one_book(prices) {
+            if self.requotes < REQUOTES_MAX {
+                self.requotes = self.requotes.saturating_add(1);
+                return self.price();
+            }
+            let message = "rates changed while the refund was priced; try again with a new tx_id";
+            return self.declined(Failure::new(FailureCode::FxRateStale, message));
+        }
+        match Plan::new(self.refund.amount, (self.from.currency, self.to.currency), prices) {
+            Ok(Plan { debit, credit, legs }) => {
+                self.refund.fx = legs.into_vec();
+                self.expect(Share { out: debit, into: credit })
+            }
+            Err(failure) => self.declined(failure),
+        }
+    }
+
+    /// Who asks nobody goes on: a share of nothing moves nothing.
+    fn expect(&mut self, share: Share) -> Effect {
+        if share.into.minor == 0 {
+            return self.take_back(share);
+        }
+        self.waiting = Waiting::Payer(share);
+        Effect::Expect(self.to.account.clone(), share.into)
+    }
+
+    fn take_back(&mut self, share: Share) -> Effect {
+        if share.out.minor == 0 {
+            return self.done(share);
+        }
+        self.waiting = Waiting::Payee(share);
+        Effect::TakeBack(self.from.account.clone(), share.out)
+    }
+
+    fn done(&mut self, share: Share) -> Effect {
+        let (amount, to) = (self.refund.amount, self.to.account.clone());
+        let (after, lines) = self.before.refund(&self.life, amount, (share, to), self.today);
+        let mut decision = Decision::of(Change::Payment(after), lines);
+        let (debited, credited) = (Some(share.out), Some(share.into));
+        let refund = Refund { status: RefundStatus::Completed, debited, credited, ..self.refund.clone() };
+        decision.changes.push(Change::Refund(Box::new(refund)));
+        Effect::Decide(Box::new(decision))
+    }
+
+    fn declined(&mut self, failure: Failure) -> Effect {
+        Effect::Decide(Box::new(declined(failure, self.before.clone(), self.refund.clone())))
+    }
+}

@@ -1,0 +1,76 @@
+//! VoidPayment: what is still set aside for a payment is freed (P9).
+
+use minicbor::{Decode, Encode};
+use smallvec::smallvec;
+
+use super::capture_payment::{expired, to_step};
+use crate::{
+    ledger::{
+        body::{SameBody, Body},
+        decision::{Change, Decision},
+        flow::{Flow, decided},
+        life::Life,
+        needs::{Found, House, Missing, Need, Needs, Terms},
+        payment::Payment,
+        steps::Ending,
+        value::Field,
+    },
+    money::{OpId, OwnerId},
+};
+
+/// Free money that was set aside for a payment.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct VoidPayment {
+    /// The payment.
+    #[n(0)]
+    pub payment: OpId,
+}
+
+impl Body for VoidPayment {
+    fn check(&self, _: &House) -> Result<(), Missing> {
+        Ok(())
+    }
+
+    fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
+        Ok(match found.rounds {
+            0 => to_step(self.payment),
+            1 => {
+                let (payment, life) = found.payment(self.payment)?;
+                match expired(payment, life, found)? {
+                    Some(expired) => smallvec![expired],
+                    None => touched_by_end(payment),
+                }
+            }
+            _ => Needs::new(),
+        })
+    }
+
+    fn runs_with(&self, found: &Found) -> OwnerId {
+        found.customer_of_payment(self.payment)
+    }
+
+    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
+        let (payment, life) = found.payment(self.payment)?;
+        Ok(ended(payment, life, Ending::Voided))
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let Self { payment } = self;
+        vec![("payment_id", (*payment).into())]
+    }
+}
+
+impl SameBody for VoidPayment {}
+
+/// Whom the end of an authorisation touches: the payer gets the money back, the payee is named by it no more.
+pub(super) fn touched_by_end(payment: &Payment) -> Needs {
+    smallvec![Need::Account(payment.payer.clone()), Need::Account(payment.payee.clone())]
+}
+
+/// Frees what is left. It asks nobody: money is always given back (P6).
+pub(super) fn ended(payment: &Payment, life: &Life, ending: Ending) -> Box<dyn Flow> {
+    decided(match payment.end(life, ending) {
+        Ok((after, lines)) => Decision::of(Change::Payment(after), lines),
+        Err(failure) => Decision::declined_with(failure, Change::Payment(payment.clone())),
+    })
+}

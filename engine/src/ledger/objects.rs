@@ -1,0 +1,48 @@
+//! An object as the next entry about it finds it, out of its latest entry.
+
+use super::{
+    commands::CreatePayment,
+    decision::Change,
+    entry::Committed,
+    life::{Before, Life, Origin},
+    payment::{Payment, PaymentStatus},
+};
+use crate::money::{Money, OpId};
+
+/// The object of an id; nothing if the entry is about others.
+pub fn found(committed: &Committed, id: OpId) -> Option<Change> {
+    let change = committed.entry.decision.changes.iter().find(|change| change.object() == Some(id))?;
+    if let Change::Payment(payment) = change {
+        return spelled_out(payment, committed).map(Change::Payment);
+    }
+    Some(change.clone())
+}
+
+/// A payment with all of its life, and where it comes from.
+fn spelled_out(payment: &Payment, committed: &Committed) -> Option<Payment> {
+    let made = committed.entry.made_payment();
+    let mut life = match &payment.life {
+        Some(life) => life.clone(),
+        None => Box::new(at_once(payment, made?)),
+    };
+    let origin = match life.before.take() {
+        Some(before) => before.origin,
+        None => origin(committed, made?),
+    };
+    life.before = Some(Before { origin, previous: committed.lsn });
+    life.step = None;
+    Some(Payment { life: Some(life), ..payment.clone() })
+}
+
+/// The life of a payment that was decided as it was made.
+pub fn at_once(payment: &Payment, made: &CreatePayment) -> Life {
+    let is_captured = payment.status == PaymentStatus::Captured;
+    let captured = if is_captured { made.amount } else { Money::zero(made.amount.currency) };
+    Life::begin(made.amount, captured, None)
+}
+
+fn origin(committed: &Committed, made: &CreatePayment) -> Origin {
+    let Committed { entry, lsn, at } = committed;
+    let (customer, tx_id) = (made.customer.clone(), entry.tx_id.clone());
+    Origin { customer, tx_id, lsn: *lsn, at: *at, notes: entry.notes.clone(), failure: entry.failure().cloned() }
+}
