@@ -68,6 +68,33 @@ async function walk(name, viewport, colorScheme) {
   await page.waitForURL((url) => url.pathname === '/');
   assert.match(await page.locator('#paid').textContent(), /captured: [\d,]+\.\d\d IDR from acct-CUST-1-IDR/);
 
+  // A payment that only sets money aside is captured in part, refunded and voided by its buttons, each asked twice.
+  const authorised = await page.request.post(`${gateway}/v1/payments`, {
+    headers: { 'Idempotency-Key': `check-${name}-${Date.now()}` },
+    data: { customer_id: 'CUST-1', amount: { currency: 'USD', amount: '40.00' }, capture_method: 'CAPTURE_METHOD_MANUAL' },
+  });
+  const { payment } = await authorised.json();
+  page.on('dialog', (dialog) => dialog.accept());
+  await page.goto(`${gateway}/payments/${payment.payment_id}`);
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText(/40\.00 USD set aside on acct-CUST-1-IDR/).waitFor();
+  assert.equal(await dialog.getByRole('button', { name: 'Refund' }).isVisible(), false, 'nothing was captured yet');
+  const step = async (button, amount, done) => {
+    await dialog.getByLabel('How much').fill(amount);
+    await dialog.getByRole('button', { name: button, exact: true }).click();
+    await dialog.locator('#stepped').getByText(done).waitFor();
+  };
+  await step('Capture', '15.00', /capture done/);
+  await dialog.getByText(/captured 15\.00 USD of 40\.00 USD, 25\.00 USD left to capture/).waitFor();
+  await step('Refund', '5.00', /refund done/);
+  await dialog.locator('#steps li', { hasText: '5.00 USD at the original rate' }).waitFor();
+  await step('Refund', '11.00', /is too much/);
+  await step('Void', '', /void done/);
+  await dialog.getByText(/0\.00 USD left to capture, 5\.00 USD refunded; version 4/).waitFor();
+  assert.equal(await dialog.getByRole('button', { name: 'Void' }).isVisible(), false);
+  await page.screenshot({ path: `${out}/${name}-steps.png` });
+  await page.keyboard.press('Escape');
+
   // It is among the recent ones, and opens from there; back closes it.
   const line = page.locator('#recent tr', { hasText: '12,345 JPY' }).first();
   await line.waitFor();

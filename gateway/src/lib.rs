@@ -19,6 +19,7 @@ pub mod feed;
 pub mod files;
 pub mod framing;
 pub mod grpc;
+mod holds;
 pub mod index_copy;
 pub mod inspect;
 pub mod lines;

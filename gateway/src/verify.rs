@@ -18,7 +18,7 @@ use arus_engine::{
     runtime::data_dir::{Beside, DataDir},
 };
 
-use crate::{books::Books, index_copy::IndexCopy, rebuilt::Rebuilt};
+use crate::{books::Books, holds::Holds, index_copy::IndexCopy, rebuilt::Rebuilt};
 
 /// One check with its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub fn run(data_dir: &Path) -> anyhow::Result<Vec<Check>> {
         },
     };
     let disk = RealDisk::open(&dir.journal(), Access::ReadOnly)?;
-    let (mut books, mut rebuilt) = (Books::default(), Rebuilt::new(&dir)?);
+    let (mut books, mut holds, mut rebuilt) = (Books::default(), Holds::default(), Rebuilt::new(&dir)?);
     let mut tables = Tables { given: &index, found: Table::ALL.map(|_| None) };
     let mut at_reach = None;
     let upto = reach.as_ref().ok().copied().flatten().map(|reach| reach.upto);
@@ -71,6 +71,7 @@ pub fn run(data_dir: &Path) -> anyhow::Result<Vec<Check>> {
             at_reach = Some(head.hash);
         }
         books.take(block)?;
+        holds.take(block)?;
         rebuilt.take(block)?;
         tables.compare(block.last_lsn(), &mut rebuilt);
         Ok(())
@@ -86,6 +87,7 @@ pub fn run(data_dir: &Path) -> anyhow::Result<Vec<Check>> {
         Check::new("how far it must reach", reach.and_then(|reach| reaches(&walked, reach, at_reach, &index))),
         Check::new("zero sums", books.zero_sums()),
         Check::new("no overdrawn account", books.overdrawn()),
+        Check::new("what is set aside", holds.outcome(&books.accounts)),
         Check::new("each tx_id once", rebuilt.outcome().map(|()| format!("{} of them", walked.entries))),
     ]);
     checks.extend(tables.checks(reached));

@@ -190,3 +190,13 @@ async fn a_hundred_steps_at_once_are_all_decided() {
     assert_eq!(c.balance("shop-usd").await, format!("{}.00", captured - refunded));
     server.stop().await;
 }
+
+/// The table of declines names every code once.
+#[test]
+fn every_decline_is_in_the_table() {
+    let table = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../ops/declines.md")).expect("it reads");
+    let codes = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let codes: Vec<_> = codes.collect();
+    let all: Vec<_> = arus_engine::ledger::failure::FailureCode::ALL.iter().map(|code| code.name()).collect();
+    assert_eq!(codes, all);
+}

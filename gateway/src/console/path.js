@@ -1,7 +1,10 @@
 // The path of one payment: what was asked and decided on its way, in order, in a dialog that has an address.
 import { badge, grouped, money, node, word } from '/console/format.js';
+import { refundsOf, showSteps } from '/console/steps.js';
 
 const $ = (id) => document.getElementById(id);
+/** The payment that is shown. */
+let shown;
 
 /** The block a payment was committed with: its answer tells, or the events if it was seen to commit. */
 function blockOf({ timing, block }) {
@@ -30,11 +33,15 @@ function steps(payment) {
     ...(payment.fx ?? []).map((leg) => ['FX', `${money(leg.from)} = ${money(leg.to)} at ${grouped(leg.rate)} (mid ${grouped(leg.mid)}, `
       + `${leg.spread_bps ?? 0} bps, ${leg.source}${leg.via ? `, through ${leg.via}` : ''})`]),
     ...(payment.tried ?? []).map((tried) => ['Tried', `${tried.account_id}: ${word(tried.code ?? '', 'FAILURE_CODE_')}`]),
-    payment.debited
-      ? ['Holds', `${money(payment.debited)} held on ${payment.source_account}, ${money(payment.credited)} expected by ${payment.destination_account}`]
+    payment.debited || payment.expires_at
+      ? ['Holds', payment.expires_at
+        ? `${money(payment.amount_authorized)} set aside on ${payment.source_account} for ${payment.destination_account}, until ${new Date(payment.expires_at).toISOString()}`
+        : `${money(payment.debited)} held on ${payment.source_account}, ${money(payment.credited)} expected by ${payment.destination_account}`]
       : ['Declined', payment.failure?.message ?? payment.status],
     ['Journal', `entry ${payment.lsn}${blockOf(payment)}, durable ${new Date(payment.created_at).toISOString()}`],
     ...(payment.debited ? [['Posted', `${payment.source_account} −${money(payment.debited)}, ${payment.destination_account} +${money(payment.credited)}`]] : []),
+    ...(payment.version > 1 || payment.expires_at ? [['Sums', `captured ${money(payment.amount_captured)} of ${money(payment.amount_authorized)}, `
+      + `${money(payment.amount_capturable)} left to capture, ${money(payment.amount_refunded)} refunded; version ${payment.version}`]] : []),
     ['Answered', `payment ${payment.payment_id}${payment.replayed ? ', given again' : ''}`],
   ];
 }
@@ -48,6 +55,9 @@ export function showPath(payment) {
     const times = took[name] ? [node('span', { class: 'took' }, `waited ${wait.toFixed(3)} ms, worked ${work.toFixed(3)} ms`)] : [];
     return node('li', {}, node('strong', {}, name), text, ...times);
   }));
+  shown = payment.payment_id;
+  refundsOf(payment).then((refunds) => { if (shown === payment.payment_id) $('steps').append(...refunds); }, () => {});
+  showSteps(payment, async (after) => showPath({ ...after, block: undefined }));
   open();
 }
 
@@ -55,6 +65,7 @@ export function showPath(payment) {
 export function showProblem(title, text) {
   $('path-title').textContent = title;
   $('steps').replaceChildren(node('li', {}, text));
+  $('step').hidden = true;
   open();
 }
 

@@ -25,9 +25,13 @@ let isRead = false;
 
 function seen(payments) {
   isRead = true;
-  const known = new Set(payments.map((payment) => payment.payment_id));
-  recent = [...payments, ...recent.filter((payment) => !known.has(payment.payment_id))]
-    .sort((a, b) => Number(b.lsn) - Number(a.lsn)).slice(0, RECENT_MAX);
+  // Of two states of one payment the later counts, however late the other comes.
+  const latest = new Map();
+  for (const payment of [...payments, ...recent]) {
+    const known = latest.get(payment.payment_id);
+    if (!known || Number(payment.lsn) > Number(known.lsn)) latest.set(payment.payment_id, payment);
+  }
+  recent = [...latest.values()].sort((a, b) => (b.created_at > a.created_at ? 1 : -1)).slice(0, RECENT_MAX);
   // However many come, people read them at their own pace.
   if (isDrawn) setTimeout(draw, DRAW_MS);
   isDrawn = false;
@@ -62,6 +66,8 @@ function follow() {
   const events = new EventSource('/v1/events');
   let block;
   events.addEventListener('block', (event) => { block = JSON.parse(event.data); });
+  // From here on nothing is missed; what was committed before is read.
+  events.addEventListener('ready', read);
   events.addEventListener('payment', (event) => seen([{ ...JSON.parse(event.data), block }]));
   events.addEventListener('dropped', () => {
     events.close();
@@ -174,11 +180,13 @@ $('pay').addEventListener('submit', async (event) => {
   }
 });
 
+const read = () => call(`/v1/payments?page_size=${RECENT_MAX}`).then(({ payments = [] }) => seen(payments), () => {});
+
 /** Begins: what there is, what comes, and what the address asks for. */
 export function begin() {
   addEventListener('popstate', route);
   follow();
-  call(`/v1/payments?page_size=${RECENT_MAX}`).then(({ payments = [] }) => seen(payments), () => {});
+  read();
   route();
   draw();
 }

@@ -16,13 +16,14 @@ use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 const PAGE: &str = include_str!("../console/index.html");
 /// Name, type, content.
-const PARTS: [(&str, &str, &str); 12] = [
+const PARTS: [(&str, &str, &str); 13] = [
     ("icon.svg", "image/svg+xml", include_str!("../console/icon.svg")),
     ("console.css", "text/css", include_str!("../console/console.css")),
     ("console.js", "text/javascript", include_str!("../console/console.js")),
     ("charts.js", "text/javascript", include_str!("../console/charts.js")),
     ("format.js", "text/javascript", include_str!("../console/format.js")),
     ("path.js", "text/javascript", include_str!("../console/path.js")),
+    ("steps.js", "text/javascript", include_str!("../console/steps.js")),
     ("payments.js", "text/javascript", include_str!("../console/payments.js")),
     ("rest.js", "text/javascript", include_str!("../console/rest.js")),
     ("statement.js", "text/javascript", include_str!("../console/statement.js")),

@@ -1,0 +1,73 @@
+//! What is set aside, payment by payment and reservation by reservation: what `arus verify` holds the accounts against.
+
+use std::collections::HashMap;
+
+use arus_engine::{
+    index::AccountKey,
+    journal::Block,
+    ledger::{account::Account, decision::Change, payment::PaymentStatus},
+    money::{OpId, TenantId},
+};
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Holds {
+    /// Of everything that is open: whose money, and how much of it in minor units.
+    open: HashMap<(TenantId, OpId), (AccountKey, i128)>,
+    payments: u64,
+}
+
+impl Holds {
+    /// Takes a block in. Of a payment never more is given back than captured, nor captured than authorised.
+    pub(crate) fn take(&mut self, block: &Block) -> Result<(), String> {
+        for committed in block.committed().filter(|committed| committed.entry.failure().is_none()) {
+            let (tenant, lsn) = (committed.entry.tenant, committed.lsn);
+            for change in &committed.entry.decision.changes {
+                let (id, account, left) = match change {
+                    Change::Payment(payment) => {
+                        let Some(life) = &payment.life else { continue };
+                        let sums = [life.refunded.minor, life.captured.minor, life.amount.minor];
+                        if !sums.is_sorted() || life.refunded.minor < 0 {
+                            return Err(format!(
+                                "lsn {lsn}: payment {}: refunded {}, captured {}, authorised {}",
+                                payment.id, life.refunded, life.captured, life.amount
+                            ));
+                        }
+                        self.payments += 1;
+                        let is_open = payment.status == PaymentStatus::Authorized;
+                        let left = life.authorization.as_ref().map_or(0, |authorization| authorization.left.minor);
+                        (payment.id, &payment.payer, if is_open { left } else { 0 })
+                    }
+                    Change::Reservation(reservation) => {
+                        (reservation.id, &reservation.account, reservation.remaining.minor)
+                    }
+                    Change::Refund(_) | Change::Account { .. } | Change::Rates => continue,
+                };
+                if left > 0 {
+                    self.open.insert((tenant, id), ((tenant, account.clone()), left));
+                } else {
+                    self.open.remove(&(tenant, id));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is set aside on each account is what its payments and reservations set aside.
+    pub(crate) fn outcome(&self, accounts: &HashMap<AccountKey, Account>) -> Result<String, String> {
+        let mut sums: HashMap<&AccountKey, i128> = HashMap::new();
+        for (account, left) in self.open.values() {
+            *sums.entry(account).or_default() += left;
+        }
+        for (key, account) in accounts {
+            let sum = sums.get(key).copied().unwrap_or_default();
+            if account.authorized != sum {
+                return Err(format!(
+                    "account {} has {} minor units set aside, its payments and reservations {sum}",
+                    account.id, account.authorized
+                ));
+            }
+        }
+        Ok(format!("{} open, each on its account; sums hold in {} entries of payments", self.open.len(), self.payments))
+    }
+}
