@@ -34,6 +34,10 @@ bench:
 load *ARGS:
     bash loadtest/on-fresh-server.sh run {{ARGS}}
 
+# Whole lives of payments in turn with plain ones.
+load-lifecycle *ARGS:
+    bash loadtest/on-fresh-server.sh lifecycle {{ARGS}}
+
 # Load beside an empty echo of the same message sizes, in one run.
 load-ceiling *ARGS:
     bash loadtest/on-fresh-server.sh ceiling {{ARGS}}

@@ -23,6 +23,8 @@ grep -q '^throughput .* of the first' "$work/out" || fail "soak does not compare
 grep -q '^the cost is' "$work/out" || fail "soak does not judge"
 load sweep --from 500 --step-percent 300 --duration-s 1 --p99-ms-max 1000000 2>&1
 grep -q '^knee ' "$work/out" || fail "sweep names no knee"
+load lifecycle --rounds 2 --count 12000
+grep -q '^oracle .* accounts are right' "$work/out" || fail "the lives of payments were not checked"
 for workload in uniform cross-currency; do
   load ceiling --rounds 1 --count 10000 --workload "$workload" --disk "$work"
   grep -q '^share of the ceiling' "$work/out" || fail "ceiling gives no share"

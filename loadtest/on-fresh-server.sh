@@ -54,7 +54,7 @@ command=$1
 shift
 services=(--payments "$(at 91)" --fx "$(at 92)" --wallet "$(at 93)")
 case $command in
-  run | ceiling | sweep | soak) set -- "${services[@]}" --rest "$(at 80)" --metrics "$(at 101)/metrics" "$@" ;;
+  run | ceiling | sweep | soak | lifecycle) set -- "${services[@]}" --rest "$(at 80)" --metrics "$(at 101)/metrics" "$@" ;;
   replay) set -- "${services[@]}" "$@" ;;
   accounts) set -- --wallet "$(at 93)" "$@" ;;
 esac

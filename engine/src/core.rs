@@ -5,7 +5,10 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::{
-    actors::{command::Environment, door::DoorActor, mailbox::Mailbox, residents::Residents, risk::RiskActor},
+    actors::{
+        command::Environment, door::DoorActor, mailbox::Mailbox, objects::Objects, residents::Residents,
+        risk::RiskActor,
+    },
     clock::Clock,
     config::EngineConfig,
     gate::{admission::Admission, claims::Claims},
@@ -31,6 +34,7 @@ pub(crate) struct Core {
     pub(crate) claims: Claims,
     pub(crate) admission: Arc<Admission>,
     pub(crate) residents: Arc<Residents>,
+    pub(crate) objects: Objects,
     pub(crate) environment: Arc<Environment>,
     pub(crate) doors: Vec<Arc<Mailbox<DoorActor>>>,
     pub(crate) risk: Vec<Arc<Mailbox<RiskActor>>>,

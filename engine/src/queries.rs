@@ -250,7 +250,7 @@ impl Engine {
         let page = self.0.on_read_pool(move |core| {
             let mut page = Filling::new(window);
             let rows = core.history(&key, window.below, page.window.rows_max, |row| row.moved.is_some())?;
-            let mut entries = Entries { core, block: None };
+            let mut entries = Entries::new(core);
             let mut above = window.below;
             for row in &rows.items {
                 let shown = show(row, &entries.read(row.lsn)?);
@@ -313,7 +313,7 @@ impl Core {
     ) -> Result<Page<T>, Refusal> {
         let mut below = window.below;
         let (mut page, mut scanned) = (Filling::new(window), 0);
-        let mut entries = Entries { core: self, block: None };
+        let mut entries = Entries::new(self);
         loop {
             // The newest lsns of all accounts; a payment between two of them appears in both histories.
             let mut lsns = BTreeSet::new();
@@ -353,7 +353,7 @@ impl Core {
         window: Window,
         show: impl Fn(&Committed) -> Option<(T, usize)>,
     ) -> Result<Page<T>, Refusal> {
-        let (mut page, mut entries) = (Filling::new(window), Entries { core: self, block: None });
+        let (mut page, mut entries) = (Filling::new(window), Entries::new(self));
         let mut next = Some(latest);
         let mut scanned = 0;
         while let Some(committed) = next {
@@ -438,13 +438,17 @@ fn made(committed: &Committed) -> Option<OpId> {
 }
 
 /// Reads the entries of a page: neighbours often stand in one block, which is then read and decoded once.
-struct Entries<'a> {
+pub(crate) struct Entries<'a> {
     core: &'a Core,
     block: Option<Arc<Block>>,
 }
 
-impl Entries<'_> {
-    fn read(&mut self, lsn: Lsn) -> Result<Committed, Refusal> {
+impl<'a> Entries<'a> {
+    pub(crate) fn new(core: &'a Core) -> Self {
+        Self { core, block: None }
+    }
+
+    pub(crate) fn read(&mut self, lsn: Lsn) -> Result<Committed, Refusal> {
         if let Some(committed) = self.block.as_ref().and_then(|block| block.get(lsn)) {
             return Ok(committed);
         }

@@ -13,6 +13,7 @@ mod dummy;
 mod echo;
 mod ends;
 mod field;
+mod lifecycle;
 mod opening;
 mod options;
 mod oracle;
@@ -63,6 +64,8 @@ enum Cmd {
     Sweep(sweep::SweepArgs),
     /// Compare the first payments of a store with those after very many.
     Soak(soak::SoakArgs),
+    /// Whole lives of payments, authorised, captured and refunded in parts, voided, in turn with plain payments.
+    Lifecycle(lifecycle::LifecycleArgs),
     /// Put the figures of a whole report together (see load-report.sh).
     Table(table::TableArgs),
     /// Write dummy transactions to a CSV file: realistic amounts and hours, the same for one seed.
@@ -92,6 +95,7 @@ async fn main() -> ExitCode {
         Cmd::Ceiling(args) => ceiling::ceiling(args).await,
         Cmd::Sweep(args) => sweep::sweep(args).await,
         Cmd::Soak(args) => soak::soak(args).await,
+        Cmd::Lifecycle(args) => lifecycle::lifecycle(args).await,
         Cmd::Table(args) => table::table(&args),
         Cmd::Gen(args) => dummy::generate(&args),
         Cmd::Accounts(args) => opening::accounts(&args).await,

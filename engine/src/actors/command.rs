@@ -14,6 +14,7 @@ use super::{
     handles::{AccountRef, OwnerRef},
     mailbox::{DeliveryOrder, Mailbox, Queued},
     messages::{CommandMessage, CommandRef, FxMessage, Judged, RiskMessage, Told, WalletMessage},
+    objects::ObjectRef,
     risk::RiskActor,
     sink::{Handed, Sink},
 };
@@ -62,6 +63,8 @@ pub struct Launch {
     pub cast: SmallVec<[AccountRef; 4]>,
     /// The owner whose record it may change, pinned.
     pub owner: Option<OwnerRef>,
+    /// The object that it is about, pinned.
+    pub object: Option<ObjectRef>,
     /// The risk actor of its arbiter.
     pub risk: Arc<Mailbox<RiskActor>>,
     /// Whose payment the risk rules let through, and counted so, and when; what comes of it may take that back.
@@ -255,12 +258,12 @@ impl CommandActor {
         if let Some(trace) = &launch.answer.trace {
             trace.mark();
         }
-        let Launch { environment, owner, answer, slot, .. } = *launch;
+        let Launch { environment, owner, object, answer, slot, .. } = *launch;
         if is_planted(Bug::ClaimFreedEarly) {
             answer.claims.iter().for_each(Claim::forget);
         }
         let owner = owner.filter(|_| entry.decision.changed_account().is_some());
-        environment.sink.append(Append { record, with: Handed { accounts, owner, answer } });
+        environment.sink.append(Append { record, with: Handed { accounts, owner, object, answer } });
         drop(slot);
         context.stop();
     }

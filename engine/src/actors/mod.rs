@@ -10,6 +10,7 @@ pub mod handles;
 mod loads;
 pub mod mailbox;
 pub mod messages;
+pub mod objects;
 pub mod residents;
 pub mod risk;
 pub mod sink;

@@ -5,7 +5,10 @@ use std::sync::{PoisonError, RwLock, atomic::Ordering};
 
 use smallvec::SmallVec;
 
-use super::handles::{AccountRef, OwnerRef};
+use super::{
+    handles::{AccountRef, OwnerRef},
+    objects::ObjectRef,
+};
 use crate::{
     gate::caller::Answer,
     journal::writer::{Append, Appender},
@@ -20,6 +23,8 @@ pub struct Handed {
     pub accounts: SmallVec<[AccountRef; 4]>,
     /// The owner whose record the entry changes.
     pub owner: Option<OwnerRef>,
+    /// The object that the entry is about.
+    pub object: Option<ObjectRef>,
     /// Who waits.
     pub answer: Answer,
 }

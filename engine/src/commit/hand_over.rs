@@ -67,6 +67,10 @@ impl HandOver {
         for (position, handed) in (0_u32..).zip(commit.with) {
             touches.extend(handed.accounts.into_iter().map(|account| (account, position)));
             owners.extend(handed.owner.map(|owner| (position, owner)));
+            // Before its turn goes to the next: that goes with the answer.
+            if let Some((object, committed)) = handed.object.zip(block.get_at(position)) {
+                object.apply(committed);
+            }
             if let Some(trace) = &handed.answer.trace {
                 trace.leg("journal", "queue", Kind::Wait, began);
                 trace.leg("journal", "write_and_sync", Kind::Work, done);

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::{
-    actors::handles::{AccountRef, OwnerRef},
+    actors::{
+        handles::{AccountRef, OwnerRef},
+        objects::ObjectRef,
+    },
     core::Core,
     gate::claims::{Claim, Claimed, Heard},
     ledger::{
@@ -42,6 +45,8 @@ pub(super) struct Pinned {
     pub(super) cast: SmallVec<[AccountRef; 4]>,
     /// The owner whose record it may change.
     pub(super) owner: Option<OwnerRef>,
+    /// The object it is about.
+    pub(super) object: Option<ObjectRef>,
     /// The turns it took.
     pub(super) turns: SmallVec<[Claim; 2]>,
 }
@@ -120,7 +125,14 @@ impl Core {
                 found.account_now = Some(Box::new(view.account));
             }
             Need::Object(id) => {
-                let latest = self.on_load_pool(move |core| core.object(tenant, id)).await?;
+                let object = self.objects.pin((tenant, id));
+                let known = object.latest().or_else(|| self.tail.by_object(id));
+                let latest = match known.filter(|committed| committed.entry.tenant == tenant) {
+                    Some(latest) => Some(latest),
+                    None => self.on_load_pool(move |core| core.object(tenant, id)).await?,
+                };
+                latest.iter().for_each(|latest| object.learn(latest.clone()));
+                pinned.object = Some(object);
                 found.object = latest.and_then(|committed| objects::found(&committed, id)).map(Box::new);
             }
             Need::Owner(_)

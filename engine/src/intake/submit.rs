@@ -164,7 +164,7 @@ impl Core {
         let (Some(door), Some(judge)) = (self.doors.get(arbiter), self.risk.get(arbiter)) else {
             return Err(interrupted());
         };
-        let Pinned { cast, owner, turns } = pinned;
+        let Pinned { cast, owner, object, turns } = pinned;
         let claims: SmallVec<[Claim; 1]> = std::iter::once(claim).chain(turns).collect();
         let (op, is_judged) = (order.op, flow.is_judged());
         let mut launch = Box::new(Launch {
@@ -174,6 +174,7 @@ impl Core {
             flow,
             cast,
             owner,
+            object,
             risk: Arc::clone(judge),
             let_through: None,
             deadline,

@@ -211,6 +211,7 @@ impl Deterministic {
         let residents = &self.engine.0.residents;
         residents.passivate_accounts(|key, _, is_idle| picked(hasher.hash_one(key)) && is_idle());
         residents.passivate_owners(|key, _, is_idle| picked(hasher.hash_one(key)) && is_idle());
+        self.engine.0.objects.passivate(|object| picked(hasher.hash_one(object.key())));
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
         door::DoorActor,
         fx::Desk,
         mailbox::{Arbiter, Mailbox},
+        objects::Objects,
         residents::Residents,
         risk::RiskActor,
         sink::{Handed, Sink},
@@ -162,6 +163,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         clock: clock.clone(),
         on_fatal,
     };
+    let objects = Objects::new(config.resident_accounts_max);
     let core = Core {
         house: config.house()?,
         config,
@@ -171,6 +173,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
         claims: Claims::default(),
         admission,
         residents,
+        objects,
         environment,
         doors,
         risk,

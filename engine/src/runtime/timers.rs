@@ -12,6 +12,7 @@ use std::{
 use foldhash::fast::RandomState;
 
 use crate::{
+    actors::objects::ObjectKey,
     clock::Trust,
     core::Core,
     engine::Engine,
@@ -19,6 +20,7 @@ use crate::{
     intake::command::Command,
     ledger::{decision::Timer, time::Timestamp},
     money::OpId,
+    queries::Entries,
     refusal::Refusal,
 };
 
@@ -44,18 +46,22 @@ impl Timers {
             *self = Self::default();
             return Vec::new();
         }
-        match self.read(engine).await {
-            Ok(()) => self
-                .due
-                .round(ROUND_MAX)
-                .into_iter()
-                .filter_map(|(due, tenant, id)| Command::expire(tenant, id, due))
-                .collect(),
+        match self.round(engine).await {
+            Ok(round) => round.into_iter().filter_map(|(due, tenant, id)| Command::expire(tenant, id, due)).collect(),
             Err(error) => {
                 tracing::warn!(%error, "timers cannot be read; they are tried again");
                 Vec::new()
             }
         }
+    }
+
+    /// The next round, its objects in memory: many stand in one block, which is read once.
+    async fn round(&mut self, engine: &Engine) -> Result<Vec<TimerKey>, Refusal> {
+        self.read(engine).await?;
+        let round = self.due.round(ROUND_MAX);
+        let objects: Vec<_> = round.iter().map(|(_, tenant, id)| (*tenant, *id)).collect();
+        engine.0.on_load_pool(move |core| load_all(core, &objects)).await?;
+        Ok(round)
     }
 
     /// Queues what has become due since the last round; once all that was queued is done, everything that is due, so
@@ -68,6 +74,20 @@ impl Timers {
         self.read_upto = upto.max(self.read_upto);
         Ok(())
     }
+}
+
+/// Reads the objects that are not in memory, in the order of the journal.
+fn load_all(core: &Core, objects: &[ObjectKey]) -> Result<(), Refusal> {
+    let mut unread = Vec::new();
+    for object in objects.iter().map(|key| core.objects.pin(*key)).filter(|object| object.latest().is_none()) {
+        let (tenant, id) = object.key();
+        if core.tail.by_object(id).is_none() {
+            unread.extend(core.index.object(tenant, id)?.map(|lsn| (lsn, object)));
+        }
+    }
+    unread.sort_unstable_by_key(|(lsn, _)| *lsn);
+    let mut entries = Entries::new(core);
+    unread.into_iter().try_for_each(|(lsn, object)| entries.read(lsn).map(|read| object.learn(read)))
 }
 
 /// Due timers by account, each account's oldest first.

@@ -28,7 +28,7 @@ use axum::{
     http::{HeaderName, HeaderValue, Method as Verb, Response, StatusCode, header},
     middleware::{self, Next},
     response::{Html, IntoResponse},
-    routing::{MethodFilter, MethodRouter, get},
+    routing::{MethodRouter, any, get},
 };
 use call::{Parameters, REPLAYED, Reader, Route};
 use guard::{Guard, guard};
@@ -110,27 +110,23 @@ pub fn router(
         .layer(middleware::from_fn_with_state((engine.clock().clone(), counts), observe)))
 }
 
-/// The routes of one path, each verb with its own: `/x/{id}:capture` and `/x/{id}:release` are one path to the router.
+/// The routes of one path: `/x/{id}` and `/x/{id}:capture` are one to the router.
 fn by_path(routes: Vec<Route>, reader: &Reader) -> BTreeMap<&'static str, MethodRouter> {
-    let mut groups: BTreeMap<(&'static str, &'static str), Vec<Route>> = BTreeMap::new();
+    let mut groups: BTreeMap<&'static str, Vec<Route>> = BTreeMap::new();
     for route in routes {
-        groups.entry((plain(route.path), verb_name(&route.verb))).or_default().push(route);
+        groups.entry(plain(route.path)).or_default().push(route);
     }
-    let mut paths: BTreeMap<&'static str, MethodRouter> = BTreeMap::new();
-    for ((path, _), group) in groups {
-        let filter = group.first().and_then(|route| MethodFilter::try_from(route.verb.clone()).ok());
-        let Some(filter) = filter else { continue };
+    let methods = |group: Vec<Route>| {
         let (group, reader) = (Arc::new(group), reader.clone());
-        let handler = move |path: Result<Path<Parameters>, PathRejection>, request: Request| {
+        any(move |path: Result<Path<Parameters>, PathRejection>, request: Request| {
             let (group, reader) = (Arc::clone(&group), reader.clone());
             async move { dispatch(&group, path, request, reader).await }
-        };
-        let methods = paths.remove(path).unwrap_or_default().on(filter, handler);
-        paths.insert(path, methods);
-    }
-    paths
+        })
+    };
+    groups.into_iter().map(|(path, group)| (path, methods(group))).collect()
 }
 
+/// Serves a request by the route of its custom verb, if it has one, and of its method.
 async fn dispatch(
     group: &[Route],
     path: Result<Path<Parameters>, PathRejection>,
@@ -141,19 +137,28 @@ async fn dispatch(
         Ok(Path(parameters)) => parameters,
         Err(rejection) => return Problem::field("path", rejection.body_text()).response(),
     };
-    for route in group {
-        let Some(custom) = custom_verb(route.path) else {
-            return route.serve(request, parameters, reader).await;
-        };
-        let named = parameters
-            .last_mut()
-            .and_then(|(_, value)| value.strip_suffix(custom)?.strip_suffix(':').map(str::to_owned));
-        if let (Some(named), Some((_, value))) = (named, parameters.last_mut()) {
-            *value = named;
-            return route.serve(request, parameters, reader).await;
+    let customs = group.iter().filter_map(|route| custom_verb(route.path));
+    let named = customs.into_iter().find_map(|custom| {
+        let (_, value) = parameters.last()?;
+        Some((custom, value.strip_suffix(custom)?.strip_suffix(':')?.to_owned()))
+    });
+    let custom = named.as_ref().map(|(custom, _)| *custom);
+    if let (Some((_, named)), Some((_, value))) = (named, parameters.last_mut()) {
+        *value = named;
+    }
+    let here: Vec<_> = group.iter().filter(|route| custom_verb(route.path) == custom).collect();
+    let verb = if request.method() == Verb::HEAD { &Verb::GET } else { request.method() };
+    match here.iter().find(|route| route.verb == *verb) {
+        Some(route) => route.serve(request, parameters, reader).await,
+        None if here.is_empty() => not_found(),
+        None => {
+            let mut response = not_allowed(&request);
+            let verbs: Vec<_> = here.iter().map(|route| verb_name(&route.verb)).collect();
+            let allowed = verbs.join(",").replace("GET", "GET,HEAD");
+            response.headers_mut().extend(HeaderValue::try_from(allowed).ok().map(|allowed| (header::ALLOW, allowed)));
+            response
         }
     }
-    not_found()
 }
 
 /// A path without its custom verb (AIP-136), if that follows a parameter.

@@ -287,7 +287,7 @@ fn text(name: &str, is_required: bool) -> Value {
     match name {
         "currency" | "base" | "quote" | "to_currency" => json!({ "type": "string", "pattern": "^[A-Z]{3}$" }),
         "amount" => json!({ "type": "string", "pattern": r"^-?[0-9]{1,28}(\.[0-9]{1,4})?$" }),
-        "payment_id" | "reservation_id" | "operation_id" => json!({ "type": "string", "format": "uuid" }),
+        "payment_id" | "refund_id" | "reservation_id" | "operation_id" => json!({ "type": "string", "format": "uuid" }),
         "tx_id" => json!({ "type": "string", "pattern": KEY }),
         "customer_id" | "owner_id" | "account_id" | "source_account" | "destination_account" => {
             json!({ "type": "string", "pattern": if is_required { ID } else { ID_OR_NONE } })
