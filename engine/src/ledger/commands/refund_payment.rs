@@ -14,6 +14,7 @@ use crate::{
         fx::PairPrice,
         life::Life,
         needs::{Found, House, Missing, Need, Needs, Party, Terms},
+        owner::Owner,
         payment::Payment,
         plan::{self, Plan},
         refund::{Refund, RefundRate, RefundStatus},
@@ -47,15 +48,19 @@ impl RefundPayment {
     /// oldest other one. Nowhere if there is none.
     fn destination<'a>(payment: &Payment, found: &'a Found) -> Option<&'a Party> {
         let payer = found.party(&payment.payer)?;
-        if found.account_now.as_ref().is_none_or(|account| account.status != AccountStatus::Closed) {
-            return Some(payer);
-        }
-        let customer = found.owner(&payer.owner)?;
+        let Some(customer) = owner_if_closed(payment, found) else { return Some(payer) };
         let mut others = customer.candidates(payer.currency).filter(|owned| owned.account != payer.account);
         let default = customer.default_account().filter(|owned| owned.currency == payer.currency);
         let default = default.filter(|owned| owned.status == AccountStatus::Active);
         found.party(&default.or_else(|| others.next())?.account)
     }
+}
+
+/// The record of the payer's owner, if the account that paid is closed.
+fn owner_if_closed<'a>(payment: &Payment, found: &'a Found) -> Option<&'a Owner> {
+    let owner = found.owner(&found.owner_of(&payment.payer))?;
+    let payer = owner.accounts.iter().find(|owned| owned.account == payment.payer)?;
+    (payer.status == AccountStatus::Closed).then_some(&**owner)
 }
 
 impl Body for RefundPayment {
@@ -70,14 +75,13 @@ impl Body for RefundPayment {
             return Ok(needs);
         }
         let (payment, _) = found.payment(self.payment)?;
-        let closed = || found.account_now.as_ref().filter(|account| account.status == AccountStatus::Closed);
         Ok(match found.rounds {
             1 => parties(payment),
-            2 => smallvec![Need::AccountNow(payment.payer.clone())],
-            3 => closed().map(|account| Need::Owner(account.owner.clone())).into_iter().collect(),
-            4 => {
-                let owner = closed().and_then(|account| Some((account, found.owner(&account.owner)?)));
-                let others = owner.into_iter().flat_map(|(account, owner)| owner.candidates(account.currency));
+            2 => smallvec![Need::Owner(found.owner_of(&payment.payer))],
+            3 => {
+                let currency = found.party(&payment.payer).map(|payer| payer.currency);
+                let owner = owner_if_closed(payment, found).zip(currency);
+                let others = owner.into_iter().flat_map(|(owner, currency)| owner.candidates(currency));
                 others.map(|owned| Need::AccountIfOpen(owned.account.clone())).collect()
             }
             _ => Needs::new(),
