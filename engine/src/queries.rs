@@ -15,6 +15,7 @@ use crate::{
     index::{AccountKey, HistoryRow, rows::fold_with_history},
     journal::{Block, block::account_hash},
     ledger::{
+        decision::Change,
         entry::Committed,
         failure::Failure,
         fx::{Pair, PairPrice},
@@ -166,16 +167,31 @@ impl Engine {
 
     /// A payment as it is now.
     pub async fn payment(&self, tenant: TenantId, id: OpId) -> Result<Committed, Refusal> {
-        let found = self.0.read(self.0.on_read_pool(move |core| core.object(tenant, id))).await?;
-        let found = found.filter(|committed| committed.entry.payment().is_some_and(|payment| payment.id == id));
-        Ok(self.shown(found.ok_or_else(|| Refusal::not_found("payment", id))?).await)
+        self.object("payment", tenant, id, |change| matches!(change, Change::Payment(_))).await
     }
 
     /// A refund.
     pub async fn refund(&self, tenant: TenantId, id: OpId) -> Result<Committed, Refusal> {
+        self.object("refund", tenant, id, |change| matches!(change, Change::Refund(_))).await
+    }
+
+    /// A reservation as it is now.
+    pub async fn reservation(&self, tenant: TenantId, id: OpId) -> Result<Committed, Refusal> {
+        self.object("reservation", tenant, id, |change| matches!(change, Change::Reservation(_))).await
+    }
+
+    /// The latest entry of an object; one of another kind is none.
+    async fn object(
+        &self,
+        what: &'static str,
+        tenant: TenantId,
+        id: OpId,
+        is_one: fn(&Change) -> bool,
+    ) -> Result<Committed, Refusal> {
         let found = self.0.read(self.0.on_read_pool(move |core| core.object(tenant, id))).await?;
-        let found = found.filter(|committed| committed.entry.decision.refund().is_some_and(|refund| refund.id == id));
-        Ok(self.shown(found.ok_or_else(|| Refusal::not_found("refund", id))?).await)
+        let is_it = |change: &Change| change.object() == Some(id) && is_one(change);
+        let found = found.filter(|committed| committed.entry.decision.changes.iter().any(is_it));
+        Ok(self.shown(found.ok_or_else(|| Refusal::not_found(what, id))?).await)
     }
 
     /// The entries of a payment below a position, newest first: of those that are its own, as each says which was before.

@@ -11,7 +11,7 @@ use arus_proto::payments::v1::{
 };
 use serde_json::{Value, json};
 use support::{
-    Clients, Server,
+    Clients, Server, http,
     http::{get, post},
     money, payment,
 };
@@ -146,6 +146,31 @@ async fn what_is_malformed_is_told_by_field_and_moves_nothing() {
     let answer = post(rest, &format!("/v1/payments/{id}:capture"), "euros", &euros).await.json();
     assert_eq!(answer["operation"]["failure"]["code"], "FAILURE_CODE_CURRENCY_MISMATCH");
     assert_eq!(c.balance("shop-usd").await, "0.00");
+    drop(c);
+    server.stop().await;
+}
+
+/// Whatever can be made can be read back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reservation_is_read_back() {
+    let (server, mut c) = Server::start().await;
+    shop(&mut c).await;
+    let rest = server.rest();
+    let body = json!({ "account_id": "ann-usd", "amount": usd("7.00"), "destination_account": "shop-usd" });
+    let made = post(rest, "/v1/reservations", "res", &body).await.json()["reservation"].clone();
+    let path = format!("/v1/reservations/{}", made["reservation_id"].as_str().expect("an id"));
+    assert_eq!(get(rest, &path).await.json()["reservation"], made);
+    let captured = post(rest, &format!("{path}:capture"), "cap", &json!({ "final": true })).await;
+    let captured = captured.json()["reservation"].clone();
+    assert_eq!(get(rest, &path).await.json()["reservation"], captured);
+    let payment = authorised(rest, "no-reservation").await;
+    get(rest, &format!("/v1/reservations/{payment}")).await.problem(404, "NOT_FOUND");
+    let wrong_verb = http::send(rest, &format!("GET {path}:capture"), &[], &[]).await;
+    assert_eq!((wrong_verb.status, wrong_verb.header("allow")), (405, "POST"));
+    let head = http::send(rest, &format!("HEAD {path}"), &[], &[]).await;
+    assert_eq!(head.status, 200);
+    let posted = http::send(rest, &format!("POST {path}"), &["Content-Type: application/json"], b"{}").await;
+    assert_eq!((posted.status, posted.header("allow")), (405, "GET,HEAD"));
     drop(c);
     server.stop().await;
 }

@@ -153,6 +153,12 @@ pub fn reserve(request: &wire::ReserveRequest, config: &EngineConfig) -> Result<
     }
 }
 
+/// Which reservation to read.
+pub fn get_reservation(request: &wire::GetReservationRequest) -> Result<OpId, Refusal> {
+    let mut fields = Fields::default();
+    reservation_id(&mut fields, &request.reservation_id).ok_or_else(|| fields.refuse())
+}
+
 /// Money to take.
 pub fn capture(request: &wire::CaptureRequest) -> Result<Command, Refusal> {
     let mut fields = Fields::default();

@@ -18,13 +18,14 @@ use crate::{
 };
 
 /// The methods, as metrics name them.
-pub const METHODS: [&str; 10] = [
+pub const METHODS: [&str; 11] = [
     "OpenAccount",
     "GetAccount",
     "ListAccounts",
     "Deposit",
     "Withdraw",
     "Reserve",
+    "GetReservation",
     "Capture",
     "Release",
     "UpdateAccount",
@@ -149,6 +150,19 @@ impl WalletService for Wallets {
         };
         let command = convert::reserve(&request, self.engine.config());
         self.change("Reserve", (&metadata, &request.tx_id), command, answer).await
+    }
+
+    async fn get_reservation(
+        &self,
+        request: Request<wire::GetReservationRequest>,
+    ) -> Result<Response<wire::GetReservationResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        rpc(&self.engine, &self.cells, "GetReservation", (&metadata, ""), async {
+            let id = convert::get_reservation(&request).map_err(|refusal| status(&refusal))?;
+            let committed = self.engine.reservation(TENANT, id).await.map_err(|refusal| status(&refusal))?;
+            Ok(wire::GetReservationResponse { reservation: convert::reservation(&committed) })
+        })
+        .await
     }
 
     async fn capture(&self, request: Request<wire::CaptureRequest>) -> Result<Response<wire::CaptureResponse>, Status> {

@@ -32,6 +32,7 @@ pub(super) fn routes(s: &Services) -> Vec<Route> {
         Route::new(&post, "/v1/deposits", "Deposit", wallet, |s, r| s.deposit(r)),
         Route::new(&post, "/v1/withdrawals", "Withdraw", wallet, |s, r| s.withdraw(r)),
         Route::new(&post, "/v1/reservations", "Reserve", wallet, |s, r| s.reserve(r)),
+        Route::new(&get, "/v1/reservations/{reservation_id}", "GetReservation", wallet, |s, r| s.get_reservation(r)),
         Route::new(&post, "/v1/reservations/{reservation_id}:capture", "Capture", wallet, |s, r| s.capture(r)),
         Route::new(&post, "/v1/reservations/{reservation_id}:release", "Release", wallet, |s, r| s.release(r)),
         Route::new(&get, "/v1/fx/rates", "ListRates", fx, |s, r| s.list_rates(r)),
