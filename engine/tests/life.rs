@@ -20,7 +20,7 @@ use arus_engine::{
         reservation::Finality,
         settings::{AccountStatus, SettingsChange},
     },
-    money::{Lsn, Money, OpId, OwnerId},
+    money::{AccountId, Lsn, Money, OpId, OwnerId},
 };
 use support::{Reference, World, account, command, money};
 
@@ -184,7 +184,7 @@ async fn a_payee_is_not_closed_while_something_is_set_aside_for_it() {
     let refused = decided(&mut world, "close-1", set("B", "USD", AccountStatus::Closed)).await;
     assert_eq!(code(&refused), Some(FailureCode::AccountNotEmpty));
     let message = refused.committed.entry.failure().map(|failure| failure.message.clone()).unwrap_or_default();
-    assert!(message.contains("is the payee of 1 authorised payments"), "{message}");
+    assert!(message.contains("is named by 1 authorised payments"), "{message}");
     // A frozen payee takes no capture, and a void needs nobody's leave.
     decided(&mut world, "freeze", set("B", "USD", AccountStatus::Frozen)).await;
     let frozen = decided(&mut world, "c", capture(id, None, Finality::Partial)).await;
@@ -261,14 +261,7 @@ async fn a_refund_goes_to_who_paid_or_to_another_account_of_theirs_or_nowhere() 
     decided(&mut world, "close", set("A", "USD", AccountStatus::Closed)).await;
     let nowhere = decided(&mut world, "r1", refund(ids[0], Some(500), RefundRate::Original)).await;
     assert_eq!(code(&nowhere), Some(FailureCode::RefundDestinationClosed));
-    let open = arus_engine::ledger::commands::OpenAccount {
-        account: Some(account("A2", "USD")),
-        owner: OwnerId::parse("A").expect("an id"),
-        currency: support::currency("USD"),
-        overdraft_limit: 0,
-        daily_debit_limit: None,
-    };
-    decided(&mut world, "open", Request::OpenAccount(open)).await;
+    open(&mut world, "A2").await;
     let other = decided(&mut world, "r2", refund(ids[0], Some(500), RefundRate::Original)).await;
     let other = other.committed.entry.decision.refund().expect("a refund").clone();
     assert_eq!(other.destination, account("A2", "USD"));
@@ -324,6 +317,125 @@ async fn refunds_never_exceed_what_was_captured_nor_captures_what_was_authorised
         decided(&mut again, "all", all).await;
         let (eur, usd) = (has(&mut again, "A", "EUR").await, has(&mut again, "B", "USD").await);
         assert_eq!((eur, usd), ((100_000, 0), (100_000, 0)), "seed {seed}: all of it is reversed");
+    }
+}
+
+/// A default account in another currency, and the account that gives the money back, are no places for it.
+#[actix::test]
+async fn a_refund_never_goes_to_another_currency_nor_back_to_who_gives_it() {
+    let mut world = World::new(7);
+    world.seed().await;
+    let made = decided(&mut world, "a", pay(1_000, "USD", ("USD", "USD"), false)).await;
+    let default = UpdateAccount {
+        account: account("A", "EUR"),
+        change: Box::new(SettingsChange { status: None, overdraft_limit: None, daily_debit_limit: None }),
+        make_default: true,
+    };
+    decided(&mut world, "default", Request::UpdateAccount(default)).await;
+    let second = open(&mut world, "A2").await;
+    let to_self = CreatePayment {
+        customer: OwnerId::parse("A").expect("an id"),
+        amount: money(500, "USD"),
+        source: Some(account("A", "USD")),
+        destination: Some(second.clone()),
+        manual: None,
+    };
+    let own = decided(&mut world, "own", Request::CreatePayment(to_self)).await;
+    let rest = Transfer { account: account("A", "USD"), amount: money(98_500, "USD") };
+    decided(&mut world, "empty", Request::Withdraw(Withdraw(rest))).await;
+    decided(&mut world, "close", set("A", "USD", AccountStatus::Closed)).await;
+    for rate in [RefundRate::Original, RefundRate::Current] {
+        let back = decided(&mut world, &format!("own-{rate:?}"), refund(of(&own).0.id, None, rate)).await;
+        assert_eq!(code(&back), Some(FailureCode::RefundDestinationClosed), "{rate:?}");
+    }
+    let back = decided(&mut world, "r", refund(of(&made).0.id, None, RefundRate::Original)).await;
+    assert_eq!(back.committed.entry.decision.refund().expect("a refund").destination, second);
+}
+
+/// Of a step without an amount: what was left then, however much that was, is the same body spelled out.
+#[actix::test]
+async fn a_step_without_an_amount_is_one_of_all_that_was_left() {
+    let mut world = World::new(8);
+    world.seed().await;
+    let id = of(&decided(&mut world, "a", pay(1_000, "USD", ("USD", "USD"), true)).await).0.id;
+    let step = |minor| capture(id, minor, Finality::Partial);
+    let back = |minor| refund(id, minor, RefundRate::Original);
+    decided(&mut world, "part", step(Some(300))).await;
+    assert!(reused(&mut world, "part", step(None)).await, "700 of 1,000 is not all");
+    decided(&mut world, "back", back(Some(100))).await;
+    assert!(reused(&mut world, "back", back(None)).await, "100 of 300 is not all");
+    decided(&mut world, "rest", step(None)).await;
+    assert!(!reused(&mut world, "rest", step(Some(700))).await);
+    assert!(reused(&mut world, "rest", step(Some(300))).await);
+    decided(&mut world, "all", back(None)).await;
+    assert!(!reused(&mut world, "all", back(Some(900))).await);
+    // So it is of one that was declined.
+    let id = of(&decided(&mut world, "b", pay(1_000, "USD", ("USD", "USD"), true)).await).0.id;
+    decided(&mut world, "freeze", set("B", "USD", AccountStatus::Frozen)).await;
+    let declined = decided(&mut world, "frozen", capture(id, None, Finality::Partial)).await;
+    assert_eq!(code(&declined), Some(FailureCode::AccountFrozen));
+    assert!(!reused(&mut world, "frozen", capture(id, Some(1_000), Finality::Partial)).await);
+    assert!(reused(&mut world, "frozen", capture(id, Some(999), Finality::Partial)).await);
+}
+
+/// What is authorised names its payer though nothing more is set aside there, and a frozen payee gets not even nothing.
+#[actix::test]
+async fn a_part_that_moves_nothing_still_needs_both_accounts() {
+    let mut world = World::new(9);
+    world.seed().await;
+    let id = of(&decided(&mut world, "a", pay(10, "USD", ("EUR", "USD"), true)).await).0.id;
+    decided(&mut world, "c", capture(id, Some(9), Finality::Partial)).await;
+    let (balance, aside) = has(&mut world, "A", "EUR").await;
+    assert_eq!(aside, 0, "nine of ten cents took all that was set aside");
+    let rest = Transfer { account: account("A", "EUR"), amount: money(balance, "EUR") };
+    decided(&mut world, "empty", Request::Withdraw(Withdraw(rest))).await;
+    let refused = decided(&mut world, "close", set("A", "EUR", AccountStatus::Closed)).await;
+    assert_eq!(code(&refused), Some(FailureCode::AccountNotEmpty));
+    let tiny = of(&decided(&mut world, "b", pay(10, "USD", ("USD", "EUR"), true)).await).0.id;
+    decided(&mut world, "freeze", set("B", "EUR", AccountStatus::Frozen)).await;
+    let nothing = decided(&mut world, "one", capture(tiny, Some(1), Finality::Partial)).await;
+    assert_eq!(code(&nothing), Some(FailureCode::AccountFrozen), "one cent is worth nothing in EUR, rounded down");
+    decided(&mut world, "thaw", set("B", "EUR", AccountStatus::Active)).await;
+    let nothing = decided(&mut world, "two", capture(tiny, Some(1), Finality::Partial)).await;
+    assert_eq!(stands(&nothing), (PaymentStatus::Authorized, 1, 0, 2));
+    assert_eq!(has(&mut world, "B", "EUR").await, (100_000, 0));
+}
+
+#[actix::test]
+async fn a_step_that_was_declined_changed_nothing_at_no_time() {
+    let mut world = World::new(10);
+    world.seed().await;
+    let made = decided(&mut world, "a", pay(1_000, "USD", ("USD", "USD"), true)).await;
+    let id = of(&made).0.id;
+    let step = decided(&mut world, "c", capture(id, Some(400), Finality::Partial)).await;
+    for n in 0..2 {
+        world.clock.advance(Duration::from_secs(1));
+        let declined = decided(&mut world, &format!("d{n}"), capture(id, Some(601), Finality::Partial)).await;
+        let before = of(&declined).1.and_then(|life| life.before.clone()).expect("one before it");
+        assert_eq!((before.changed, before.changed_at), (step.committed.lsn, step.committed.at));
+        assert_eq!(before.previous.0, declined.committed.lsn.0 - 1, "the chain names each");
+    }
+}
+
+async fn open(world: &mut World, owner: &str) -> AccountId {
+    let id = account(owner, "USD");
+    let open = arus_engine::ledger::commands::OpenAccount {
+        account: Some(id.clone()),
+        owner: OwnerId::parse("A").expect("an id"),
+        currency: support::currency("USD"),
+        overdraft_limit: 0,
+        daily_debit_limit: None,
+    };
+    decided(world, &format!("open-{id}"), Request::OpenAccount(open)).await;
+    id
+}
+
+/// Whether a key was used with another amount; else it is replayed.
+async fn reused(world: &mut World, tx_id: &str, request: Request) -> bool {
+    match world.submit(tx_id, request).await {
+        Ok(reply) => !reply.replayed,
+        Err(Refusal::KeyReused { field, .. }) => field == "amount",
+        Err(refusal) => panic!("{tx_id}: {refusal}"),
     }
 }
 

@@ -23,6 +23,9 @@ use arus_engine::{
 pub use self::record::{Record, Value};
 use crate::index_copy::IndexCopy;
 
+/// How many earlier entries of a payment are shown.
+const EARLIER_MAX: usize = 256;
+
 /// All about one entry.
 pub fn run(data_dir: &Path, what: &str) -> anyhow::Result<Record> {
     let (dir, beside) = DataDir::open_read_only(data_dir)?;
@@ -35,7 +38,29 @@ pub fn run(data_dir: &Path, what: &str) -> anyhow::Result<Record> {
         Beside::NoServer if !dir.index().exists() => unread("there is none; the next start builds it"),
         Beside::NoServer => index_rows(&IndexCopy::open(&dir)?.index, &dir, &committed)?,
     };
-    Ok(describe(&head, &committed).with("index", index))
+    let earlier = earlier(&disk, fingerprint, &committed)?;
+    Ok(describe(&head, &committed).with_some("earlier", (!earlier.is_empty()).then_some(earlier)).with("index", index))
+}
+
+/// The entries before about the same payment, newest first.
+fn earlier(disk: &RealDisk, fingerprint: Fingerprint, committed: &Committed) -> anyhow::Result<Vec<Record>> {
+    let before = |entry: &Entry| entry.payment()?.life.as_ref()?.before.as_ref().map(|before| before.previous);
+    let (reader, _) = recovery::open_read_only(disk, fingerprint)?;
+    let (mut found, mut next) = (Vec::new(), before(&committed.entry));
+    while let Some(lsn) = next.filter(|_| found.len() < EARLIER_MAX) {
+        let committed = reader.read(lsn)?;
+        found.push(
+            Record::default()
+                .with("lsn", lsn.0)
+                .with("at", committed.at)
+                .with("method", committed.entry.request.method())
+                .with("tx_id", committed.entry.tx_id.to_string())
+                .with("request", picture::request(&committed.entry.request))
+                .with("outcome", picture::outcome(&committed.entry.decision)),
+        );
+        next = before(&committed.entry);
+    }
+    Ok(found)
 }
 
 fn unread(why: &str) -> Record {

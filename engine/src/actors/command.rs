@@ -253,6 +253,11 @@ impl CommandActor {
         if let Some(failure) = entry.failure() {
             self.release_asked();
             self.take_back_of_risk(payment::counts(Some(failure)));
+        } else {
+            // Who was asked, and has no part in what came of it, never hears of the entry.
+            let takes_part = |account: &AccountRef| accounts.iter().any(|part| Arc::ptr_eq(part, account));
+            self.asked.retain(|(account, asked)| *asked == Asked::Money && !takes_part(account));
+            self.release_asked();
         }
         let Some(launch) = self.launch.take() else { return };
         if let Some(trace) = &launch.answer.trace {

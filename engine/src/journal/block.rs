@@ -100,7 +100,7 @@ impl Block {
 }
 
 /// Calls `f` for every account an entry is about: those that money moved on, the account that was opened or changed,
-/// the payer of a payment that moved nothing, and the payee of what is set aside or ended.
+/// the payer of a payment that moved nothing, and both sides of what is set aside or ended.
 pub fn for_each_account(entry: &Entry, mut f: impl FnMut(&AccountId)) {
     entry.postings().iter().for_each(|posting| f(&posting.account));
     for change in &entry.decision.changes {
@@ -110,7 +110,7 @@ pub fn for_each_account(entry: &Entry, mut f: impl FnMut(&AccountId)) {
             Change::Payment(_) | Change::Reservation(_) | Change::Refund(_) | Change::Rates => {}
         }
     }
-    naming(entry).into_iter().for_each(|(account, _)| f(account));
+    naming(entry).into_iter().flat_map(|(named, _)| named).flatten().for_each(f);
 }
 
 /// A hash of an account for skipping blocks; the same in every process.

@@ -32,7 +32,7 @@ pub struct Account {
     pub day: u32,
     /// What left or was set aside on `day`.
     pub day_debits: i128,
-    /// How many payments and reservations name it as payee of what is set aside: while there are any it stays open (P6).
+    /// How many authorised payments and active reservations name it, on either side: while there are any it stays open (P6).
     pub named_by: u32,
     /// The entry that opened it, or that first touched an account of the house.
     pub opened_lsn: Lsn,

@@ -32,7 +32,9 @@ pub fn to_account(account: &mut Account, entry: &Entry, lsn: Lsn) -> Result<(), 
         account.daily_debit_limit = changed.daily_debit_limit;
         account.applied_lsn = lsn;
     }
-    if let Some((_, naming)) = naming(entry).filter(|(named, _)| **named == account.id) {
+    if let Some((named, naming)) = naming(entry)
+        && named.contains(&Some(&account.id))
+    {
         account.named_by = match naming {
             Naming::Begins => account.named_by.saturating_add(1),
             Naming::Ends => account.named_by.saturating_sub(1),
@@ -48,32 +50,40 @@ pub fn to_account(account: &mut Account, entry: &Entry, lsn: Lsn) -> Result<(), 
     Ok(())
 }
 
-/// What an entry does to the account that is named as payee of what is set aside.
+/// What an entry does to the accounts that are named by what is set aside, on either side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Naming {
-    /// Something is set aside for it.
+    /// Something is set aside from one for the other.
     Begins,
     /// Nothing is any more.
     Ends,
 }
 
-/// The payee of what an entry sets aside or ends, if it does.
-pub fn naming(entry: &Entry) -> Option<(&AccountId, Naming)> {
+/// Payer and payee.
+type Named<'a> = [Option<&'a AccountId>; 2];
+
+/// Whom what an entry sets aside or ends names, if it does.
+pub fn naming(entry: &Entry) -> Option<(Named<'_>, Naming)> {
     if entry.failure().is_some() {
         return None;
     }
+    let of_payment = |wanted: fn(PaymentStatus) -> bool, naming| {
+        let payment = entry.payment().filter(|payment| wanted(payment.status))?;
+        Some(([Some(&payment.payer), Some(&payment.payee)], naming))
+    };
+    let of_reservation = |is_active: bool, naming| {
+        let reservation = entry.decision.reservation().filter(|reservation| reservation.is_active() == is_active)?;
+        Some(([Some(&reservation.account), reservation.destination.as_ref()], naming))
+    };
     match &entry.request {
-        Request::CreatePayment(_) => {
-            let payment = entry.payment().filter(|payment| payment.status == PaymentStatus::Authorized)?;
-            Some((&payment.payee, Naming::Begins))
+        Request::CreatePayment(_) => of_payment(|status| status == PaymentStatus::Authorized, Naming::Begins),
+        Request::Reserve(_) => of_reservation(true, Naming::Begins),
+        Request::CapturePayment(_) | Request::VoidPayment(_) => {
+            of_payment(|status| status != PaymentStatus::Authorized, Naming::Ends)
         }
-        Request::CapturePayment(_) | Request::VoidPayment(_) => ends(entry),
-        Request::Reserve(_) => Some((entry.decision.reservation()?.destination.as_ref()?, Naming::Begins)),
-        Request::Capture(_) | Request::Release(_) | Request::Expire(_) => {
-            let Some(reservation) = entry.decision.reservation() else { return ends(entry) };
-            let ended = Some(reservation).filter(|reservation| !reservation.is_active())?;
-            Some((ended.destination.as_ref()?, Naming::Ends))
-        }
+        Request::Capture(_) | Request::Release(_) => of_reservation(false, Naming::Ends),
+        Request::Expire(_) => of_reservation(false, Naming::Ends)
+            .or_else(|| of_payment(|status| status != PaymentStatus::Authorized, Naming::Ends)),
         Request::OpenAccount(_)
         | Request::UpdateAccount(_)
         | Request::Deposit(_)
@@ -82,11 +92,6 @@ pub fn naming(entry: &Entry) -> Option<(&AccountId, Naming)> {
         | Request::RemoveRates(_)
         | Request::RefundPayment(_) => None,
     }
-}
-
-fn ends(entry: &Entry) -> Option<(&AccountId, Naming)> {
-    let payment = entry.payment().filter(|payment| payment.status != PaymentStatus::Authorized)?;
-    Some((&payment.payee, Naming::Ends))
 }
 
 /// The same to an account that the entry may create.

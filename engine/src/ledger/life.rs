@@ -61,6 +61,12 @@ pub struct Before {
     /// The one before this about the payment.
     #[n(1)]
     pub previous: Lsn,
+    /// The one before this that changed it: a declined one changes nothing.
+    #[n(2)]
+    pub changed: Lsn,
+    /// When that was committed.
+    #[n(3)]
+    pub changed_at: Timestamp,
 }
 
 /// What the entry says that made a payment.

@@ -25,11 +25,12 @@ fn spelled_out(payment: &Payment, committed: &Committed) -> Option<Payment> {
         Some(life) => life.clone(),
         None => Box::new(at_once(payment, made?)),
     };
-    let origin = match life.before.take() {
-        Some(before) => before.origin,
-        None => origin(committed, made?),
-    };
-    life.before = Some(Before { origin, previous: committed.lsn });
+    let Committed { lsn: previous, at, .. } = *committed;
+    life.before = Some(match life.before.take() {
+        Some(before) if committed.entry.failure().is_some() => Before { previous, ..before },
+        Some(before) => Before { origin: before.origin, previous, changed: previous, changed_at: at },
+        None => Before { origin: origin(committed, made?), previous, changed: previous, changed_at: at },
+    });
     life.step = None;
     Some(Payment { life: Some(life), ..payment.clone() })
 }

@@ -233,7 +233,7 @@ impl Wallet {
         let balance = self.account.balance();
         if self.account.named_by > 0 {
             let message = format!(
-                "account {} is the payee of {} authorised payments or active reservations; capture, void or release them first",
+                "account {} is named by {} authorised payments or active reservations; capture, void or release them first",
                 self.account.id, self.account.named_by
             );
             return Err(Failure::new(FailureCode::AccountNotEmpty, message));

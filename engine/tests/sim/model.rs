@@ -394,8 +394,10 @@ impl Model {
             must!(state.aside >= 0, "{} has {} set aside", posting.account, state.aside);
             self.accounts.entry(posting.account.clone()).or_default().push((lsn, state));
         }
-        let named = self.apply_objects(committed, after)?;
-        if let Some(id) = named.filter(|id| !self.touches(id, lsn)) {
+        for id in self.apply_objects(committed, after)? {
+            if self.touches(&id, lsn) {
+                continue;
+            }
             let (_, state) = self.state(&id, lsn).ok_or(format!("{id} is not open"))?.clone();
             self.accounts.entry(id).or_default().push((lsn, state));
         }
@@ -407,8 +409,8 @@ impl Model {
         self.state(id, lsn).is_some_and(|(changed, _)| *changed == lsn)
     }
 
-    /// What becomes of payments and reservations; gives the account that is named as payee from now on, or no more.
-    fn apply_objects(&mut self, committed: &Committed, after: Lsn) -> Result<Option<AccountId>, Wrong> {
+    /// What becomes of payments and reservations; gives the accounts that are named from now on, or no more.
+    fn apply_objects(&mut self, committed: &Committed, after: Lsn) -> Result<Vec<AccountId>, Wrong> {
         let entry = &*committed.entry;
         if entry.payment().is_some() {
             let (id, before, paid) = match &entry.request {
@@ -418,15 +420,20 @@ impl Model {
                     (id, self.paid(id)?.is_open(), paid)
                 }
             };
-            let named = (before != paid.is_open()).then(|| paid.payee.clone());
+            let named = match before == paid.is_open() {
+                true => vec![],
+                false => vec![paid.payer.clone(), paid.payee.clone()],
+            };
             self.payments.insert(id, paid);
             return Ok(named);
         }
-        let mut named = None;
+        let mut named = vec![];
         if let Some(after) = entry.decision.reservation() {
             let was_active = self.reservations.get(&after.id).is_some_and(|held| held.is_active);
             let is_active = after.status == ReservationStatus::Active;
-            named = after.destination.clone().filter(|_| was_active != is_active);
+            if was_active != is_active {
+                named = [Some(after.account.clone()), after.destination.clone()].into_iter().flatten().collect();
+            }
             let held = Held {
                 account: after.account.clone(),
                 destination: after.destination.clone(),

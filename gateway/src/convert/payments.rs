@@ -156,8 +156,11 @@ pub fn payment(committed: &Committed, replayed: bool) -> Option<wire::Payment> {
             &at_once
         }
     };
-    let before = life.before.as_ref().map(|before| &before.origin);
-    let (customer, tx_id, created_at, notes, failed) = match (before, made) {
+    let before = life.before.as_ref();
+    // A step that was declined left it as it was.
+    let changed = before.filter(|_| entry.failure().is_some()).map(|before| (before.changed, before.changed_at));
+    let (lsn, updated_at) = changed.unwrap_or((committed.lsn, committed.at));
+    let (customer, tx_id, created_at, notes, failed) = match (before.map(|before| &before.origin), made) {
         (Some(of), _) => (&of.customer, &of.tx_id, of.at, &of.notes, of.failure.as_ref()),
         (None, Some(made)) => (&made.customer, &entry.tx_id, committed.at, &entry.notes, entry.failure()),
         (None, None) => return None,
@@ -185,7 +188,7 @@ pub fn payment(committed: &Committed, replayed: bool) -> Option<wire::Payment> {
         risk: Some(verdict(&payment.risk)),
         failure: failed.map(failure),
         tried: tried(payment),
-        lsn: committed.lsn.0,
+        lsn: lsn.0,
         created_at: Some(timestamp(created_at)),
         replayed,
         amount_authorized: Some(money(authorized)),
@@ -198,7 +201,7 @@ pub fn payment(committed: &Committed, replayed: bool) -> Option<wire::Payment> {
         metadata: notes.metadata.iter().cloned().collect(),
         description: notes.description.clone(),
         expires_at: life.authorization.as_ref().map(|authorization| timestamp(authorization.expires_at)),
-        updated_at: Some(timestamp(committed.at)),
+        updated_at: Some(timestamp(updated_at)),
     })
 }
 

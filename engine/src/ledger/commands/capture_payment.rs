@@ -71,11 +71,8 @@ impl Body for CapturePayment {
                 Err(failure) => Decision::declined_with(failure, Change::Payment(before)),
             }
         };
-        // A part so small that nothing of it reaches the payee asks nobody.
-        Ok(match share.into.minor {
-            0 => decided(decide(Ok(()))),
-            _ => ask(Effect::Expect(payment.payee.clone(), share.into), move |event| Ok(decide(event.granted()?))),
-        })
+        // Also where the part is so small that nothing of it reaches the payee: a frozen account takes no part.
+        Ok(ask(Effect::Expect(payment.payee.clone(), share.into), move |event| Ok(decide(event.granted()?))))
     }
 
     fn fields(&self) -> Vec<Field> {
@@ -90,7 +87,17 @@ impl Body for CapturePayment {
 
 impl SameBody for CapturePayment {
     fn spell_out(&mut self, defaults: &Defaults<'_>) {
-        self.amount = self.amount.or_else(|| defaults.first.payment()?.life.as_ref()?.step);
+        self.amount = self.amount.or_else(|| was_left(defaults.first));
+    }
+}
+
+/// What was left to capture before a capture was decided.
+fn was_left(first: &Decision) -> Option<Money> {
+    let payment = first.payment()?;
+    let life = payment.life.as_ref()?;
+    match life.step {
+        Some(step) => life.amount.checked_sub(life.captured)?.checked_add(step),
+        None => Some(payment.capturable(life)),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         fx::PairPrice,
         life::Life,
         needs::{Found, House, Missing, Need, Needs, Party, Terms},
-        owner::Owner,
+        owner::{Owned, Owner},
         payment::Payment,
         plan::{self, Plan},
         refund::{Refund, RefundRate, RefundStatus},
@@ -44,16 +44,23 @@ pub struct RefundPayment {
 }
 
 impl RefundPayment {
-    /// Where the money goes: the account that paid; if that is closed, the customer's default one in its currency, else the
-    /// oldest other one. Nowhere if there is none.
+    /// Where the money goes: the account that paid; if that is closed, another of its owner's. Nowhere if there is none.
     fn destination<'a>(payment: &Payment, found: &'a Found) -> Option<&'a Party> {
-        let payer = found.party(&payment.payer)?;
-        let Some(customer) = owner_if_closed(payment, found) else { return Some(payer) };
-        let mut others = customer.candidates(payer.currency).filter(|owned| owned.account != payer.account);
-        let default = customer.default_account().filter(|owned| owned.currency == payer.currency);
-        let default = default.filter(|owned| owned.status == AccountStatus::Active);
-        found.party(&default.or_else(|| others.next())?.account)
+        match owner_if_closed(payment, found) {
+            None => found.party(&payment.payer),
+            Some(owner) => others(payment, owner, found).find_map(|owned| found.party(&owned.account)),
+        }
     }
+}
+
+/// The accounts that may stand in for one that is closed: active ones in its currency, the default one first, then the
+/// oldest; not the one that gives the money back.
+fn others<'a>(payment: &'a Payment, owner: &'a Owner, found: &Found) -> impl Iterator<Item = &'a Owned> {
+    let currency = found.party(&payment.payer).map(|payer| payer.currency);
+    let fits = move |owned: &&Owned| {
+        owned.status == AccountStatus::Active && Some(owned.currency) == currency && owned.account != payment.payee
+    };
+    owner.default_account().into_iter().chain(&owner.accounts).filter(fits)
 }
 
 /// The record of the payer's owner, if the account that paid is closed.
@@ -79,10 +86,9 @@ impl Body for RefundPayment {
             1 => parties(payment),
             2 => smallvec![Need::Owner(found.owner_of(&payment.payer))],
             3 => {
-                let currency = found.party(&payment.payer).map(|payer| payer.currency);
-                let owner = owner_if_closed(payment, found).zip(currency);
-                let others = owner.into_iter().flat_map(|(owner, currency)| owner.candidates(currency));
-                others.map(|owned| Need::AccountIfOpen(owned.account.clone())).collect()
+                let owner = owner_if_closed(payment, found);
+                let first = owner.and_then(|owner| others(payment, owner, found).next());
+                first.map(|owned| Need::AccountIfOpen(owned.account.clone())).into_iter().collect()
             }
             _ => Needs::new(),
         })
@@ -113,11 +119,7 @@ impl Body for RefundPayment {
             Err(failure) => return Ok(decline(failure)),
         };
         let (Some(destination), Some(payee)) = (destination, found.party(&payment.payee)) else {
-            let message = format!(
-                "account {} is closed, and its owner has no other active account in its currency",
-                payment.payer
-            );
-            return Ok(decline(Failure::new(FailureCode::RefundDestinationClosed, message)));
+            return Ok(decline(nowhere(payment)));
         };
         let flow = RefundFlow {
             before: payment.clone(),
@@ -140,8 +142,15 @@ impl Body for RefundPayment {
 
 impl SameBody for RefundPayment {
     fn spell_out(&mut self, defaults: &Defaults<'_>) {
-        self.amount = self.amount.or_else(|| defaults.first.refund().map(|refund| refund.amount));
+        self.amount = self.amount.or_else(|| was_left(defaults.first));
     }
+}
+
+/// There is no account that could get the money.
+fn nowhere(payment: &Payment) -> Failure {
+    let message =
+        format!("account {} is closed, and its owner has no other active account in its currency", payment.payer);
+    Failure::new(FailureCode::RefundDestinationClosed, message)
 }
 
 /// A declined refund leaves the payment as it is.
@@ -180,6 +189,10 @@ impl Flow for RefundFlow {
             (Event::Quoted(Ok(prices)), Waiting::Prices) => self.priced(&prices),
             (Event::Granted(Ok(())), Waiting::Payer(share)) => self.take_back(share),
             (Event::Granted(Ok(())), Waiting::Payee(share)) => self.done(share),
+            // Closed since it was looked at.
+            (Event::Granted(Err(failure)), Waiting::Payer(_)) if failure.code == FailureCode::AccountClosed => {
+                self.declined(nowhere(&self.before))
+            }
             (Event::Quoted(Err(failure)), Waiting::Prices)
             | (Event::Granted(Err(failure)), Waiting::Payer(_) | Waiting::Payee(_)) => self.declined(failure),
             (event, waiting) => return Err(event.unexpected(waiting.name())),
@@ -231,19 +244,13 @@ impl RefundFlow {
         }
     }
 
-    /// Who asks nobody goes on: a share of nothing moves nothing.
+    /// Both are asked also where a part is so small that nothing reaches one: a frozen account takes no part.
     fn expect(&mut self, share: Share) -> Effect {
-        if share.into.minor == 0 {
-            return self.take_back(share);
-        }
         self.waiting = Waiting::Payer(share);
         Effect::Expect(self.to.account.clone(), share.into)
     }
 
     fn take_back(&mut self, share: Share) -> Effect {
-        if share.out.minor == 0 {
-            return self.done(share);
-        }
         self.waiting = Waiting::Payee(share);
         Effect::TakeBack(self.from.account.clone(), share.out)
     }
@@ -261,4 +268,10 @@ impl RefundFlow {
     fn declined(&mut self, failure: Failure) -> Effect {
         Effect::Decide(Box::new(declined(failure, self.before.clone(), self.refund.clone())))
     }
+}
+
+/// What was captured and not given back before a refund was decided.
+fn was_left(first: &Decision) -> Option<Money> {
+    let life = first.payment()?.life.as_ref()?;
+    life.refundable().checked_add(life.step.unwrap_or(Money::zero(life.amount.currency)))
 }

@@ -223,6 +223,7 @@ impl Model {
             must!(closed, "{} got what {} paid, which is open", refund.destination, paid.payer);
             let owner = |id| self.state(id, self.head()).map(|(_, state)| state.owner.clone());
             must!(owner(&refund.destination) == owner(&paid.payer), "{} is another's", refund.destination);
+            must!(refund.destination != paid.payee, "{} got back what it gives back", refund.destination);
         }
         let mut lines = vec![
             (paid.payee.clone(), "return", paid.money(out, 1)),
@@ -260,10 +261,14 @@ impl Model {
         self.payments.get(&id).ok_or(format!("there is no payment {id}"))
     }
 
-    /// How many open payments and reservations name an account as payee.
+    /// How many open payments and reservations name an account, on either side.
     pub(super) fn names(&self, id: &AccountId) -> usize {
-        let payments = self.payments.values().filter(|paid| paid.is_open() && paid.payee == *id).count();
-        let held = self.reservations.values().filter(|held| held.is_active && held.destination.as_ref() == Some(id));
+        let payments =
+            self.payments.values().filter(|paid| paid.is_open() && [&paid.payer, &paid.payee].contains(&id)).count();
+        let held = self
+            .reservations
+            .values()
+            .filter(|held| held.is_active && [Some(&held.account), held.destination.as_ref()].contains(&Some(id)));
         payments + held.count()
     }
 
