@@ -143,6 +143,7 @@ async fn dispatch(
         Some((custom, value.strip_suffix(custom)?.strip_suffix(':')?.to_owned()))
     });
     let custom = named.as_ref().map(|(custom, _)| *custom);
+    let is_unknown_custom = custom.is_none() && parameters.last().is_some_and(|(_, value)| value.contains(':'));
     if let (Some((_, named)), Some((_, value))) = (named, parameters.last_mut()) {
         *value = named;
     }
@@ -150,7 +151,8 @@ async fn dispatch(
     let verb = if request.method() == Verb::HEAD { &Verb::GET } else { request.method() };
     match here.iter().find(|route| route.verb == *verb) {
         Some(route) => route.serve(request, parameters, reader).await,
-        None if here.is_empty() => not_found(),
+        // An id may hold a colon, so only what no method serves is taken for a verb that there is not.
+        None if here.is_empty() || is_unknown_custom => not_found(),
         None => {
             let mut response = not_allowed(&request);
             let verbs: Vec<_> = here.iter().map(|route| verb_name(&route.verb)).collect();
