@@ -61,6 +61,11 @@ for n in $(seq 20); do
   pay "converts-$n" 16250.00
   pay "converts-$n" 16250.00
   pay "too-much-$n" 999999999.00
+  # One that is authorised, captured and given back.
+  say -H "Idempotency-Key: held-$n" -d "{\"customer_id\":\"dash\",\"destination_account\":\"shop-idr\",\"capture_method\":\"CAPTURE_METHOD_MANUAL\",$(money IDR 16250.00)}" "$rest/payments"
+  held=$(grep -o '"payment_id":"[^"]*"' "$work/answer" | cut -d '"' -f 4)
+  say -H "Idempotency-Key: captured-$n" -d '{}' "$rest/payments/$held:capture"
+  say -H "Idempotency-Key: refunded-$n" -d '{}' "$rest/payments/$held:refund"
   curl -s -o /dev/null -X POST "$rest/payments" -H "Idempotency-Key: bad-$n"
   # One message in 64 is timed: enough of them for the percentiles of each kind of actor.
   items=$(for i in $(seq 100); do
