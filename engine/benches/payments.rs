@@ -228,6 +228,7 @@ fn payment(load: Load, n: u64) -> Command {
         source: None,
         destination: Some(account(payee)),
         manual: None,
+        sharing: None,
     };
     command(format!("bench-payment-{n:012}"), Request::CreatePayment(request))
 }

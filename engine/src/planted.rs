@@ -48,11 +48,13 @@ pub enum Bug {
     RefundWithoutATurn,
     /// An expiry does not wait for the captures of its payment.
     ExpiryWithoutATurn,
+    /// Of several payees that agreed, only the first is told that nothing comes of it.
+    HoldLeakedByAFailedSplit,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::ReplyBeforeSync,
         Self::ApplyTwice,
         Self::ApplySkipped,
@@ -75,6 +77,7 @@ impl Bug {
         Self::IndexTableLost,
         Self::RefundWithoutATurn,
         Self::ExpiryWithoutATurn,
+        Self::HoldLeakedByAFailedSplit,
     ];
 }
 

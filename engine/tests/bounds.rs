@@ -76,6 +76,7 @@ fn moving(amount: Money) -> [Request; 5] {
             source: Some(account("A", "USD")),
             destination: Some(account("B", "USD")),
             manual: None,
+            sharing: None,
         }),
         Request::Deposit(Deposit(transfer.clone())),
         Request::Withdraw(Withdraw(transfer)),

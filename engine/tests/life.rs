@@ -15,6 +15,7 @@ use arus_engine::{
         },
         failure::FailureCode,
         life::Life,
+        parts::FeesFrom,
         payment::{Payment, PaymentStatus},
         refund::RefundRate,
         reservation::Finality,
@@ -33,6 +34,7 @@ fn pay(minor: i128, code: &str, (from, to): (&str, &str), manual: bool) -> Reque
         source: Some(account("A", from)),
         destination: Some(account("B", to)),
         manual: manual.then_some(Manual { expires_in: None }),
+        sharing: None,
     })
 }
 
@@ -45,7 +47,8 @@ fn void(payment: OpId) -> Request {
 }
 
 fn refund(payment: OpId, minor: Option<i128>, rate: RefundRate) -> Request {
-    Request::RefundPayment(RefundPayment { payment, amount: minor.map(|minor| money(minor, "USD")), rate })
+    let amount = minor.map(|minor| money(minor, "USD"));
+    Request::RefundPayment(RefundPayment { payment, amount, rate, refund_fees: false, splits: Vec::new() })
 }
 
 fn set(owner: &str, code: &str, status: AccountStatus) -> Request {
@@ -339,6 +342,7 @@ async fn a_refund_never_goes_to_another_currency_nor_back_to_who_gives_it() {
         source: Some(account("A", "USD")),
         destination: Some(second.clone()),
         manual: None,
+        sharing: None,
     };
     let own = decided(&mut world, "own", Request::CreatePayment(to_self)).await;
     let rest = Transfer { account: account("A", "USD"), amount: money(98_500, "USD") };
@@ -454,10 +458,12 @@ fn steps_keep_their_bounds_at_the_largest_amounts() {
         risk: arus_engine::ledger::risk::Verdict::accept(),
         tried: Vec::new(),
         life: None,
+        shared: None,
     };
     for minor in [1, 999_999_999_999_999_999, 1_000_000_000_000_000_000] {
         let amount = Money::new(minor, support::currency("USD"));
-        let share = payment.share_of_refund(&life, amount);
-        assert_eq!((share.out, share.into), (amount, amount));
+        let shares = payment.check_refund(&life, Some(amount), &[]).expect("it has that much");
+        let moves = payment.movement_of_refund(&life, &shares, FeesFrom::Carrier).expect("it fits");
+        assert_eq!((moves.parts[0].moves, moves.payer), (amount, amount));
     }
 }

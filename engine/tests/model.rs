@@ -99,6 +99,7 @@ fn a_hot_payer_is_never_overdrawn_and_funds_are_never_lost() {
                     source: Some(support::account("A", "USD")),
                     destination: Some(support::account("B", "USD")),
                     manual: None,
+                    sharing: None,
                 });
                 let command = support::command(&format!("hot-{n}"), request);
                 tokio::task::spawn_local(async move { engine.submit(command).await.expect("decided") })

@@ -24,6 +24,7 @@ fn pay(payer: &str, minor: i128, to: Option<AccountId>) -> Request {
         source: Some(account(payer, "USD")),
         destination: to,
         manual: None,
+        sharing: None,
     })
 }
 

@@ -45,6 +45,7 @@ fn pay(minor: i128, code: &str, to: &str) -> Request {
         source: Some(account("A", "USD")),
         destination: Some(account("B", to)),
         manual: None,
+        sharing: None,
     })
 }
 
@@ -348,6 +349,7 @@ fn prices_of_two_books_are_asked_for_again_and_never_mixed() {
         source: None,
         destination: Some(account("B", "EUR")),
         manual: None,
+        sharing: None,
     };
     let mut found = Found::default();
     let mut customer = Owner::default();
@@ -372,8 +374,8 @@ fn prices_of_two_books_are_asked_for_again_and_never_mixed() {
     let mut flow = started();
     assert!(matches!(flow.on(mixed()), Ok(Effect::Quote(_))), "asked for again");
     let agreed = Event::Quoted(Ok(vec![price(&second, "USD"), price(&second, "EUR")]));
-    let Ok(Effect::Expect(payee, credit)) = flow.on(agreed) else { panic!("one book prices it") };
-    assert_eq!((payee, credit), (account("B", "EUR"), money(299, "EUR")));
+    let Ok(Effect::Expect(payees)) = flow.on(agreed) else { panic!("one book prices it") };
+    assert_eq!(payees.as_slice(), [(account("B", "EUR"), money(299, "EUR"))]);
     let mut flow = started();
     for _ in 0..2 {
         assert!(matches!(flow.on(mixed()), Ok(Effect::Quote(_))));

@@ -52,6 +52,7 @@ fn payment(minor: i128, source: Option<&str>, destination: Option<&str>) -> Requ
         source: source.map(account),
         destination: destination.map(account),
         manual: None,
+        sharing: None,
     })
 }
 

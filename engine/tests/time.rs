@@ -62,6 +62,7 @@ fn pay(minor: i128, code: &str) -> Request {
         source: Some(account("A", "USD")),
         destination: Some(account("B", code)),
         manual: None,
+        sharing: None,
     })
 }
 

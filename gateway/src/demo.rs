@@ -136,8 +136,14 @@ async fn pay(
 ) -> anyhow::Result<()> {
     let (number, code) = amount.split_once(' ').unwrap_or((amount, ""));
     let amount = Money::parse_positive(number, Currency::from_code(code)?)?;
-    let request =
-        CreatePayment { customer: OwnerId::parse(customer)?, amount, source: None, destination, manual: None };
+    let request = CreatePayment {
+        customer: OwnerId::parse(customer)?,
+        amount,
+        source: None,
+        destination,
+        manual: None,
+        sharing: None,
+    };
     let request = Request::CreatePayment(request);
     let reply = engine.submit(command(TxId::parse(tx_id)?, request, Notes::default())).await?;
     print_payment(engine, title, amount, &reply).await

@@ -5,7 +5,13 @@ use std::collections::HashMap;
 use arus_engine::{
     index::AccountKey,
     journal::Block,
-    ledger::{account::Account, decision::Change, payment::PaymentStatus},
+    ledger::{
+        account::Account,
+        decision::Change,
+        life::Life,
+        parts::Part,
+        payment::{Payment, PaymentStatus},
+    },
     money::{OpId, TenantId},
 };
 
@@ -33,6 +39,8 @@ impl Holds {
                                 payment.id, life.refunded, life.captured, life.amount
                             ));
                         }
+                        check_parts(payment, life)
+                            .map_err(|why| format!("lsn {lsn}: payment {}: {why}", payment.id))?;
                         self.payments += 1;
                         let is_open = payment.status == PaymentStatus::Authorized;
                         let left = life.authorization.as_ref().map_or(0, |authorization| authorization.left.minor);
@@ -70,4 +78,21 @@ impl Holds {
         }
         Ok(format!("{} open, each on its account; sums hold in {} entries of payments", self.open.len(), self.payments))
     }
+}
+
+/// The parts of a shared payment add up to it, also what of them was captured and given back, and none gives back more than it
+/// got.
+fn check_parts(payment: &Payment, life: &Life) -> Result<(), String> {
+    let Some(shared) = &payment.shared else { return Ok(()) };
+    let sum = |of: fn(&Part) -> i128| shared.iter().map(of).sum::<i128>();
+    let sums = [sum(|part| part.amount.minor), sum(|part| part.captured.minor), sum(|part| part.refunded.minor)];
+    let wanted = [life.amount.minor, life.captured.minor, life.refunded.minor];
+    if sums != wanted {
+        return Err(format!("its parts sum to {sums:?} authorised, captured and refunded, it says {wanted:?}"));
+    }
+    let bad = shared.iter().find(|part| {
+        let sums = [0, part.refunded.minor, part.captured.minor, part.amount.minor];
+        !sums.is_sorted() || part.taken_back.minor > part.credited.minor || part.credited.minor > part.worth.minor
+    });
+    bad.map_or(Ok(()), |part| Err(format!("more was taken back from {} than it got: {part:?}", part.account)))
 }

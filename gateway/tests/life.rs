@@ -195,7 +195,7 @@ async fn a_hundred_steps_at_once_are_all_decided() {
                 return client.capture_payment(capture).await.map(|answer| answer.into_inner().operation);
             }
             let rate = RefundRate::Original.into();
-            let refund = RefundPaymentRequest { tx_id, payment_id: id, amount, rate, reason: String::new() };
+            let refund = RefundPaymentRequest { tx_id, payment_id: id, amount, rate, ..Default::default() };
             client.refund_payment(refund).await.map(|answer| answer.into_inner().operation)
         }));
     }

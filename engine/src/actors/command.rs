@@ -28,7 +28,9 @@ use crate::{
         failure::Failure,
         flow::{Effect, Event, Flow},
         fx::{Pair, PairPrice},
-        invariants, payment,
+        invariants,
+        moves::ByAccount,
+        payment,
         risk::{Assessment, Counts},
         time::Timestamp,
     },
@@ -120,6 +122,10 @@ pub struct CommandActor {
     /// Accounts that were asked something and are to be told if nothing comes of it.
     asked: SmallVec<[(AccountRef, Asked); 2]>,
     prices: Vec<Option<Result<Box<PairPrice>, Failure>>>,
+    /// How many accounts that were asked at once have not answered yet.
+    unanswered: usize,
+    /// Why one of them will not.
+    refused: Option<Failure>,
     _live: Live,
 }
 
@@ -140,6 +146,8 @@ impl CommandActor {
             first: Some(first),
             asked: SmallVec::new(),
             prices: Vec::new(),
+            unanswered: 0,
+            refused: None,
             _live: Live::new(ActorKind::Payment),
         });
     }
@@ -155,13 +163,12 @@ impl CommandActor {
     fn carry_out(&mut self, effect: Effect, context: &mut Context<Self>) {
         match effect {
             Effect::Quote(pairs) => self.quote(&pairs, context),
-            Effect::Expect(account, amount) => {
-                self.ask(&account, Asked::Money, context, |op, me| WalletMessage::Expect(op, amount, me));
-            }
+            Effect::Expect(accounts) => self.ask_all(accounts, context, WalletMessage::Expect),
             Effect::Hold(account, amount) => self.hold(&account, amount, context),
-            Effect::TakeBack(account, amount) => self.take_back(&account, amount, context),
+            Effect::TakeBack(accounts) => self.take_back(accounts, context),
             Effect::Open(account) => {
                 let id = account.id.clone();
+                self.unanswered = 1;
                 self.ask(&id, Asked::Opening, context, |_, me| WalletMessage::Open(account, me));
             }
             Effect::Change(account, change) => {
@@ -178,11 +185,43 @@ impl CommandActor {
         self.ask(account, Asked::Money, context, |op, me| WalletMessage::Hold(op, amount, me));
     }
 
-    fn take_back(&mut self, account: &AccountId, amount: Money, context: &mut Context<Self>) {
+    fn take_back(&mut self, accounts: ByAccount, context: &mut Context<Self>) {
         if self.is_late() {
             return self.give_up(Refusal::DeadlineExceeded, context);
         }
-        self.ask(account, Asked::Money, context, |op, me| WalletMessage::TakeBack(op, amount, me));
+        self.ask_all(accounts, context, WalletMessage::TakeBack);
+    }
+
+    /// Asks several accounts one thing each; of the house alone nobody has to be asked.
+    fn ask_all(
+        &mut self,
+        accounts: ByAccount,
+        context: &mut Context<Self>,
+        question: fn(OpId, Money, CommandRef) -> WalletMessage,
+    ) {
+        if accounts.is_empty() {
+            return self.feed(Event::Granted(Ok(())), context);
+        }
+        self.unanswered = accounts.len();
+        for (account, amount) in accounts {
+            self.ask(&account, Asked::Money, context, |op, me| question(op, amount, me));
+        }
+    }
+
+    /// One of those that were asked at once answered: the flow goes on when all have, with what one refused, if one did.
+    fn granted(&mut self, granted: Result<(), Failure>, context: &mut Context<Self>) {
+        if let Err(failure) = granted {
+            self.refused.get_or_insert(failure);
+        }
+        match self.unanswered {
+            0 => self.give_up(Refusal::Internal("an account answered that was not asked".into()), context),
+            1 => {
+                self.unanswered = 0;
+                let granted = self.refused.take().map_or(Ok(()), Err);
+                self.feed(Event::Granted(granted), context);
+            }
+            more => self.unanswered = more.saturating_sub(1),
+        }
     }
 
     fn ask(
@@ -284,6 +323,9 @@ impl CommandActor {
 
     fn release_asked(&mut self) {
         let Some(launch) = &self.launch else { return };
+        if is_planted(Bug::HoldLeakedByAFailedSplit) && self.asked.len() > 2 {
+            self.asked.truncate(1);
+        }
         let asked = self.asked.drain(..);
         for (account, asked) in asked.filter(|(_, asked)| *asked != Asked::Money || !is_planted(Bug::LostRelease)) {
             account.send(match asked {
@@ -355,6 +397,7 @@ impl Handler<Queued<CommandMessage>> for CommandActor {
 
     fn handle(&mut self, queued: Queued<CommandMessage>, context: &mut Self::Context) {
         queued.handle(|message| match message {
+            CommandMessage::Event(Event::Granted(granted)) => self.granted(granted, context),
             CommandMessage::Event(event) => self.feed(event, context),
             CommandMessage::Priced(n, price) => self.priced(n, price, context),
         });

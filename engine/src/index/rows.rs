@@ -62,7 +62,11 @@ pub fn fold_with_history(
     }
     let moves_nothing = |payment: &&Payment| {
         let is_set_aside = payment.status == PaymentStatus::Authorized;
-        if is_set_aside { payment.payee == *id } else { payment.payer == *id && entry.postings().is_empty() }
+        if is_set_aside {
+            payment.payees().any(|payee| payee == id)
+        } else {
+            payment.payer == *id && entry.postings().is_empty()
+        }
     };
     if made.filter(moves_nothing).is_some() {
         push(None);

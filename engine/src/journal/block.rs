@@ -110,7 +110,7 @@ pub fn for_each_account(entry: &Entry, mut f: impl FnMut(&AccountId)) {
             Change::Payment(_) | Change::Reservation(_) | Change::Refund(_) | Change::Rates => {}
         }
     }
-    naming(entry).into_iter().flat_map(|(named, _)| named).flatten().for_each(f);
+    naming(entry).into_iter().flat_map(|(named, _)| named).for_each(f);
 }
 
 /// A hash of an account for skipping blocks; the same in every process.

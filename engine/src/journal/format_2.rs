@@ -276,7 +276,14 @@ impl StoredRequest {
         Ok(match self {
             Self::CreatePayment { customer, amount, source, destination } => {
                 let amount = amount.read();
-                Request::CreatePayment(commands::CreatePayment { customer, amount, source, destination, manual: None })
+                Request::CreatePayment(commands::CreatePayment {
+                    customer,
+                    amount,
+                    source,
+                    destination,
+                    manual: None,
+                    sharing: None,
+                })
             }
             Self::OpenAccount(opening) => {
                 let StoredOpening { account, owner, currency, overdraft_limit, daily_debit_limit } = opening;
@@ -433,6 +440,7 @@ impl StoredPayment {
             risk,
             tried: tried.collect::<Result<_, Unread>>()?,
             life: None,
+            shared: None,
         })
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! The actors, the index builder, recovery and `arus verify` all call it.
 
+use smallvec::{SmallVec, smallvec};
+
 use super::{
     account::{Account, FoldError},
     commands::Request,
@@ -33,7 +35,7 @@ pub fn to_account(account: &mut Account, entry: &Entry, lsn: Lsn) -> Result<(), 
         account.applied_lsn = lsn;
     }
     if let Some((named, naming)) = naming(entry)
-        && named.contains(&Some(&account.id))
+        && named.contains(&&account.id)
     {
         account.named_by = match naming {
             Naming::Begins => account.named_by.saturating_add(1),
@@ -59,8 +61,8 @@ pub enum Naming {
     Ends,
 }
 
-/// Payer and payee.
-type Named<'a> = [Option<&'a AccountId>; 2];
+/// Whom what is set aside names: payer and payees, each once.
+type Named<'a> = SmallVec<[&'a AccountId; 2]>;
 
 /// Whom what an entry sets aside or ends names, if it does.
 pub fn naming(entry: &Entry) -> Option<(Named<'_>, Naming)> {
@@ -69,11 +71,17 @@ pub fn naming(entry: &Entry) -> Option<(Named<'_>, Naming)> {
     }
     let of_payment = |wanted: fn(PaymentStatus) -> bool, naming| {
         let payment = entry.payment().filter(|payment| wanted(payment.status))?;
-        Some(([Some(&payment.payer), Some(&payment.payee)], naming))
+        let mut named: Named<'_> = smallvec![&payment.payer];
+        payment.payees().for_each(|payee| {
+            if !named.contains(&payee) {
+                named.push(payee);
+            }
+        });
+        Some((named, naming))
     };
     let of_reservation = |is_active: bool, naming| {
         let reservation = entry.decision.reservation().filter(|reservation| reservation.is_active() == is_active)?;
-        Some(([Some(&reservation.account), reservation.destination.as_ref()], naming))
+        Some((std::iter::once(&reservation.account).chain(&reservation.destination).collect(), naming))
     };
     match &entry.request {
         Request::CreatePayment(_) => of_payment(|status| status == PaymentStatus::Authorized, Naming::Begins),

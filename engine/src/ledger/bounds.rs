@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::needs::Missing;
+use super::{
+    needs::Missing,
+    refund::{NamedSplit, RefundRate},
+    splits::SPLITS_MAX,
+};
 use crate::money::{Money, POSTING_MINOR_MAX};
 
 /// How many pairs one publication or removal of rates may have.
@@ -52,4 +56,29 @@ pub fn open_default(field: &'static str, is_closed: bool) -> Result<(), Missing>
 /// Two currencies that are not the same.
 pub fn two_currencies(field: &'static str, is_same: bool) -> Result<(), Missing> {
     must(!is_same, field, || "must not be the base".into())
+}
+
+/// The splits that a refund names: each once, all in proportion at the rate of now, and with the whole amount given each
+/// says its own.
+pub fn named_splits(
+    field: &'static str,
+    named: &[NamedSplit],
+    (amount, rate): (Option<Money>, RefundRate),
+) -> Result<(), Missing> {
+    must(named.len() <= SPLITS_MAX, field, || format!("names {} splits; at most {SPLITS_MAX} can be", named.len()))?;
+    must(named.is_empty() || rate == RefundRate::Original, field, || {
+        "goes not together with rate CURRENT, at which all splits give back in proportion".into()
+    })?;
+    for (n, split) in named.iter().enumerate() {
+        let before = named.get(..n).unwrap_or_default();
+        must(before.iter().all(|other| other.index != split.index), field, || {
+            format!("names split {} twice", split.index)
+        })?;
+    }
+    let Some(amount) = amount.filter(|_| !named.is_empty()) else { return Ok(()) };
+    let sum = named.iter().try_fold(Money::zero(amount.currency), |sum, split| sum.checked_add(split.amount?));
+    must(sum == Some(amount), field, || match sum {
+        Some(sum) => format!("sum to {sum}; they must sum to the amount, {amount}"),
+        None => format!("must each say an amount in {}, as the whole is given", amount.currency),
+    })
 }

@@ -13,6 +13,7 @@ use super::{
     decision::Decision,
     failure::Failure,
     fx::{Pair, PairPrice},
+    moves::ByAccount,
     notes::Notes,
     risk::{Assessment, Verdict},
     settings::SettingsChange,
@@ -24,12 +25,12 @@ use crate::money::{AccountId, Money};
 pub enum Effect {
     /// Price these pairs.
     Quote(SmallVec<[Pair; 2]>),
-    /// Ask the payee whether it will take the money.
-    Expect(AccountId, Money),
+    /// Ask the payees, all at once, whether they will take the money.
+    Expect(ByAccount),
     /// Ask the payer to hold the money.
     Hold(AccountId, Money),
-    /// Ask the account that got money to give it back, whatever its daily limit.
-    TakeBack(AccountId, Money),
+    /// Ask the accounts that got money, all at once, to give it back, whatever their daily limit.
+    TakeBack(ByAccount),
     /// Ask an account to decide a change of its settings.
     Change(AccountId, Box<SettingsChange>),
     /// Ask an account that is not there yet to be this one.
@@ -47,7 +48,7 @@ pub enum Event {
     Assessed(Verdict),
     /// From the desk, in the order asked.
     Quoted(Result<Vec<Box<PairPrice>>, Failure>),
-    /// From an account that was asked to expect, to give back or to open.
+    /// From all accounts that were asked to expect or to give back, or from one that was asked to open.
     Granted(Result<(), Failure>),
     /// From an account that was asked to hold: the UTC day it counts for (P6).
     Held(Result<u32, Failure>),
@@ -138,6 +139,42 @@ pub fn ask(
 /// Asks nobody: decided by what was found.
 pub fn decided(decision: Decision) -> Box<dyn Flow> {
     Box::new(OneQuestion { ask: Some(Effect::Decide(Box::new(decision))), decide: None })
+}
+
+/// Asks accounts for their leave before another flow begins, which was not begun if one refuses.
+struct LeaveFirst {
+    ask: Option<ByAccount>,
+    declined: Option<Box<dyn FnOnce(Failure) -> Decision + Send>>,
+    then: Box<dyn Flow>,
+}
+
+impl fmt::Debug for LeaveFirst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LeaveFirst({:?}, {:?})", self.ask, self.then)
+    }
+}
+
+/// Asks whoever is to be credited before money is held: Expect comes before Hold (P6).
+pub fn expect_first(
+    ask: ByAccount,
+    declined: impl FnOnce(Failure) -> Decision + Send + 'static,
+    then: Box<dyn Flow>,
+) -> Box<dyn Flow> {
+    Box::new(LeaveFirst { ask: Some(ask), declined: Some(Box::new(declined)), then })
+}
+
+impl Flow for LeaveFirst {
+    fn on(&mut self, event: Event) -> Result<Effect, Unexpected> {
+        if let Some(ask) = self.ask.take() {
+            let begins = matches!(event, Event::Start);
+            return if begins { Ok(Effect::Expect(ask)) } else { Err(event.unexpected("its start")) };
+        }
+        let Some(declined) = self.declined.take() else { return self.then.on(event) };
+        match event.granted()? {
+            Ok(()) => self.then.on(Event::Start),
+            Err(failure) => Ok(Effect::Decide(Box::new(declined(failure)))),
+        }
+    }
 }
 
 impl Flow for OneQuestion {

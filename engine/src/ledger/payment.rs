@@ -6,6 +6,7 @@ use super::{
     failure::{Failure, FailureCode},
     fx::FxLeg,
     life::Life,
+    parts::Parts,
     risk::{Counts, Verdict},
 };
 use crate::money::{AccountId, Money, OpId};
@@ -71,16 +72,16 @@ pub struct Payment {
     /// The account that paid, or the last that was to.
     #[n(2)]
     pub payer: AccountId,
-    /// The account that was credited, or was to be.
+    /// The account that was credited, or was to be; of several the first.
     #[n(3)]
     pub payee: AccountId,
     /// What the payer was debited in all.
     #[n(4)]
     pub debited: Option<Money>,
-    /// What the payee was credited in all.
+    /// What the payee was credited in all; where it is shared, its parts say that.
     #[n(5)]
     pub credited: Option<Money>,
-    /// Conversions, payer's first.
+    /// Conversions, payer's first, then the payees' in the order of their parts.
     #[n(6)]
     pub fx: Vec<FxLeg>,
     /// What the risk rules said.
@@ -92,6 +93,9 @@ pub struct Payment {
     /// What became of it; nothing if it was decided as it was made.
     #[n(9)]
     pub life: Option<Box<Life>>,
+    /// Who shares it, if it has splits or a fee.
+    #[n(10)]
+    pub shared: Option<Box<Parts>>,
 }
 
 /// What a payment that ended so says of its customer to the risk rules (P14). What failed by the house's doing (rates,

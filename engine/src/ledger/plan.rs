@@ -1,6 +1,6 @@
-//! What a conversion from one account to another would move, and at which prices (P8).
+//! What a conversion from one account to others would move, and at which prices (P8, P12).
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::{
     failure::{Failure, FailureCode},
@@ -8,21 +8,24 @@ use super::{
 };
 use crate::money::{Currency, Money};
 
-/// What the payer would be debited, the payee credited, and the conversions between.
+/// What the payer would be debited, the payees credited, and the conversions between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// Out of the payer's account.
     pub debit: Money,
-    /// Into the payee's.
-    pub credit: Money,
+    /// Into the payees'.
+    pub credits: SmallVec<[Money; 1]>,
     /// The conversions, payer's first.
     pub legs: SmallVec<[FxLeg; 2]>,
 }
 
-/// The pairs to be priced for an amount between two currencies; none where all are one.
-pub fn pairs(wanted: Currency, payer: Currency, payee: Currency) -> SmallVec<[Pair; 2]> {
+/// A part of an amount, and the currency of the account it goes to.
+pub type Target = (Money, Currency);
+
+/// The pairs to be priced for an amount in one currency that others hold in theirs; none where all are one.
+pub fn pairs(wanted: Currency, others: impl IntoIterator<Item = Currency>) -> SmallVec<[Pair; 2]> {
     let mut pairs: SmallVec<[Pair; 2]> = SmallVec::new();
-    for quote in [payer, payee] {
+    for quote in others {
         let pair = Pair { base: wanted, quote };
         if quote != wanted && !pairs.contains(&pair) {
             pairs.push(pair);
@@ -39,36 +42,47 @@ pub fn is_of_one_book(prices: &[Box<PairPrice>]) -> bool {
     })
 }
 
+/// The price of a currency.
+pub fn price(prices: &[Box<PairPrice>], quote: Currency) -> Result<&PairPrice, Failure> {
+    let unpriced = || Failure::new(FailureCode::FxRateUnavailable, format!("{quote} was not priced"));
+    prices.iter().map(|price| &**price).find(|price| price.pair.quote == quote).ok_or_else(unpriced)
+}
+
+/// What an amount is worth to one side, with the conversion where there is one.
+pub fn worth(
+    (amount, currency): Target,
+    side: LegSide,
+    prices: &[Box<PairPrice>],
+    legs: &mut SmallVec<[FxLeg; 2]>,
+) -> Result<Money, Failure> {
+    if amount.currency == currency {
+        return Ok(amount);
+    }
+    let leg = price(prices, currency)?.convert(amount, side)?;
+    let worth = leg.to;
+    legs.push(leg);
+    Ok(worth)
+}
+
 impl Plan {
     /// Where all is in one currency.
-    pub fn unconverted(amount: Money) -> Self {
-        Self { debit: amount, credit: amount, legs: SmallVec::new() }
+    pub fn unconverted(amount: Money, parts: impl IntoIterator<Item = Money>) -> Self {
+        Self { debit: amount, credits: parts.into_iter().collect(), legs: SmallVec::new() }
     }
 
-    /// `debit = up(amount x ask)`, `credit = down(amount x bid)`, identity where equal; one conversion at mid where payer
-    /// and payee hold one currency and the amount is in another.
-    pub fn new(
-        amount: Money,
-        (payer, payee): (Currency, Currency),
-        prices: &[Box<PairPrice>],
-    ) -> Result<Self, Failure> {
-        let price = |quote| {
-            let unpriced = || Failure::new(FailureCode::FxRateUnavailable, format!("{quote} was not priced"));
-            prices.iter().find(|price| price.pair.quote == quote).ok_or_else(unpriced)
-        };
+    /// `debit = up(amount x ask)`, `credit = down(part x bid)`, identity where equal; one conversion at mid where payer and
+    /// the only payee hold one currency and the amount is in another.
+    pub fn new(amount: Money, payer: Currency, parts: &[Target], prices: &[Box<PairPrice>]) -> Result<Self, Failure> {
         let mut legs = SmallVec::new();
-        if payer == payee {
-            legs.push(price(payer)?.convert(amount, LegSide::Both)?);
-        } else {
-            for (quote, side) in [(payer, LegSide::Payer), (payee, LegSide::Payee)] {
-                if quote != amount.currency {
-                    legs.push(price(quote)?.convert(amount, side)?);
-                }
-            }
+        if let [(_, payee)] = parts
+            && *payee == payer
+            && payer != amount.currency
+        {
+            let both = worth((amount, payer), LegSide::Both, prices, &mut legs)?;
+            return Ok(Self { debit: both, credits: smallvec![both], legs });
         }
-        let converted = |side| {
-            legs.iter().find(|leg: &&FxLeg| leg.side == side || leg.side == LegSide::Both).map_or(amount, |leg| leg.to)
-        };
-        Ok(Self { debit: converted(LegSide::Payer), credit: converted(LegSide::Payee), legs })
+        let debit = worth((amount, payer), LegSide::Payer, prices, &mut legs)?;
+        let credits = parts.iter().map(|part| worth(*part, LegSide::Payee, prices, &mut legs));
+        Ok(Self { debit, credits: credits.collect::<Result<_, _>>()?, legs })
     }
 }

@@ -62,6 +62,37 @@ pub struct Refund {
     /// Conversions at the rate of now, source's first.
     #[n(9)]
     pub fx: Vec<FxLeg>,
+    /// What each part of a shared payment gave back, or was to, the fee last; those that gave nothing are left out.
+    #[n(10)]
+    pub parts: Option<Vec<RefundPart>>,
+}
+
+/// What one part of a shared payment gave back.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RefundPart {
+    /// Which split, from 0; nothing for the fee.
+    #[n(0)]
+    pub split: Option<u32>,
+    /// The account that gave it: of the fee the house's, or that of the split it was taken out of.
+    #[n(1)]
+    pub account: AccountId,
+    /// How much of the payment, in its currency.
+    #[n(2)]
+    pub amount: Money,
+    /// What left the account.
+    #[n(3)]
+    pub debited: Option<Money>,
+}
+
+/// A split that a refund names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct NamedSplit {
+    /// Which of the payment's splits, from 0.
+    #[n(0)]
+    pub index: u32,
+    /// How much it gives back, in the payment's currency; all that is left if not named.
+    #[n(1)]
+    pub amount: Option<Money>,
 }
 
 impl RefundStatus {

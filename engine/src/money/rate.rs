@@ -166,19 +166,7 @@ impl Rate {
     /// Converts `amount` (of the base currency) into `to`, dividing once. Less than one minor unit is
     /// [`RateError::TooSmall`] in either direction: nobody is charged a unit for a fraction of one.
     pub fn convert(self, amount: Money, to: Currency, rounding: Rounding) -> Result<Conversion, RateError> {
-        let product = amount.minor.checked_mul(i128::from(self.mantissa)).ok_or(RateError::TooLarge)?;
-        let up = 10_i128.checked_pow(to.exponent()).ok_or(RateError::TooLarge)?;
-        let down = u32::from(self.scale)
-            .checked_add(amount.currency.exponent())
-            .and_then(|power| 10_i128.checked_pow(power))
-            .ok_or(RateError::TooLarge)?;
-        // Cancel the common power of ten first, so that the product stays inside i128.
-        let (up, down) = if up <= down {
-            (1, down.checked_div(up).ok_or(RateError::TooLarge)?)
-        } else {
-            (up.checked_div(down).ok_or(RateError::TooLarge)?, 1)
-        };
-        let exact = product.checked_mul(up).ok_or(RateError::TooLarge)?;
+        let (exact, down) = self.exact_worth(amount, to)?;
         let whole = divide(exact, down, Rounding::Down).ok_or(RateError::TooLarge)?;
         let minor = divide(exact, down, rounding).ok_or(RateError::TooLarge)?;
         if whole == 0 {
@@ -195,6 +183,31 @@ impl Rate {
             .and_then(|moved| i64::try_from(moved).ok())
             .ok_or(RateError::TooLarge)?;
         Ok(Conversion { money: Money::new(minor, to), rounding_micro })
+    }
+
+    /// Converts so that not even the smallest amount is worth nothing.
+    pub fn convert_up(self, amount: Money, to: Currency) -> Result<Money, RateError> {
+        let (exact, down) = self.exact_worth(amount, to)?;
+        let minor = divide(exact, down, Rounding::Up).ok_or(RateError::TooLarge)?;
+        if minor > POSTING_MINOR_MAX { Err(RateError::TooLarge) } else { Ok(Money::new(minor, to)) }
+    }
+
+    /// The exact worth in minor units, as numerator and denominator.
+    fn exact_worth(self, amount: Money, to: Currency) -> Result<(i128, i128), RateError> {
+        let product = amount.minor.checked_mul(i128::from(self.mantissa)).ok_or(RateError::TooLarge)?;
+        let up = 10_i128.checked_pow(to.exponent()).ok_or(RateError::TooLarge)?;
+        let down = u32::from(self.scale)
+            .checked_add(amount.currency.exponent())
+            .and_then(|power| 10_i128.checked_pow(power))
+            .ok_or(RateError::TooLarge)?;
+        // Cancel the common power of ten first, so that the product stays inside i128.
+        let (up, down) = if up <= down {
+            (1, down.checked_div(up).ok_or(RateError::TooLarge)?)
+        } else {
+            (up.checked_div(down).ok_or(RateError::TooLarge)?, 1)
+        };
+        let exact = product.checked_mul(up).ok_or(RateError::TooLarge)?;
+        Ok((exact, down))
     }
 
     fn reduced(mut mantissa: i128, mut scale: u32) -> Result<Self, RateError> {

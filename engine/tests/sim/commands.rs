@@ -11,9 +11,10 @@ use arus_engine::{
         },
         fx::{Pair, RateSource},
         notes::{Notes, NotesText},
-        refund::RefundRate,
+        refund::{NamedSplit, RefundRate},
         reservation::Finality,
         settings::{AccountStatus, DailyLimit, SettingsChange},
+        splits::{Fee, Portion, Sharing, Split},
     },
     money::{AccountId, Money, OpId, OwnerId, Rate},
 };
@@ -90,13 +91,18 @@ fn request(draw: &mut Draw, reservations: &[OpId], payments: &[OpId]) -> Request
             Some(payment) => step(draw, payment, amount),
             None => Request::Deposit(Deposit(transfer)),
         },
-        14..46 => Request::CreatePayment(CreatePayment {
-            customer: owner_id(payer),
-            amount,
-            source: (draw.below(2) == 0).then(|| account(payer, draw.one_of(&[code, code, other]))),
-            destination: (draw.below(8) > 0).then(|| account(payee, draw.one_of(&[code, other]))),
-            manual: manual(draw),
-        }),
+        14..46 => {
+            let sharing = sharing(draw, amount, owners);
+            let has_splits = sharing.as_ref().is_some_and(|sharing| !sharing.splits.is_empty());
+            Request::CreatePayment(CreatePayment {
+                customer: owner_id(payer),
+                amount,
+                source: (draw.below(2) == 0).then(|| account(payer, draw.one_of(&[code, code, other]))),
+                destination: (!has_splits && draw.below(8) > 0).then(|| account(payee, draw.one_of(&[code, other]))),
+                manual: manual(draw),
+                sharing,
+            })
+        }
         46..54 => Request::Deposit(Deposit(transfer)),
         54..62 => Request::Withdraw(Withdraw(transfer)),
         62..76 => Request::Reserve(Reserve {
@@ -137,6 +143,42 @@ fn amount(draw: &mut Draw, code: &str) -> Money {
     money(1 + i128::from(draw.below(most)), code)
 }
 
+/// Some payments are shared, as far as the amount goes round.
+fn sharing(draw: &mut Draw, amount: Money, owners: &[&str]) -> Option<Box<Sharing>> {
+    if draw.below(3) > 0 {
+        return None;
+    }
+    let fee = match draw.below(3) {
+        0 => None,
+        1 => Some(Fee::BasisPoints(draw.one_of(&[100, 290, 5_000]))),
+        _ => Some(Fee::Amount(Money::new(1 + i128::from(draw.below(30)), amount.currency))),
+    };
+    let count = draw.below(5);
+    let destination = |draw: &mut Draw| account(draw.one_of(owners), draw.one_of(&CURRENCIES));
+    let mut splits: Vec<Split> = (0..count).map(|_| split(destination(draw), part(draw, amount))).collect();
+    if count > 0 {
+        let at = usize::try_from(draw.below(count + 1)).expect("it is small");
+        splits.insert(at, split(destination(draw), Portion::Remainder));
+    }
+    let sharing = Sharing { splits, fee };
+    let is_shared = !sharing.splits.is_empty() || fee.is_some();
+    (is_shared && sharing.divide(amount).is_ok()).then(|| Box::new(sharing))
+}
+
+fn split(destination: AccountId, portion: Portion) -> Split {
+    Split { destination, portion, reference: String::new() }
+}
+
+fn part(draw: &mut Draw, amount: Money) -> Portion {
+    match draw.below(2) {
+        0 => Portion::BasisPoints(draw.one_of(&[1, 333, 2_500])),
+        _ => Portion::Amount(Money::new(
+            1 + i128::from(draw.below(1 + amount.minor.unsigned_abs() as u64 / 4)),
+            amount.currency,
+        )),
+    }
+}
+
 /// Half of all payments are captured by hand.
 fn manual(draw: &mut Draw) -> Option<Manual> {
     let expires_in = Some(Duration::from_secs(draw.one_of(&[1, 60, 600])));
@@ -154,7 +196,11 @@ fn step(draw: &mut Draw, payment: OpId, amount: Money) -> Request {
         4 => Request::VoidPayment(VoidPayment { payment }),
         _ => {
             let rate = draw.one_of(&[RefundRate::Original, RefundRate::Original, RefundRate::Current]);
-            Request::RefundPayment(RefundPayment { payment, amount, rate })
+            let refund_fees = draw.below(2) == 0;
+            // Mostly one that is there: one that is not is refused.
+            let named = rate == RefundRate::Original && draw.below(5) == 0;
+            let splits = if named { vec![NamedSplit { index: draw.one_of(&[0, 0, 1]), amount }] } else { vec![] };
+            Request::RefundPayment(RefundPayment { payment, amount, rate, refund_fees, splits })
         }
     }
 }

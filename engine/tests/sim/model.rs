@@ -269,9 +269,9 @@ impl Model {
         must!(sums.values().all(|sum| *sum == 0), "the postings sum to {sums:?}");
         let own = entry.postings().iter().filter(|posting| !posting.account.is_system());
         let mut moved: Vec<_> = own.map(|line| (line.account.clone(), line.kind.name(), line.amount)).collect();
-        moved.sort_unstable_by_key(|line| (line.0.clone(), line.1));
+        moved.sort_unstable_by_key(|line| (line.0.clone(), line.1, line.2.minor));
         let mut asked = self.asked(committed, after)?;
-        asked.sort_unstable_by_key(|line| (line.0.clone(), line.1));
+        asked.sort_unstable_by_key(|line| (line.0.clone(), line.1, line.2.minor));
         must!(moved == asked, "it moves {moved:?}, asked for was {asked:?}");
         for (id, what, _) in &moved {
             if ["debit", "authorization", "credit", "return"].contains(what) {
@@ -422,7 +422,7 @@ impl Model {
             };
             let named = match before == paid.is_open() {
                 true => vec![],
-                false => vec![paid.payer.clone(), paid.payee.clone()],
+                false => paid.names(),
             };
             self.payments.insert(id, paid);
             return Ok(named);
@@ -493,7 +493,10 @@ impl Model {
             Request::OpenAccount(_) | Request::PublishRates(_) | Request::RemoveRates(_) => [None, None],
             Request::CapturePayment(capture) => return self.payments.contains_key(&capture.payment),
             Request::VoidPayment(void) => return self.payments.contains_key(&void.payment),
-            Request::RefundPayment(refund) => return self.payments.contains_key(&refund.payment),
+            Request::RefundPayment(refund) => {
+                let splits = self.payments.get(&refund.payment).map(Paid::splits);
+                return splits.is_some_and(|count| refund.splits.iter().all(|named| (named.index as usize) < count));
+            }
             Request::Expire(_) => return false,
         };
         named.into_iter().flatten().all(is_known)

@@ -236,6 +236,7 @@ pub fn request(clock: &Clock, n: u64, reservations: &[OpId]) -> Request {
             source: None,
             destination: Some(account(payee, code(5))),
             manual: None,
+            sharing: None,
         }),
     }
 }

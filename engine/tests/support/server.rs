@@ -112,6 +112,7 @@ pub fn payment() -> Request {
         source: None,
         destination: Some(account("b")),
         manual: None,
+        sharing: None,
     })
 }
 

@@ -24,7 +24,16 @@ function timings(text) {
     .filter(([, [wait, work]]) => wait + work > 0));
 }
 
+/** What reaches whom, or was to: the payee all of it, or each its part, the house with its fee last. */
+function parts(payment) {
+  const { splits = [], fee } = payment;
+  const of = splits.map((split) => `${split.destination_account} +${money(split.credited ?? split.amount)}`);
+  return fee ? [...of, `${fee.account_id} +${money(fee.amount)} (fee)`] : of;
+}
+
 function steps(payment) {
+  const shared = parts(payment);
+  const payees = shared.length ? shared.join(', ') : payment.destination_account;
   const risk = payment.risk ?? {};
   const reasons = (risk.reasons ?? []).join(', ') || 'no rule fired';
   return [
@@ -35,11 +44,11 @@ function steps(payment) {
     ...(payment.tried ?? []).map((tried) => ['Tried', `${tried.account_id}: ${word(tried.code ?? '', 'FAILURE_CODE_')}`]),
     payment.debited || payment.expires_at
       ? ['Holds', payment.expires_at
-        ? `${money(payment.amount_authorized)} set aside on ${payment.source_account} for ${payment.destination_account}, until ${new Date(payment.expires_at).toISOString()}`
-        : `${money(payment.debited)} held on ${payment.source_account}, ${money(payment.credited)} expected by ${payment.destination_account}`]
+        ? `${money(payment.amount_authorized)} set aside on ${payment.source_account} for ${payees}, until ${new Date(payment.expires_at).toISOString()}`
+        : `${money(payment.debited)} held on ${payment.source_account}, expected by ${shared.length ? payees : `${payees}: ${money(payment.credited)}`}`]
       : ['Declined', payment.failure?.message ?? payment.status],
     ['Journal', `entry ${payment.lsn}${blockOf(payment)}, durable ${new Date(payment.created_at).toISOString()}`],
-    ...(payment.debited ? [['Posted', `${payment.source_account} −${money(payment.debited)}, ${payment.destination_account} +${money(payment.credited)}`]] : []),
+    ...(payment.debited ? [['Posted', `${payment.source_account} −${money(payment.debited)}, ${shared.length ? payees : `${payees} +${money(payment.credited)}`}`]] : []),
     ...(payment.version > 1 || payment.expires_at ? [['Sums', `captured ${money(payment.amount_captured)} of ${money(payment.amount_authorized)}, `
       + `${money(payment.amount_capturable)} left to capture, ${money(payment.amount_refunded)} refunded; version ${payment.version}`]] : []),
     ['Answered', `payment ${payment.payment_id}${payment.replayed ? ', given again' : ''}`],

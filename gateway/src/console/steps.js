@@ -57,7 +57,9 @@ export async function refundsOf(payment) {
   const { refunds = [] } = await call(`/v1/payments/${payment.payment_id}/refunds`);
   return refunds.map((refund) => {
     const done = refund.status === 'REFUND_STATUS_COMPLETED';
-    const moved = done ? `${refund.source_account} −${money(refund.debited)}, ${refund.destination_account} +${money(refund.credited)}` : refund.failure?.message;
+    const parts = [...refund.splits ?? [], ...refund.fee ? [refund.fee] : []];
+    const from = (parts.length ? parts : [refund]).map((part) => `${part.source_account} −${money(part.debited)}`).join(', ');
+    const moved = done ? `${from}, ${refund.destination_account} +${money(refund.credited)}` : refund.failure?.message;
     const text = `${money(refund.amount)} at the ${word(refund.rate, 'REFUND_RATE_')} rate: ${moved}${refund.reason ? ` (${refund.reason})` : ''}, `;
     return node('li', {}, node('strong', {}, done ? 'Refunded' : 'Refund declined'), text, moment(refund.created_at));
   });

@@ -9,6 +9,7 @@ pub mod fx;
 mod lifetime;
 pub mod payments;
 pub mod risk;
+mod splits;
 pub mod steps;
 pub mod wallet;
 

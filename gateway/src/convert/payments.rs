@@ -25,7 +25,7 @@ use super::{
     lifetime::{expires_in, spelled},
     money,
     risk::verdict,
-    timestamp,
+    splits, timestamp,
 };
 use crate::status::{status, unimplemented};
 
@@ -55,6 +55,17 @@ pub fn create(request: wire::CreatePaymentRequest, config: &EngineConfig) -> Res
     if let Some(given) = request.expires_in.as_ref().filter(|_| !is_manual) {
         fields.bad("expires_in", &spelled(given), "goes only together with capture_method CAPTURE_METHOD_MANUAL");
     }
+    if !request.splits.is_empty() && !request.destination_account.is_empty() {
+        fields.bad(
+            "destination_account",
+            &request.destination_account,
+            "goes not together with splits, which name theirs",
+        );
+    }
+    let sharing = splits::sharing(&mut fields, request.splits, request.fee.as_ref(), amount);
+    if !request.quote_id.is_empty() && sharing.is_some() {
+        fields.bad("quote_id", &request.quote_id, "goes not together with splits or a fee");
+    }
     let context = context::take(&mut fields, request.context);
     let metadata = metadata(&mut fields, request.metadata);
     let description = fields.text("description", request.description, TEXT_MAX);
@@ -64,7 +75,8 @@ pub fn create(request: wire::CreatePaymentRequest, config: &EngineConfig) -> Res
             if !request.quote_id.is_empty() {
                 return Err(unimplemented("CreatePaymentRequest.quote_id"));
             }
-            let request = Request::CreatePayment(CreatePayment { customer, amount, source, destination, manual });
+            let request =
+                Request::CreatePayment(CreatePayment { customer, amount, source, destination, manual, sharing });
             let notes = NotesText { context, metadata, description };
             Ok(fields.command(tx_id, request, notes.into()))
         }
@@ -174,6 +186,7 @@ pub fn payment(committed: &Committed, replayed: bool) -> Option<wire::Payment> {
         None if made.is_some_and(|made| made.manual.is_some()) => wire::CaptureMethod::Manual,
         None => wire::CaptureMethod::Automatic,
     };
+    let (splits, fee) = splits::parts(payment.shared.as_deref());
     Some(wire::Payment {
         payment_id: payment.id.to_string(),
         tx_id: tx_id.to_string(),
@@ -202,6 +215,8 @@ pub fn payment(committed: &Committed, replayed: bool) -> Option<wire::Payment> {
         description: notes.description.clone(),
         expires_at: life.authorization.as_ref().map(|authorization| timestamp(authorization.expires_at)),
         updated_at: Some(timestamp(updated_at)),
+        splits,
+        fee,
     })
 }
 

@@ -18,7 +18,7 @@ use super::{
     bounds::TEXT_MAX,
     failure, money,
     payments::{leg, payment_id},
-    timestamp,
+    splits, timestamp,
 };
 
 fn optional_amount(fields: &mut Fields, amount: Option<&common::Money>) -> Option<Option<Money>> {
@@ -70,10 +70,11 @@ pub fn refund(request: &wire::RefundPaymentRequest) -> Result<Command, Refusal> 
             None
         }
     };
+    let splits = splits::named(&mut fields, &request.splits);
     let description = fields.text("reason", request.reason.clone(), TEXT_MAX);
-    match (tx_id, payment, amount, rate) {
-        (Some(tx_id), Some(payment), Some(amount), Some(rate)) if fields.is_good() => {
-            let refund = RefundPayment { payment, amount, rate };
+    match (tx_id, payment, amount, rate, splits) {
+        (Some(tx_id), Some(payment), Some(amount), Some(rate), Some(splits)) if fields.is_good() => {
+            let refund = RefundPayment { payment, amount, rate, refund_fees: request.refund_fees, splits };
             let notes = NotesText { description, ..NotesText::default() };
             Ok(fields.command(tx_id, Request::RefundPayment(refund), notes.into()))
         }
@@ -112,6 +113,8 @@ pub fn refunded(committed: &Committed) -> Option<wire::Refund> {
         RefundRate::Original => wire::RefundRate::Original,
         RefundRate::Current => wire::RefundRate::Current,
     };
+    let fee = entry.payment().and_then(|payment| payment.shared.as_ref()?.fee.as_ref());
+    let (splits, fee) = splits::given_back(refund, fee.map_or(0, |fee| fee.carrier));
     Some(wire::Refund {
         refund_id: refund.id.to_string(),
         payment_id: refund.payment.to_string(),
@@ -128,5 +131,7 @@ pub fn refunded(committed: &Committed) -> Option<wire::Refund> {
         reason: entry.notes.description.clone(),
         lsn: committed.lsn.0,
         created_at: Some(timestamp(committed.at)),
+        splits,
+        fee,
     })
 }

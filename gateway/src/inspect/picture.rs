@@ -10,8 +10,9 @@ use arus_engine::{
         fx::{FxLeg, LegSide},
         life::{Life, Origin},
         notes::Notes,
+        parts::{FeePart, Part},
         payment::Payment,
-        refund::Refund,
+        refund::{Refund, RefundPart},
         reservation::{Reservation, ReservationStatus},
         risk::RiskDecision,
         settings::DefaultMark,
@@ -91,7 +92,7 @@ fn with_failure(record: Record, failure: Option<&Failure>) -> Record {
 }
 
 fn payment(payment: &Payment, failure: Option<&Failure>) -> Record {
-    let Payment { id, status, payer, payee, debited, credited, fx, risk, tried, life } = payment;
+    let Payment { id, status, payer, payee, debited, credited, fx, risk, tried, life, shared } = payment;
     let decision = match risk.decision {
         RiskDecision::Accept => "ACCEPT",
         RiskDecision::Review => "REVIEW",
@@ -113,7 +114,31 @@ fn payment(payment: &Payment, failure: Option<&Failure>) -> Record {
         .with_some("fx", (!legs.is_empty()).then_some(legs))
         .with("risk", verdict.with("reasons", reasons));
     let record = record.with_some("life", life.as_deref().map(lived));
+    let record = record.with_some("splits", shared.as_deref().map(|of| of.splits.iter().map(part).collect::<Vec<_>>()));
+    let record = record.with_some("fee", shared.as_deref().and_then(|of| of.fee.as_ref()).map(fee));
     with_failure(record, failure).with_some("tried", (!tried.is_empty()).then_some(tried))
+}
+
+fn part(part: &Part) -> Record {
+    let Part { account, amount, worth, captured, refunded, credited, taken_back, reference } = part;
+    Record::default()
+        .with("account", account.to_string())
+        .with("amount", *amount)
+        .with("worth", *worth)
+        .with("captured", *captured)
+        .with("refunded", *refunded)
+        .with("credited", *credited)
+        .with("taken_back", *taken_back)
+        .with("reference", reference.as_str())
+}
+
+fn fee(fee: &FeePart) -> Record {
+    let FeePart { part, carrier, ask, carried, carried_debited } = fee;
+    self::part(part)
+        .with("split_index", u64::from(*carrier))
+        .with_some("ask", ask.map(|ask| ask.to_string()))
+        .with("carried", *carried)
+        .with("carried_debited", *carried_debited)
 }
 
 /// What became of a payment, and where it comes from.
@@ -159,6 +184,17 @@ fn refund(of: &Refund) -> Record {
         .with_some("debited", of.debited)
         .with_some("credited", of.credited)
         .with_some("fx", (!legs.is_empty()).then_some(legs))
+        .with_some("parts", of.parts.as_ref().map(|parts| parts.iter().map(given_back).collect::<Vec<_>>()))
+}
+
+fn given_back(part: &RefundPart) -> Record {
+    let RefundPart { split, account, amount, debited } = part;
+    let of = split.map_or("fee".to_owned(), |split| format!("split {split}"));
+    Record::default()
+        .with("part", of)
+        .with("account", account.to_string())
+        .with("amount", *amount)
+        .with_some("debited", *debited)
 }
 
 fn leg(leg: &FxLeg) -> Record {

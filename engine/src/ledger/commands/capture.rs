@@ -92,7 +92,7 @@ impl Body for Capture {
             }
         };
         let finality = self.finality;
-        Ok(ask(Effect::Expect(payee.clone(), amount), move |event| {
+        Ok(ask(Effect::Expect(smallvec![(payee.clone(), amount)]), move |event| {
             Ok(match event.granted()?.and_then(|()| before.capture(amount, payee, finality)) {
                 Ok((after, lines)) => Decision::of(Change::Reservation(after), lines),
                 Err(failure) => Decision::declined_with(failure, Change::Reservation(before)),

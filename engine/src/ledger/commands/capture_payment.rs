@@ -63,7 +63,7 @@ impl Body for CapturePayment {
                 return Ok(decided(Decision::declined_with(failure, Change::Payment(payment.clone()))));
             }
         };
-        let (share, today) = (payment.share_of_capture(life, amount), found.now()?.believed.utc_day());
+        let (asked, today) = (payment.movement_of_capture(life, amount).by_account(), found.now()?.believed.utc_day());
         let (before, life, finality) = (payment.clone(), life.clone(), self.finality);
         let decide = move |granted: Result<(), _>| {
             match granted.and_then(|()| before.capture(&life, amount, finality, today)) {
@@ -71,8 +71,8 @@ impl Body for CapturePayment {
                 Err(failure) => Decision::declined_with(failure, Change::Payment(before)),
             }
         };
-        // Also where the part is so small that nothing of it reaches the payee: a frozen account takes no part.
-        Ok(ask(Effect::Expect(payment.payee.clone(), share.into), move |event| Ok(decide(event.granted()?))))
+        // Also where a part is so small that nothing of it reaches its payee: a frozen account takes no part.
+        Ok(ask(Effect::Expect(asked), move |event| Ok(decide(event.granted()?))))
     }
 
     fn fields(&self) -> Vec<Field> {
@@ -115,13 +115,19 @@ pub(super) fn expired(payment: &Payment, life: &Life, found: &Found) -> Result<O
     Ok(found.now()?.is_over(due).then_some(Need::Expired(payment.id, due)))
 }
 
-/// Everybody whom a step may move money of: payer, payee, and the desk where there are conversions.
+/// Payer and payees, who are named by what is set aside.
+pub(super) fn clients(payment: &Payment) -> Needs {
+    std::iter::once(&payment.payer).chain(payment.payees()).cloned().map(Need::Account).collect()
+}
+
+/// Everybody whom a step may move money of: payer, payees, the desk where there are conversions, and the house's fees.
 pub(super) fn parties(payment: &Payment) -> Needs {
-    let mut parties: Needs =
-        smallvec![Need::Account(payment.payer.clone()), Need::Account(payment.payee.clone())];
+    let mut parties = clients(payment);
     for leg in &payment.fx {
         parties.push(Need::System("fx", leg.from.currency));
         parties.push(Need::System("fx", leg.to.currency));
     }
+    let fee = payment.shared.as_ref().and_then(|shared| shared.fee.as_ref());
+    parties.extend(fee.map(|fee| Need::System("fees", fee.part.amount.currency)));
     parties
 }

@@ -35,7 +35,7 @@ impl Body for Deposit {
     fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
         let transfer = self.0.clone();
         let today = found.now()?.believed.utc_day();
-        Ok(ask(Effect::Expect(self.0.account.clone(), self.0.amount), move |event| {
+        Ok(ask(Effect::Expect(smallvec::smallvec![(self.0.account.clone(), self.0.amount)]), move |event| {
             Ok(match event.granted()? {
                 Err(failure) => Decision::declined(failure),
                 Ok(()) => transfer.moves(PostingKind::Debit { held_on: today }, PostingKind::Credit),

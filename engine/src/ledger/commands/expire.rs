@@ -4,7 +4,7 @@
 use minicbor::{Decode, Encode};
 use smallvec::smallvec;
 
-use super::{release, void_payment};
+use super::{capture_payment, release, void_payment};
 use crate::{
     ledger::{
         body::{SameBody, Body},
@@ -42,7 +42,7 @@ impl Expire {
             }
             Change::Payment(payment) if payment.status == PaymentStatus::Authorized => {
                 let due = payment.life.as_ref()?.authorization.as_ref()?.expires_at;
-                Some((due, void_payment::touched_by_end(payment)))
+                Some((due, capture_payment::clients(payment)))
             }
             Change::Payment(_) | Change::Refund(_) | Change::Account { .. } | Change::Rates => None,
         }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use minicbor::{Decode, Encode};
+use smallvec::smallvec;
 
 use crate::{
     ledger::{
         bounds,
         body::{SameBody, Body, Defaults},
         decision::{Change, Decision},
-        flow::{Effect, Flow, ask},
+        flow::{Effect, Flow, ask, expect_first},
         needs::{Found, House, Missing, Need, Needs, Terms},
         reservation::{Reservation, ReservationStatus},
         time::Timestamp,
@@ -75,19 +76,24 @@ impl Body for Reserve {
         let today = now.believed.utc_day();
         let expires_at = now.begins.plus(self.expires_in.unwrap_or(terms.house.reservation_default));
         let body = self.clone();
-        Ok(ask(Effect::Hold(self.account.clone(), self.amount), move |event| {
+        let failed = self.reservation(id, today, expires_at).failed();
+        let declined = move |failure| Decision::declined_with(failure, Change::Reservation(failed));
+        let declined_later = declined.clone();
+        let hold = ask(Effect::Hold(self.account.clone(), self.amount), move |event| {
             Ok(match event.held()? {
-                Err(failure) => {
-                    let reservation = body.reservation(id, today, expires_at).failed();
-                    Decision::declined_with(failure, Change::Reservation(reservation))
-                }
+                Err(failure) => declined(failure),
                 Ok(held_on) => {
                     let line = Posting::new(body.account.clone(), PostingKind::Authorize { held_on }, body.amount);
                     let reservation = body.reservation(id, held_on, expires_at);
                     Decision::of(Change::Reservation(reservation), vec![line])
                 }
             })
-        }))
+        });
+        Ok(match &self.destination {
+            None => hold,
+            // Whom it names is asked as any payee: one that is being closed is not named any more.
+            Some(destination) => expect_first(smallvec![(destination.clone(), self.amount)], declined_later, hold),
+        })
     }
 
     fn fields(&self) -> Vec<Field> {

@@ -3,14 +3,14 @@
 use minicbor::{Decode, Encode};
 use smallvec::smallvec;
 
-use super::capture_payment::{expired, to_step};
+use super::capture_payment::{clients, expired, to_step};
 use crate::{
     ledger::{
         body::{SameBody, Body},
         decision::{Change, Decision},
         flow::{Flow, decided},
         life::Life,
-        needs::{Found, House, Missing, Need, Needs, Terms},
+        needs::{Found, House, Missing, Needs, Terms},
         payment::Payment,
         steps::Ending,
         value::Field,
@@ -38,7 +38,7 @@ impl Body for VoidPayment {
                 let (payment, life) = found.payment(self.payment)?;
                 match expired(payment, life, found)? {
                     Some(expired) => smallvec![expired],
-                    None => touched_by_end(payment),
+                    None => clients(payment),
                 }
             }
             _ => Needs::new(),
@@ -61,11 +61,6 @@ impl Body for VoidPayment {
 }
 
 impl SameBody for VoidPayment {}
-
-/// Whom the end of an authorisation touches: the payer gets the money back, the payee is named by it no more.
-pub(super) fn touched_by_end(payment: &Payment) -> Needs {
-    smallvec![Need::Account(payment.payer.clone()), Need::Account(payment.payee.clone())]
-}
 
 /// Frees what is left. It asks nobody: money is always given back (P6).
 pub(super) fn ended(payment: &Payment, life: &Life, ending: Ending) -> Box<dyn Flow> {

@@ -111,6 +111,10 @@ impl Model {
                     }
                     Request::Withdraw(withdraw) if withdraw.0.account == *id => competing += withdraw.0.amount.minor,
                     Request::Reserve(reserve) if reserve.account == *id => competing += reserve.amount.minor,
+                    // Nor what a refund would take back.
+                    Request::RefundPayment(refund) if self.paid(refund.payment).is_ok_and(|paid| paid.has(id)) => {
+                        return Ok(());
+                    }
                     _ => {}
                 }
             }

@@ -123,7 +123,9 @@ impl Sim {
                 must!(known.entry.request != *asked, "{key} was refused as reused with another {field}");
                 Ok(())
             }
-            Err(refusal @ Refusal::NotFound { .. }) => {
+            Err(refusal @ (Refusal::NotFound { .. } | Refusal::Invalid(_))) => {
+                let names_splits = matches!(asked, Request::RefundPayment(refund) if !refund.splits.is_empty());
+                must!(!matches!(refusal, Refusal::Invalid(_)) || names_splits, "{key}: {refusal}");
                 let sent = &self.sent[key];
                 must!(!sent.is_known || *asked != sent.request, "{key} names nothing that is not there: {refusal}");
                 Ok(())
@@ -175,8 +177,8 @@ fn is_same_body(one: &Request, other: &Request) -> bool {
     match (one, other) {
         (Request::CreatePayment(one), Request::CreatePayment(other)) => {
             let is_left_out = one.destination.is_none() || other.destination.is_none();
-            let rest = (&one.customer, one.amount, &one.source, one.manual);
-            let rest = rest == (&other.customer, other.amount, &other.source, other.manual);
+            let rest = (&one.customer, one.amount, &one.source, one.manual, &one.sharing);
+            let rest = rest == (&other.customer, other.amount, &other.source, other.manual, &other.sharing);
             rest && (is_left_out || one.destination == other.destination)
         }
         // What is left out of a capture is as the reservation has it.
@@ -185,7 +187,8 @@ fn is_same_body(one: &Request, other: &Request) -> bool {
             one.payment == other.payment && one.finality == other.finality
         }
         (Request::RefundPayment(one), Request::RefundPayment(other)) => {
-            one.payment == other.payment && one.rate == other.rate
+            let rest = (one.payment, one.rate, one.refund_fees, one.splits.len());
+            rest == (other.payment, other.rate, other.refund_fees, other.splits.len())
         }
         _ => one == other,
     }
