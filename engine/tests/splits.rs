@@ -273,9 +273,15 @@ async fn a_refund_names_the_splits_that_give_it_back() {
     let spelled = RefundPayment { splits: vec![of(0, Some(400)), of(1, Some(20))], ..refund(id, Some(420)) };
     assert!(world.submit("r3", Request::RefundPayment(spelled)).await.is_ok_and(|reply| reply.replayed));
     let less = named(vec![of(0, Some(399)), of(1, Some(20))]);
-    assert_eq!(world.submit("r3", Request::RefundPayment(less)).await.map(|_| ()), Err(reused("amount")));
+    assert_eq!(world.submit("r3", Request::RefundPayment(less)).await.map(|_| ()), Err(reused("splits")));
+    let other = named(vec![of(1, None), of(0, None)]);
+    assert_eq!(world.submit("r3", Request::RefundPayment(other)).await.map(|_| ()), Err(reused("splits")));
     let after = books(&mut world).await;
     assert_eq!((after[0].0 - before[0].0, after[2].0 - before[2].0, after[6]), (520, -400, (48, 0)));
+    // Nothing is left of the first.
+    let nothing = decided(&mut world, "r5", Request::RefundPayment(named(vec![of(0, None), of(1, Some(5))]))).await;
+    let said = nothing.committed.entry.decision.refund().expect("a refund").clone();
+    assert_eq!((code(&nothing), said.amount), (Some(FailureCode::AmountExceedsRefundable), money(5, "USD")));
     for wrong in [vec![of(2, None)], vec![of(0, None), of(0, None)], vec![of(0, Some(0))]] {
         let refused = world.submit("r4", Request::RefundPayment(named(wrong))).await.map(|_| ());
         assert!(matches!(&refused, Err(Refusal::Invalid(fields)) if fields[0].field == "splits"), "{refused:?}");
@@ -310,6 +316,45 @@ async fn a_shared_refund_at_the_rate_of_now_has_several_payers() {
     let rest = decided(&mut world, "r2", Request::RefundPayment(self::refund(id, None))).await;
     assert_eq!(payment(&rest).status, PaymentStatus::Refunded);
     zero_sums(&world);
+}
+
+/// One payee who gets it all is priced as any payment: payer and payee hold one currency, so one conversion at the middle.
+#[actix::test]
+async fn one_split_alone_converts_once_both_ways() {
+    let mut world = World::new(19);
+    world.seed().await;
+    let before = books(&mut world).await;
+    let alone = Sharing { splits: vec![split(account("B", "EUR"), Remainder)], fee: None };
+    let made = decided(&mut world, "p", pay(1_000, "EUR", alone, false)).await;
+    assert_eq!(payment(&made).debited, Some(money(800, "EUR")));
+    let now = RefundPayment { rate: RefundRate::Current, ..refund(payment(&made).id, None) };
+    decided(&mut world, "r", Request::RefundPayment(now)).await;
+    assert_eq!(books(&mut world).await, before);
+}
+
+/// A payer's other account that only shares the payment may get what another split gives back.
+#[actix::test]
+async fn a_refund_of_one_split_may_go_to_the_account_of_another() {
+    let mut world = World::new(20);
+    world.seed().await;
+    let second = arus_engine::ledger::commands::OpenAccount {
+        account: Some(account("A2", "USD")),
+        owner: OwnerId::parse("A").expect("an id"),
+        currency: support::currency("USD"),
+        overdraft_limit: 0,
+        daily_debit_limit: None,
+    };
+    decided(&mut world, "open", Request::OpenAccount(second)).await;
+    let splits = vec![split(account("A2", "USD"), usd(400)), split(account("B", "USD"), Remainder)];
+    let made = decided(&mut world, "p", pay(100_000, "USD", Sharing { splits, fee: None }, false)).await;
+    decided(&mut world, "close", set("A", "USD", AccountStatus::Closed)).await;
+    let named = |index| {
+        let splits = vec![NamedSplit { index, amount: Some(money(100, "USD")) }];
+        Request::RefundPayment(RefundPayment { splits, ..refund(payment(&made).id, None) })
+    };
+    let back = decided(&mut world, "r1", named(1)).await;
+    assert_eq!(back.committed.entry.decision.refund().expect("a refund").destination, account("A2", "USD"));
+    assert_eq!(code(&decided(&mut world, "r0", named(0)).await), Some(FailureCode::RefundDestinationClosed));
 }
 
 /// Whoever will not take part, nothing moves and nobody holds anything any more.

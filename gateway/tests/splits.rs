@@ -105,7 +105,16 @@ async fn splits_that_cannot_be_are_told_by_field() {
         ),
         (json!({ "fee": {} }), "fee must say amount or basis_points"),
         (json!({ "fee": { "amount": usd("10.00") } }), "at least one minor unit of that must be left"),
-        (json!({ "fee": { "amount": { "currency": "EUR", "amount": "1.00" } } }), "must be in the payment's currency"),
+        (
+            json!({ "fee": { "amount": { "currency": "EUR", "amount": "1.00" } } }),
+            "fee.amount.currency \"EUR\" must be USD",
+        ),
+        (
+            json!({ "splits": [to("shop-usd", ("amount", json!({ "currency": "EUR", "amount": "1.00" }))), bps(0)] }),
+            "splits[0].amount.currency",
+        ),
+        (json!({ "fee": { "amount": usd("20.00") } }), "at least one minor unit of that must be left"),
+        (json!({ "splits": [rest_of("ann-usd")], "source_account": "ann-usd" }), "must not be the source_account"),
         (json!({ "splits": [rest_of("shop-usd")], "quote_id": "q" }), "quote_id"),
     ];
     for (more, told) in bad {

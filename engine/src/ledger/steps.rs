@@ -141,8 +141,11 @@ impl Payment {
             let amount = amount.unwrap_or(left);
             self.check_currency(life, amount)?;
             if amount.minor > left.minor || left.minor == 0 {
-                let message =
-                    format!("split {index} of payment {} has {left} left to refund, {amount} is too much", self.id);
+                let message = if left.minor == 0 {
+                    format!("split {index} of payment {} has nothing left to refund", self.id)
+                } else {
+                    format!("split {index} of payment {} has {left} left to refund, {amount} is too much", self.id)
+                };
                 return Err(Failure::new(FailureCode::AmountExceedsRefundable, message));
             }
             amounts.push((split, amount));

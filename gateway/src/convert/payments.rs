@@ -63,6 +63,11 @@ pub fn create(request: wire::CreatePaymentRequest, config: &EngineConfig) -> Res
         );
     }
     let sharing = splits::sharing(&mut fields, request.splits, request.fee.as_ref(), amount);
+    if let (Some(Some(source)), Some(sharing)) = (&source, &sharing) {
+        for (n, _) in sharing.splits.iter().enumerate().filter(|(_, split)| split.destination == *source) {
+            fields.bad(format_args!("splits[{n}].destination_account"), source, "must not be the source_account");
+        }
+    }
     if !request.quote_id.is_empty() && sharing.is_some() {
         fields.bad("quote_id", &request.quote_id, "goes not together with splits or a fee");
     }

@@ -8,7 +8,7 @@ use arus_engine::{
     },
     money::Money,
 };
-use arus_proto::payments::v1 as wire;
+use arus_proto::{common::v1 as common, payments::v1 as wire};
 
 use super::{Fields, bounds::TEXT_MAX, money};
 
@@ -24,8 +24,9 @@ pub(super) fn sharing(
         return None;
     }
     let (count, is_shared) = (splits.len(), !splits.is_empty() || fee.is_some());
-    let splits: Vec<Split> = splits.into_iter().enumerate().filter_map(|(n, of)| split(fields, n, of)).collect();
-    let taken = fee.and_then(|fee| self::fee(fields, fee));
+    let splits = splits.into_iter().enumerate();
+    let splits: Vec<Split> = splits.filter_map(|(n, of)| split(fields, n, of, amount)).collect();
+    let taken = fee.and_then(|fee| self::fee(fields, fee, amount));
     if !is_shared || splits.len() < count || taken.is_some() != fee.is_some() {
         return None;
     }
@@ -36,12 +37,12 @@ pub(super) fn sharing(
     Some(Box::new(sharing))
 }
 
-fn split(fields: &mut Fields, n: usize, split: wire::Split) -> Option<Split> {
+fn split(fields: &mut Fields, n: usize, split: wire::Split, whole: Option<Money>) -> Option<Split> {
     use wire::split::Portion as Wire;
     let at = |name: &str| format!("splits[{n}].{name}");
     let destination = fields.account(&at("destination_account"), &split.destination_account);
     let portion = match split.portion {
-        Some(Wire::Amount(amount)) => fields.amount(&at("amount"), Some(&amount)).map(Portion::Amount),
+        Some(Wire::Amount(amount)) => part(fields, &at("amount"), &amount, whole).map(Portion::Amount),
         Some(Wire::BasisPoints(bps)) => basis_points(fields, &at("basis_points"), bps).map(Portion::BasisPoints),
         Some(Wire::Remainder(true)) => Some(Portion::Remainder),
         Some(Wire::Remainder(false)) => {
@@ -57,10 +58,23 @@ fn split(fields: &mut Fields, n: usize, split: wire::Split) -> Option<Split> {
     Some(Split { destination: destination?, portion: portion?, reference })
 }
 
-fn fee(fields: &mut Fields, fee: &wire::Fee) -> Option<Fee> {
+/// A part of the whole, in its currency.
+fn part(fields: &mut Fields, field: &str, part: &common::Money, whole: Option<Money>) -> Option<Money> {
+    let amount = fields.amount(field, Some(part))?;
+    match whole.filter(|whole| whole.currency != amount.currency) {
+        None => Some(amount),
+        Some(whole) => {
+            let rule = format_args!("must be {}, as the payment's amount", whole.currency);
+            fields.bad(format_args!("{field}.currency"), &part.currency, rule);
+            None
+        }
+    }
+}
+
+fn fee(fields: &mut Fields, fee: &wire::Fee, whole: Option<Money>) -> Option<Fee> {
     use wire::fee::Of;
     match &fee.of {
-        Some(Of::Amount(amount)) => fields.amount("fee.amount", Some(amount)).map(Fee::Amount),
+        Some(Of::Amount(amount)) => part(fields, "fee.amount", amount, whole).map(Fee::Amount),
         Some(Of::BasisPoints(bps)) => basis_points(fields, "fee.basis_points", *bps).map(Fee::BasisPoints),
         None => {
             fields.miscounted("fee", "must say amount or basis_points");

@@ -418,8 +418,8 @@ impl Model {
             must!(closed, "{} got what {} paid, which is open", refund.destination, paid.payer);
             let owner = |id| self.state(id, self.head()).map(|(_, state)| state.owner.clone());
             must!(owner(&refund.destination) == owner(&paid.payer), "{} is another's", refund.destination);
-            let gives = |part: &Part| part.account == refund.destination;
-            must!(!paid.parts.iter().any(gives), "{} got back what it gives back", refund.destination);
+            let gives = lines.iter().any(|line| line.0 == refund.destination);
+            must!(!gives, "{} got back what it gives back", refund.destination);
         }
         lines.push((refund.destination.clone(), "credit", Money::new(into, paid.worth.currency)));
         lines.retain(|line| !line.0.is_system());
@@ -492,7 +492,7 @@ fn at_the_rate_of_now(
         must!(leg.to.currency == currency, "it was converted to {}", leg.to);
         Ok(leg.to.minor)
     };
-    if refund.parts.is_none() && paid.parts[0].worth.currency == paid.worth.currency {
+    if paid.parts.len() == 1 && paid.parts[0].worth.currency == paid.worth.currency {
         // One conversion prices both sides.
         let both = worth(refund.amount, paid.worth.currency)?;
         return Ok((both, vec![paid.parts[0].line("return", both)]));

@@ -113,11 +113,11 @@ impl RefundFlow {
         }
     }
 
-    /// What it moves at the rates of now: as a payment the other way, with several payers if the payment was shared.
+    /// What it moves at the rates of now: as a payment the other way, with several payers if the payment has several parts.
     fn at(&mut self, prices: &[Box<PairPrice>]) -> Result<Movement, Failure> {
         let amount = self.refund.amount;
         let mut moves = self.original.clone();
-        if let (None, [from], [alone]) = (&self.before.shared, self.from.as_slice(), moves.parts.as_mut_slice()) {
+        if let ([from], [alone]) = (self.from.as_slice(), moves.parts.as_mut_slice()) {
             let Plan { debit, credits, legs } = Plan::new(amount, *from, &[(amount, self.to.currency)], prices)?;
             (alone.moves, moves.payer) = (debit, credits.first().copied().unwrap_or(Money::zero(self.to.currency)));
             self.refund.fx = legs.into_vec();

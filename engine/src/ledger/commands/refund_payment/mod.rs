@@ -15,6 +15,8 @@ use crate::{
         flow::{Flow, decided},
         needs::{Found, House, Missing, Need, Needs, Party, Terms},
         owner::{Owned, Owner},
+        life::Life,
+        moves::{ByAccount, more},
         parts::FeesFrom,
         payment::Payment,
         refund::{NamedSplit, Refund, RefundPart, RefundRate, RefundStatus},
@@ -55,6 +57,26 @@ impl RefundPayment {
         self.amount.or(of_splits)
     }
 
+    /// How much that is where it is not said: all that is left, of the splits that are named if some are.
+    fn left(&self, payment: &Payment, life: &Life) -> Money {
+        if self.splits.is_empty() {
+            return life.refundable();
+        }
+        let left = |named: &NamedSplit| named.amount.or(payment.refundable_of(usize::try_from(named.index).ok()?));
+        self.splits.iter().filter_map(left).fold(Money::zero(life.amount.currency), |sum, amount| more(sum, amount.minor))
+    }
+
+    /// The accounts that give it back: the money does not go to one of them.
+    fn givers(&self, payment: &Payment, life: &Life) -> ByAccount {
+        let shares = payment.check_refund(life, self.amount, &self.splits);
+        let moves = shares.and_then(|shares| payment.movement_of_refund(life, &shares, self.fees()));
+        moves.map_or_else(|_| ByAccount::new(), |moves| moves.by_account())
+    }
+
+    fn fees(&self) -> FeesFrom {
+        if self.refund_fees { FeesFrom::House } else { FeesFrom::Carrier }
+    }
+
     /// How many splits a payment has never changes: one that there is not is refused and not recorded.
     fn check_indices(&self, payment: &Payment) -> Result<(), Missing> {
         let count = payment.shared.as_ref().map_or(0, |shared| shared.splits.len());
@@ -66,20 +88,24 @@ impl RefundPayment {
     }
 
     /// Where the money goes: the account that paid; if that is closed, another of its owner's. Nowhere if there is none.
-    fn destination<'a>(payment: &Payment, found: &'a Found) -> Option<&'a Party> {
-        match owner_if_closed(payment, found) {
-            None => found.party(&payment.payer),
-            Some(owner) => others(payment, owner, found).find_map(|owned| found.party(&owned.account)),
-        }
+    fn destination<'a>(&self, (payment, life): (&Payment, &Life), found: &'a Found) -> Option<&'a Party> {
+        let Some(owner) = owner_if_closed(payment, found) else { return found.party(&payment.payer) };
+        let givers = self.givers(payment, life);
+        others(payment, (owner, &givers), found).find_map(|owned| found.party(&owned.account))
     }
 }
 
 /// The accounts that may stand in for one that is closed: active ones in its currency, the default one first, then the
-/// oldest; not the one that gives the money back.
-fn others<'a>(payment: &'a Payment, owner: &'a Owner, found: &Found) -> impl Iterator<Item = &'a Owned> {
+/// oldest; not one that gives the money back.
+fn others<'a>(
+    payment: &Payment,
+    (owner, givers): (&'a Owner, &'a ByAccount),
+    found: &Found,
+) -> impl Iterator<Item = &'a Owned> {
     let currency = found.party(&payment.payer).map(|payer| payer.currency);
     let fits = move |owned: &&Owned| {
-        owned.status == AccountStatus::Active && Some(owned.currency) == currency && payment.payees().all(|payee| *payee != owned.account)
+        let gives = givers.iter().any(|(giver, _)| *giver == owned.account);
+        owned.status == AccountStatus::Active && Some(owned.currency) == currency && !gives
     };
     owner.default_account().into_iter().chain(&owner.accounts).filter(fits)
 }
@@ -105,13 +131,13 @@ impl Body for RefundPayment {
             needs.retain(|need| !is_planted(Bug::RefundWithoutATurn) || !matches!(need, Need::Turn(_)));
             return Ok(needs);
         }
-        let (payment, _) = found.payment(self.payment)?;
+        let (payment, life) = found.payment(self.payment)?;
         Ok(match found.rounds {
             1 => parties(payment),
             2 => smallvec![Need::Owner(found.owner_of(&payment.payer))],
             3 => {
-                let owner = owner_if_closed(payment, found);
-                let first = owner.and_then(|owner| others(payment, owner, found).next());
+                let (owner, givers) = (owner_if_closed(payment, found), self.givers(payment, life));
+                let first = owner.and_then(|owner| others(payment, (owner, &givers), found).next());
                 first.map(|owned| Need::AccountIfOpen(owned.account.clone())).into_iter().collect()
             }
             _ => Needs::new(),
@@ -125,12 +151,12 @@ impl Body for RefundPayment {
     fn begin(&self, terms: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
         let (payment, life) = found.payment(self.payment)?;
         self.check_indices(payment)?;
-        let destination = Self::destination(payment, found);
+        let destination = self.destination((payment, life), found);
         let refund = Refund {
             id: terms.op,
             payment: payment.id,
             status: RefundStatus::Failed,
-            amount: self.asked().unwrap_or_else(|| life.refundable()),
+            amount: self.asked().unwrap_or_else(|| self.left(payment, life)),
             rate: self.rate,
             source: payment.payee.clone(),
             destination: destination.map_or(&payment.payer, |party| &party.account).clone(),
@@ -139,14 +165,15 @@ impl Body for RefundPayment {
             fx: Vec::new(),
             parts: None,
         };
-        let fees = if self.refund_fees { FeesFrom::House } else { FeesFrom::Carrier };
+        let fees = self.fees();
         let shares = payment.check_refund(life, self.amount, &self.splits);
         let original = match shares.and_then(|shares| payment.movement_of_refund(life, &shares, fees)) {
             Ok(original) => original,
             Err(failure) => return Ok(decided(flow::declined(failure, payment.clone(), refund))),
         };
         let (amount, parts) = (original.amount(life.amount.currency), flow::parts(payment, &original));
-        let refund = Refund { amount, parts, ..refund };
+        let source = original.parts.iter().find(|moved| moved.amount.minor > 0).map_or(&payment.payee, |moved| &moved.account);
+        let refund = Refund { amount, parts, source: source.clone(), ..refund };
         let Some(to) = destination else {
             return Ok(decided(flow::declined(flow::nowhere(payment), payment.clone(), refund)));
         };
@@ -175,12 +202,13 @@ impl Body for RefundPayment {
             vec![("split_index", u64::from(*index).into()), ("amount", (*amount).into())]
         };
         let rows: Vec<_> = splits.iter().map(row).collect();
+        // Splits come before the amount that follows from them.
         vec![
             ("payment_id", (*payment).into()),
+            ("splits", (!rows.is_empty()).then_some(rows).into()),
             ("amount", (*amount).into()),
             ("rate", rate.name().into()),
             ("refund_fees", (*refund_fees).into()),
-            ("splits", (!rows.is_empty()).then_some(rows).into()),
         ]
     }
 }
