@@ -12,7 +12,7 @@ use arus_engine::{
     config::EngineConfig,
     gate::caller::Answering,
     ledger::{
-        commands::{Deposit, OpenAccount, Request, transfer::Transfer},
+        commands::{Deposit, OpenAccount, Request, funds::Funds},
         notes::Notes,
     },
     money::{AccountId, Currency, Money, OwnerId, TenantId, TxId},
@@ -82,7 +82,7 @@ async fn open(engine: &Engine, n: u64) {
         daily_debit_limit: None,
     };
     submit(engine, format!("open-{n}"), Request::OpenAccount(open)).await;
-    let deposit = Transfer { account: id, amount: Money::new(100_000, usd) };
+    let deposit = Funds { account: id, amount: Money::new(100_000, usd) };
     submit(engine, format!("fund-{n}"), Request::Deposit(Deposit(deposit))).await;
 }
 

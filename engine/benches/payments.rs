@@ -22,8 +22,7 @@ use arus_engine::{
     gate::caller::Answering,
     ledger::{
         commands::{
-            CreatePayment, Deposit, OpenAccount, PublishRates, Request, publish_rates::PublishedRate,
-            transfer::Transfer,
+            CreatePayment, Deposit, OpenAccount, PublishRates, Request, funds::Funds, publish_rates::PublishedRate,
         },
         fx::RateSource,
         notes::Notes,
@@ -182,7 +181,7 @@ async fn seed(engine: &Engine, load: Load) {
             };
             submit(engine, format!("open-{n}"), Request::OpenAccount(open)).await;
             let amount = Money::new(1_000_000_000_000, currency(code));
-            let deposit = Transfer { account: account(n), amount };
+            let deposit = Funds { account: account(n), amount };
             submit(engine, format!("fund-{n}"), Request::Deposit(Deposit(deposit))).await;
         });
         all(seeding).await;

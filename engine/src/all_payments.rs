@@ -11,7 +11,7 @@ use crate::{
     journal::Block,
     ledger::entry::Committed,
     money::{Lsn, TenantId},
-    queries::{Filling, Page, Position, Window},
+    pages::{Filling, Page, Position, Window},
     refusal::{Refusal, internal},
 };
 

@@ -76,6 +76,10 @@ pub struct EngineConfig {
     pub authorization_default_s: u64,
     /// How long a payment may stay authorised, in seconds.
     pub authorization_max_s: u64,
+    /// How long a transfer is held that names no time, in seconds.
+    pub transfer_default_s: u64,
+    /// How long a transfer may be held, in seconds: at most 30 days.
+    pub transfer_max_s: u64,
     /// Exchange rates.
     pub fx: FxConfig,
     /// Risk rules.
@@ -168,6 +172,8 @@ impl Default for EngineConfig {
             reservation_max_s: 7 * 86_400,
             authorization_default_s: 7 * 86_400,
             authorization_max_s: 30 * 86_400,
+            transfer_default_s: 3_600,
+            transfer_max_s: 30 * 86_400,
             fx: FxConfig::default(),
             risk: RiskConfig::default(),
         }
@@ -232,6 +238,8 @@ impl EngineConfig {
         range("reservation_default_s", self.reservation_default_s, 1, self.reservation_max_s)?;
         range("authorization_max_s", self.authorization_max_s, 1, 30 * 86_400)?;
         range("authorization_default_s", self.authorization_default_s, 1, self.authorization_max_s)?;
+        range("transfer_max_s", self.transfer_max_s, 1, 30 * 86_400)?;
+        range("transfer_default_s", self.transfer_default_s, 1, self.transfer_max_s)?;
         range("fx.ecb_age_max_s", self.fx.ecb_age_max_s, 1, 366 * 86_400)?;
         range("fx.live_age_max_s", self.fx.live_age_max_s, 1, 366 * 86_400)?;
         range("fx.demo_age_max_s", self.fx.demo_age_max_s, 1, 366 * 86_400)?;
@@ -277,6 +285,8 @@ impl EngineConfig {
             reservation_max: Duration::from_secs(self.reservation_max_s),
             authorization_default: Duration::from_secs(self.authorization_default_s),
             authorization_max: Duration::from_secs(self.authorization_max_s),
+            transfer_default: Duration::from_secs(self.transfer_default_s),
+            transfer_max: Duration::from_secs(self.transfer_max_s),
             spread_bps_default: self.fx.spread_bps_default,
             accounts_per_owner_max: self.accounts_per_owner_max,
         })

@@ -1,8 +1,6 @@
 //! Reads: what is, from the actors, and what was, from tail and index (P1).
 //!
-//! Every list takes the tail first and the index second and merges them by lsn, so nothing committed is ever missing.
-//! Clients read no further than what has been passed on to its accounts ([`crate::passed_on`]). Pages are bounded in
-//! rows and in bytes; page tokens are positions: a page holds what lies strictly below one.
+//! Clients read no further than what has been passed on to its accounts ([`crate::passed_on`]).
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -12,8 +10,7 @@ use crate::{
     actors::messages::{FxMessage, RiskMessage},
     core::Core,
     engine::Engine,
-    index::{AccountKey, HistoryRow, rows::fold_with_history},
-    journal::{Block, block::account_hash},
+    index::AccountKey,
     ledger::{
         decision::Change,
         entry::Committed,
@@ -25,20 +22,12 @@ use crate::{
         wallet::AccountView,
     },
     money::{AccountId, Lsn, OpId, OwnerId, TenantId, TxId},
-    refusal::{Refusal, internal, interrupted},
+    pages::{Entries, Filling, Page, Position, SCAN_MAX, Window},
+    refusal::{Refusal, interrupted},
 };
-
-/// The longest page of any list.
-pub const PAGE_MAX: usize = 1_000;
-
-/// How many entries or rows one page may read in search of what is wanted; beyond it the page is short and says where to go on.
-const SCAN_MAX: usize = 2_000;
 
 /// How many rows a search looks at in one go: small pages must not repeat its beginning for every row.
 const SCAN_STEP: usize = 256;
-
-/// More lines than one entry ever has on one account, so that a read always gets past an entry.
-const ENTRY_LINES_MAX: usize = 8;
 
 /// Whose payments a list is of.
 #[derive(Debug, Clone)]
@@ -49,78 +38,6 @@ pub enum PaymentsOf {
     Customer(OwnerId),
     /// All payments that an account paid, was to pay, or received.
     Account(AccountId),
-}
-
-/// A place in a list: an entry, and which line of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    /// The entry.
-    pub lsn: Lsn,
-    /// Which of its lines, in a statement.
-    pub line: u16,
-}
-
-impl Position {
-    /// Above all there is.
-    pub const NEWEST: Self = Self::before(Lsn(u64::MAX));
-
-    /// Above everything older than an entry.
-    pub const fn before(lsn: Lsn) -> Self {
-        Self { lsn, line: 0 }
-    }
-
-    fn of(row: &HistoryRow) -> Self {
-        Self { lsn: row.lsn, line: row.line }
-    }
-}
-
-/// Which part of a list is asked for: at most so much below a position.
-#[derive(Debug, Clone, Copy)]
-pub struct Window {
-    /// Where it begins: strictly below.
-    pub below: Position,
-    /// How many rows at most.
-    pub rows_max: usize,
-    /// How many bytes at most, as whoever shows the rows counts them; one row always fits.
-    pub bytes_max: usize,
-}
-
-/// A page of a list, newest first.
-#[derive(Debug, Clone)]
-pub struct Page<T> {
-    /// The rows.
-    pub items: Vec<T>,
-    /// Where the next page begins, if there may be more: everything below.
-    pub next_below: Option<Position>,
-}
-
-/// A page as it is filled with rows and their bytes.
-pub(crate) struct Filling<T> {
-    items: Vec<T>,
-    bytes: usize,
-    window: Window,
-}
-
-impl<T> Filling<T> {
-    pub(crate) fn new(window: Window) -> Self {
-        let rows_max = window.rows_max.clamp(1, PAGE_MAX);
-        Self { items: Vec::new(), bytes: 0, window: Window { rows_max, ..window } }
-    }
-
-    /// Takes a row in, or says that the page is full.
-    pub(crate) fn take(&mut self, (item, bytes): (T, usize)) -> bool {
-        self.bytes = self.bytes.saturating_add(bytes);
-        let has_room =
-            self.items.is_empty() || (self.items.len() < self.window.rows_max && self.bytes <= self.window.bytes_max);
-        if has_room {
-            self.items.push(item);
-        }
-        has_room
-    }
-
-    pub(crate) fn ends(self, next_below: Option<Position>) -> Page<T> {
-        Page { items: self.items, next_below }
-    }
 }
 
 impl Engine {
@@ -173,6 +90,11 @@ impl Engine {
     /// A refund.
     pub async fn refund(&self, tenant: TenantId, id: OpId) -> Result<Committed, Refusal> {
         self.object("refund", tenant, id, |change| matches!(change, Change::Refund(_))).await
+    }
+
+    /// A transfer as it is now.
+    pub async fn transfer(&self, tenant: TenantId, id: OpId) -> Result<Committed, Refusal> {
+        self.object("transfer", tenant, id, |change| matches!(change, Change::Transfer(_))).await
     }
 
     /// A reservation as it is now.
@@ -249,35 +171,6 @@ impl Engine {
         let window = self.up_to_now(window).await;
         let shown = move |committed: &Committed| if wanted(&of, committed) { show(committed) } else { None };
         self.0.read(self.0.on_read_pool(move |core| core.payments_page(&accounts, window, shown))).await
-    }
-
-    /// A page of an account's statement: postings with the balance after each. `show` makes a line and says how many
-    /// bytes it takes.
-    pub async fn entries<T: Send + 'static>(
-        &self,
-        tenant: TenantId,
-        id: &AccountId,
-        window: Window,
-        show: impl Fn(&HistoryRow, &Committed) -> Option<(T, usize)> + Send + 'static,
-    ) -> Result<Page<T>, Refusal> {
-        self.account(tenant, id).await?;
-        let key = (tenant, id.clone());
-        let window = self.up_to_now(window).await;
-        let page = self.0.on_read_pool(move |core| {
-            let mut page = Filling::new(window);
-            let rows = core.history(&key, window.below, page.window.rows_max, |row| row.moved.is_some())?;
-            let mut entries = Entries::new(core);
-            let mut above = window.below;
-            for row in &rows.items {
-                let shown = show(row, &entries.read(row.lsn)?);
-                if shown.is_some_and(|line| !page.take(line)) {
-                    return Ok(page.ends(Some(above)));
-                }
-                above = Position::of(row);
-            }
-            Ok(page.ends(rows.next_below))
-        });
-        self.0.read(page).await
     }
 
     /// The window as far as a client may read: what commits meanwhile is for the next reader.
@@ -385,52 +278,6 @@ impl Core {
         }
         Ok(page.ends(None))
     }
-
-    /// One account's rows below a position, newest first: the tail's, folded on the indexed state, then the index's.
-    fn history(
-        &self,
-        key: &AccountKey,
-        below: Position,
-        limit: usize,
-        wanted: impl Fn(&HistoryRow) -> bool,
-    ) -> Result<Page<HistoryRow>, Refusal> {
-        let blocks = self.tail.touching(account_hash(key.0, &key.1));
-        let mut account = self.index.account(key)?;
-        let changed = account.as_ref().map_or(Lsn(0), |account| account.applied_lsn);
-        // The index may show rows of a run whose account states are not visible yet: those are the tail's to tell.
-        let indexed = changed.max(self.tail.indexed());
-        let mut rows = Vec::new();
-        for committed in blocks.iter().flat_map(|block| block.committed()) {
-            if committed.entry.tenant == key.0 {
-                fold_with_history(&mut account, &key.1, &committed, &mut rows).map_err(internal)?;
-            }
-        }
-        let wanted = |row: &HistoryRow| Position::of(row) < below && wanted(row);
-        rows.retain(|row| row.lsn > indexed && wanted(row));
-        rows.reverse();
-        let mut from = Lsn(below.lsn.0.saturating_add(1).min(indexed.0.saturating_add(1)));
-        let read_max = limit + ENTRY_LINES_MAX;
-        let mut scanned = 0;
-        while rows.len() <= limit {
-            if scanned >= SCAN_MAX {
-                return Ok(Page { items: rows, next_below: Some(Position::before(from)) });
-            }
-            let older = self.index.history(key, from, read_max)?;
-            let Some(last) = older.last() else { break };
-            let complete = older.len() < read_max;
-            scanned += older.len();
-            // An entry's rows stay together: the last entry of a full read may be cut, so it is read again.
-            let cut = if complete { Lsn(0) } else { last.lsn };
-            from = if complete { Lsn(0) } else { Lsn(cut.0 + 1) };
-            rows.extend(older.into_iter().filter(|row| row.lsn > cut && wanted(row)));
-            if complete {
-                break;
-            }
-        }
-        let next_below = rows.get(limit).and_then(|_| rows.get(limit.checked_sub(1)?)).map(Position::of);
-        rows.truncate(limit);
-        Ok(Page { items: rows, next_below })
-    }
 }
 
 /// Whether a list of payments has this payment in it, by its latest entry.
@@ -451,29 +298,4 @@ fn customer(committed: &Committed) -> Option<&OwnerId> {
 /// The payment that an entry made, if it made one.
 fn made(committed: &Committed) -> Option<OpId> {
     committed.entry.made_payment().and_then(|_| committed.entry.payment()).map(|payment| payment.id)
-}
-
-/// Reads the entries of a page: neighbours often stand in one block, which is then read and decoded once.
-pub(crate) struct Entries<'a> {
-    core: &'a Core,
-    block: Option<Arc<Block>>,
-}
-
-impl<'a> Entries<'a> {
-    pub(crate) fn new(core: &'a Core) -> Self {
-        Self { core, block: None }
-    }
-
-    pub(crate) fn read(&mut self, lsn: Lsn) -> Result<Committed, Refusal> {
-        if let Some(committed) = self.block.as_ref().and_then(|block| block.get(lsn)) {
-            return Ok(committed);
-        }
-        if let Some(committed) = self.core.tail.by_lsn(lsn) {
-            return Ok(committed);
-        }
-        let (_, block) = self.core.reader.block(lsn)?.ok_or_else(|| internal("no such block"))?;
-        let committed = block.get(lsn).ok_or_else(|| internal("the block does not hold its entry"))?;
-        self.block = Some(block);
-        Ok(committed)
-    }
 }

@@ -14,7 +14,7 @@ use arus_engine::{
         bounds::{PUBLISHED_MAX, SPREAD_BPS_MAX},
         commands::{
             Capture, CreatePayment, Deposit, OpenAccount, PublishRates, RemoveRates, Request, Reserve, UpdateAccount,
-            Withdraw, publish_rates::PublishedRate, transfer::Transfer,
+            Withdraw, funds::Funds, publish_rates::PublishedRate,
         },
         fx::{Pair, RateSource},
         reservation::Finality,
@@ -68,7 +68,7 @@ fn update(overdraft_limit: Option<Money>, daily_debit_limit: Option<Money>) -> R
 
 /// Every command with an amount in it.
 fn moving(amount: Money) -> [Request; 5] {
-    let transfer = Transfer { account: account("A", "USD"), amount };
+    let transfer = Funds { account: account("A", "USD"), amount };
     [
         Request::CreatePayment(CreatePayment {
             customer: OwnerId::parse("A").expect("an id"),

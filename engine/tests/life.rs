@@ -11,7 +11,7 @@ use arus_engine::{
     ledger::{
         commands::{
             CapturePayment, CreatePayment, RefundPayment, Request, UpdateAccount, VoidPayment, Withdraw,
-            create_payment::Manual, transfer::Transfer,
+            create_payment::Manual, funds::Funds,
         },
         failure::FailureCode,
         life::Life,
@@ -182,7 +182,7 @@ async fn a_payee_is_not_closed_while_something_is_set_aside_for_it() {
     let mut world = World::new(3);
     world.seed().await;
     let id = of(&decided(&mut world, "a", pay(4_000, "USD", ("USD", "USD"), true)).await).0.id;
-    let all = Transfer { account: account("B", "USD"), amount: money(100_000, "USD") };
+    let all = Funds { account: account("B", "USD"), amount: money(100_000, "USD") };
     decided(&mut world, "empty", Request::Withdraw(Withdraw(all))).await;
     let refused = decided(&mut world, "close-1", set("B", "USD", AccountStatus::Closed)).await;
     assert_eq!(code(&refused), Some(FailureCode::AccountNotEmpty));
@@ -253,7 +253,7 @@ async fn a_refund_goes_to_who_paid_or_to_another_account_of_theirs_or_nowhere() 
     let mut world = World::new(6);
     world.seed().await;
     let ids = [of(&decided(&mut world, "a", pay(100_000, "USD", ("USD", "USD"), false)).await).0.id];
-    let poor = Transfer { account: account("B", "USD"), amount: money(199_000, "USD") };
+    let poor = Funds { account: account("B", "USD"), amount: money(199_000, "USD") };
     decided(&mut world, "w", Request::Withdraw(Withdraw(poor))).await;
     let short = decided(&mut world, "r0", refund(ids[0], None, RefundRate::Original)).await;
     let failure = short.committed.entry.failure().expect("declined").clone();
@@ -345,7 +345,7 @@ async fn a_refund_never_goes_to_another_currency_nor_back_to_who_gives_it() {
         sharing: None,
     };
     let own = decided(&mut world, "own", Request::CreatePayment(to_self)).await;
-    let rest = Transfer { account: account("A", "USD"), amount: money(98_500, "USD") };
+    let rest = Funds { account: account("A", "USD"), amount: money(98_500, "USD") };
     decided(&mut world, "empty", Request::Withdraw(Withdraw(rest))).await;
     decided(&mut world, "close", set("A", "USD", AccountStatus::Closed)).await;
     for rate in [RefundRate::Original, RefundRate::Current] {
@@ -391,7 +391,7 @@ async fn a_part_that_moves_nothing_still_needs_both_accounts() {
     decided(&mut world, "c", capture(id, Some(9), Finality::Partial)).await;
     let (balance, aside) = has(&mut world, "A", "EUR").await;
     assert_eq!(aside, 0, "nine of ten cents took all that was set aside");
-    let rest = Transfer { account: account("A", "EUR"), amount: money(balance, "EUR") };
+    let rest = Funds { account: account("A", "EUR"), amount: money(balance, "EUR") };
     decided(&mut world, "empty", Request::Withdraw(Withdraw(rest))).await;
     let refused = decided(&mut world, "close", set("A", "EUR", AccountStatus::Closed)).await;
     assert_eq!(code(&refused), Some(FailureCode::AccountNotEmpty));

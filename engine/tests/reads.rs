@@ -7,7 +7,7 @@ use arus_engine::{
     FieldError, PaymentsOf, Position, Refusal, Window,
     index::{HistoryRow, memory::MemoryIndex},
     ledger::{
-        commands::{Capture, CreatePayment, Deposit, Request, Reserve, transfer::Transfer},
+        commands::{Capture, CreatePayment, Deposit, Request, Reserve, funds::Funds},
         entry::Committed,
         failure::FailureCode,
         reservation::Finality,
@@ -92,7 +92,7 @@ fn an_accounts_lsn_is_the_last_entry_that_changed_it() {
     actix::System::new().block_on(async {
         let mut world = World::new(5);
         world.seed().await;
-        let deposit = Transfer { account: account("A", "USD"), amount: money(1, "USD") };
+        let deposit = Funds { account: account("A", "USD"), amount: money(1, "USD") };
         let deposited =
             world.submit("deposit", Request::Deposit(Deposit(deposit))).await.expect("decided").committed.lsn;
         let declined = world.submit("too-much", pay("A", 1_000_000, Some(account("B", "USD")))).await.expect("decided");

@@ -20,7 +20,7 @@ use arus_engine::{
         apply::to_rates,
         body::Body,
         commands::{
-            CreatePayment, Deposit, PublishRates, Request, Reserve, publish_rates::PublishedRate, transfer::Transfer,
+            CreatePayment, Deposit, PublishRates, Request, Reserve, funds::Funds, publish_rates::PublishedRate,
         },
         failure::FailureCode,
         flow::{Effect, Event},
@@ -159,7 +159,7 @@ fn an_index_that_stops_closes_admission_in_proportion() {
         world.seed().await;
         let (mut refused, mut decided, mut failed) = (0, 0, 0);
         for n in 0..1_000 {
-            let deposit = Transfer { account: account("A", "USD"), amount: money(1, "USD") };
+            let deposit = Funds { account: account("A", "USD"), amount: money(1, "USD") };
             match world.submit(&format!("d{n}"), Request::Deposit(Deposit(deposit))).await {
                 Ok(_) => decided += 1,
                 Err(Refusal::Overloaded { reason: OverloadReason::IndexBehind, .. }) => refused += 1,

@@ -8,7 +8,7 @@ use arus_engine::{
         body::Defaults,
         commands::{
             Capture, CreatePayment, Deposit, PublishRates, Release, RemoveRates, Request, Reserve, Withdraw,
-            publish_rates::PublishedRate, transfer::Transfer,
+            funds::Funds, publish_rates::PublishedRate,
         },
         decision::{Change, Decision},
         fx::{Pair, RateSource},
@@ -65,7 +65,7 @@ fn one_body_is_compared_field_by_field() {
     assert_eq!(compare(&first, &payment(25_000, None, Some("house-usd"))), None);
     assert_eq!(compare(&first, &payment(25_000, None, Some("shop-usd"))), Some("destination_account"));
     assert_eq!(compare(&first, &Request::Release(Release { reservation: OpId(1) })), Some("method"));
-    let transfer = |minor| Transfer { account: account("a"), amount: usd(minor) };
+    let transfer = |minor| Funds { account: account("a"), amount: usd(minor) };
     let deposit = Request::Deposit(Deposit(transfer(1)));
     assert_eq!(compare(&deposit, &Request::Deposit(Deposit(transfer(2)))), Some("amount"));
     assert_eq!(compare(&deposit, &Request::Withdraw(Withdraw(transfer(1)))), Some("method"));

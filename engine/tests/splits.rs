@@ -4,11 +4,13 @@
 mod support;
 
 use arus_engine::{
-    Refusal, Reply,
+    Position, Refusal, Reply, Window,
+    index::HistoryRow,
     ledger::{
         commands::{
             CapturePayment, CreatePayment, RefundPayment, Request, UpdateAccount, VoidPayment, create_payment::Manual,
         },
+        entry::Committed,
         failure::FailureCode,
         payment::{Payment, PaymentStatus},
         refund::{NamedSplit, RefundRate},
@@ -407,6 +409,34 @@ async fn none_of_the_payees_is_closed_while_something_is_set_aside() {
     let closed = decided(&mut world, "close-2", set("D", "EUR", AccountStatus::Closed)).await;
     assert_eq!(code(&closed), None);
     assert_eq!(books(&mut world).await[0], (100_000, 0));
+}
+
+/// A statement by pages of one line gets through an entry that has many on the account.
+#[actix::test]
+async fn a_statement_has_each_line_of_an_entry_once() {
+    let mut world = World::new(21);
+    world.seed().await;
+    let part = |n| split(account("B", "USD"), if n == 0 { Remainder } else { BasisPoints(300) });
+    let splits = (0..32).map(part).collect();
+    decided(&mut world, "p", pay(10_000, "USD", Sharing { splits, fee: None }, false)).await;
+    for is_indexed in [false, true] {
+        if is_indexed {
+            world.settle().await;
+        }
+        let (mut below, mut lines) = (Position::NEWEST, Vec::new());
+        for _ in 0..40 {
+            let (engine, id) = (world.engine.engine().clone(), account("B", "USD"));
+            let window = Window { below, rows_max: 1, bytes_max: 1 << 20 };
+            let show = |row: &HistoryRow, _: &Committed| Some(((row.lsn, row.line), 1));
+            let page = world.run(async move { engine.entries(TENANT, &id, window, show).await }).await.expect("a page");
+            lines.extend(page.items);
+            let Some(next) = page.next_below else { break };
+            below = next;
+        }
+        let mut once = lines.clone();
+        once.dedup();
+        assert_eq!((lines.len(), once.len()), (33, 33), "32 parts and the deposit: {lines:?}");
+    }
 }
 
 /// Portions count for "same body", references do not.

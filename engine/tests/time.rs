@@ -15,7 +15,7 @@ use arus_engine::{
     ledger::{
         commands::{
             Capture, CreatePayment, Deposit, Expire, PublishRates, Release, Request, Reserve, UpdateAccount,
-            publish_rates::PublishedRate, transfer::Transfer,
+            funds::Funds, publish_rates::PublishedRate,
         },
         failure::FailureCode,
         fx::RateSource,
@@ -312,7 +312,7 @@ fn a_jump_of_the_clock_frees_no_daily_limit() {
         let over = decided(&mut world, "ahead", pay(1, "USD")).await;
         assert_eq!(code(&over), Some(FailureCode::DailyLimitExceeded));
         // An entry of tomorrow, as the journal has it, touches the account.
-        let deposit = Transfer { account: account("A", "USD"), amount: money(1, "USD") };
+        let deposit = Funds { account: account("A", "USD"), amount: money(1, "USD") };
         decided(&mut world, "deposit", Request::Deposit(Deposit(deposit))).await;
         world.engine.due().await;
         world.clock.set_back(DAY);

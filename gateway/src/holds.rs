@@ -1,4 +1,4 @@
-//! What is set aside, payment by payment and reservation by reservation: what `arus verify` holds the accounts against.
+//! What is set aside, by payments, reservations and transfers: what `arus verify` holds the accounts against.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ use arus_engine::{
 #[derive(Default)]
 pub(crate) struct Holds {
     /// Of everything that is open: whose money, and how much of it in minor units.
-    open: HashMap<(TenantId, OpId), (AccountKey, i128)>,
+    open: HashMap<(TenantId, OpId), Vec<(AccountKey, i128)>>,
     payments: u64,
 }
 
@@ -29,7 +29,7 @@ impl Holds {
         for committed in block.committed().filter(|committed| committed.entry.failure().is_none()) {
             let (tenant, lsn) = (committed.entry.tenant, committed.lsn);
             for change in &committed.entry.decision.changes {
-                let (id, account, left) = match change {
+                let (id, aside) = match change {
                     Change::Payment(payment) => {
                         let Some(life) = &payment.life else { continue };
                         let sums = [life.refunded.minor, life.captured.minor, life.amount.minor];
@@ -44,34 +44,40 @@ impl Holds {
                         self.payments += 1;
                         let is_open = payment.status == PaymentStatus::Authorized;
                         let left = life.authorization.as_ref().map_or(0, |authorization| authorization.left.minor);
-                        (payment.id, &payment.payer, if is_open { left } else { 0 })
+                        (payment.id, vec![(&payment.payer, if is_open { left } else { 0 })])
                     }
                     Change::Reservation(reservation) => {
-                        (reservation.id, &reservation.account, reservation.remaining.minor)
+                        (reservation.id, vec![(&reservation.account, reservation.remaining.minor)])
+                    }
+                    Change::Transfer(transfer) => {
+                        let aside = transfer.aside.iter().map(|of| (&of.account, of.amount.minor));
+                        (transfer.id, aside.collect())
                     }
                     Change::Refund(_) | Change::Account { .. } | Change::Rates => continue,
                 };
-                if left > 0 {
-                    self.open.insert((tenant, id), ((tenant, account.clone()), left));
-                } else {
+                let aside = aside.into_iter().filter(|(_, left)| *left > 0);
+                let aside: Vec<_> = aside.map(|(account, left)| ((tenant, account.clone()), left)).collect();
+                if aside.is_empty() {
                     self.open.remove(&(tenant, id));
+                } else {
+                    self.open.insert((tenant, id), aside);
                 }
             }
         }
         Ok(())
     }
 
-    /// What is set aside on each account is what its payments and reservations set aside.
+    /// What is set aside on each account is what its payments, reservations and transfers set aside.
     pub(crate) fn outcome(&self, accounts: &HashMap<AccountKey, Account>) -> Result<String, String> {
         let mut sums: HashMap<&AccountKey, i128> = HashMap::new();
-        for (account, left) in self.open.values() {
+        for (account, left) in self.open.values().flatten() {
             *sums.entry(account).or_default() += left;
         }
         for (key, account) in accounts {
             let sum = sums.get(key).copied().unwrap_or_default();
             if account.authorized != sum {
                 return Err(format!(
-                    "account {} has {} minor units set aside, its payments and reservations {sum}",
+                    "account {} has {} minor units set aside, its payments, reservations and transfers {sum}",
                     account.id, account.authorized
                 ));
             }

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use arus_engine::{
     Command, Engine,
     ledger::{
-        commands::{Deposit, OpenAccount, PublishRates, Request, publish_rates::PublishedRate, transfer::Transfer},
+        commands::{Deposit, OpenAccount, PublishRates, Request, funds::Funds, publish_rates::PublishedRate},
         fx::RateSource,
         notes::Notes,
     },
@@ -149,7 +149,7 @@ async fn open_and_fund(engine: &Engine, owner: &str, code: &str, amount: &str) -
     submit(engine, &format!("{KEYS}open-{owner}-{code}"), Request::OpenAccount(open)).await?;
     let amount = Money::parse(amount, currency)?;
     if amount.minor > 0 {
-        let deposit = Request::Deposit(Deposit(Transfer { account: id, amount }));
+        let deposit = Request::Deposit(Deposit(Funds { account: id, amount }));
         submit(engine, &format!("{KEYS}fund-{owner}-{code}"), deposit).await?;
     }
     Ok(())
@@ -166,7 +166,7 @@ async fn submit(engine: &Engine, tx_id: &str, request: Request) -> anyhow::Resul
 /// Gives `CUST-1` what one start of the demo spends, so that it never runs dry.
 pub async fn refill(engine: &Engine) -> anyhow::Result<()> {
     let amount = Money::parse(REFILL, Currency::from_code("IDR")?)?;
-    let refill = Request::Deposit(Deposit(Transfer { account: account_id("CUST-1", "IDR")?, amount }));
+    let refill = Request::Deposit(Deposit(Funds { account: account_id("CUST-1", "IDR")?, amount }));
     submit(engine, &format!("{KEYS}refill-{}", engine.clock().new_id()), refill).await
 }
 

@@ -180,7 +180,7 @@ async fn connections_are_bounded() {
     c.account_with("ann", "ann-usd", "USD", "10.00").await;
     let endpoint = format!("http://{}", server.addresses.wallet);
     let second = || tonic::transport::Channel::from_shared(endpoint.clone()).expect("an address").connect_lazy();
-    let ask = arus_proto::wallet::v1::GetAccountRequest { account_id: "ann-usd".into() };
+    let ask = arus_proto::wallet::v1::GetAccountRequest { account_id: "ann-usd".into(), as_of: None };
     let mut refused = arus_proto::wallet::v1::wallet_service_client::WalletServiceClient::new(second());
     let read = tokio::time::timeout(LIMIT, refused.get_account(ask.clone())).await.expect("at once");
     read.expect_err("there is room for one");

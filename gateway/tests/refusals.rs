@@ -109,7 +109,7 @@ async fn unknown_things_are_not_found_and_later_things_unimplemented() {
         assert_eq!(status.code(), Code::NotFound);
         assert_eq!(status.get_error_details().error_info().expect("an ErrorInfo").reason, "NOT_FOUND");
     }
-    let unknown = GetAccountRequest { account_id: "none".into() };
+    let unknown = GetAccountRequest { account_id: "none".into(), as_of: None };
     assert_eq!(c.wallet.get_account(unknown).await.expect_err("unknown").code(), Code::NotFound);
     let unknown = GetPaymentRequest { by: Some(By::PaymentId("018f0000-0000-7000-8000-000000000000".into())) };
     assert_eq!(c.payments.get_payment(unknown).await.expect_err("unknown").code(), Code::NotFound);

@@ -106,7 +106,7 @@ impl Wallet {
 
     /// The account as it is now.
     pub(crate) async fn read(&self, wallets: &mut Wallets) -> anyhow::Result<Account> {
-        let answer = wallets.get_account(GetAccountRequest { account_id: self.id() }).await?.into_inner();
+        let answer = wallets.get_account(GetAccountRequest { account_id: self.id(), as_of: None }).await?.into_inner();
         answer.account.context("no account was answered")
     }
 }

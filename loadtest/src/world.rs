@@ -152,7 +152,7 @@ async fn publish_rate(options: &Options, plan: &Plan) -> anyhow::Result<()> {
 
 /// What an account holds, in units of so many decimal places.
 pub(crate) async fn held(wallets: &mut Wallets, id: String, places: u32) -> anyhow::Result<Held> {
-    let answer = wallets.get_account(GetAccountRequest { account_id: id.clone() }).await?.into_inner();
+    let answer = wallets.get_account(GetAccountRequest { account_id: id.clone(), as_of: None }).await?.into_inner();
     let account = answer.account.with_context(|| format!("{id} was not answered"))?;
     let [balance, debits, credits] = [account.balance, account.pending_debits, account.pending_credits].map(|money| {
         money.and_then(|money| units(&money, places)).with_context(|| format!("{id} has an amount that cannot be read"))

@@ -27,6 +27,11 @@ const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799
 pub const TIME: &str = "a time of RFC 3339 with at most 9 fraction digits, such as 2026-01-31T09:30:00Z";
 
 impl Timestamp {
+    /// Reads a time as JSON has it.
+    pub fn parse(text: &str) -> Option<Self> {
+        read(text).filter(Self::is_valid)
+    }
+
     /// Whether both parts are within what a timestamp may be.
     pub fn is_valid(&self) -> bool {
         SECONDS.contains(&self.seconds) && (0..1_000_000_000).contains(&self.nanos)
@@ -49,7 +54,7 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        read(&text).filter(Self::is_valid).ok_or_else(|| D::Error::custom(format!("\"{text}\" must be {TIME}")))
+        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("\"{text}\" must be {TIME}")))
     }
 }
 

@@ -33,6 +33,7 @@ use crate::{
         payment,
         risk::{Assessment, Counts},
         time::Timestamp,
+        transfer::Demands,
     },
     metrics::{ActorKind, Live},
     money::{AccountId, Money, OpId, OwnerId},
@@ -122,6 +123,8 @@ pub struct CommandActor {
     /// Accounts that were asked something and are to be told if nothing comes of it.
     asked: SmallVec<[(AccountRef, Asked); 2]>,
     prices: Vec<Option<Result<Box<PairPrice>, Failure>>>,
+    /// What accounts said that were asked to take part.
+    joined: Vec<Option<Result<u32, Failure>>>,
     /// How many accounts that were asked at once have not answered yet.
     unanswered: usize,
     /// Why one of them will not.
@@ -146,6 +149,7 @@ impl CommandActor {
             first: Some(first),
             asked: SmallVec::new(),
             prices: Vec::new(),
+            joined: Vec::new(),
             unanswered: 0,
             refused: None,
             _live: Live::new(ActorKind::Payment),
@@ -165,6 +169,7 @@ impl CommandActor {
             Effect::Quote(pairs) => self.quote(&pairs, context),
             Effect::Expect(accounts) => self.ask_all(accounts, context, WalletMessage::Expect),
             Effect::Hold(account, amount) => self.hold(&account, amount, context),
+            Effect::Join(demands) => self.join(demands, context),
             Effect::TakeBack(accounts) => self.take_back(accounts, context),
             Effect::Open(account) => {
                 let id = account.id.clone();
@@ -190,6 +195,30 @@ impl CommandActor {
             return self.give_up(Refusal::DeadlineExceeded, context);
         }
         self.ask_all(accounts, context, WalletMessage::TakeBack);
+    }
+
+    fn join(&mut self, demands: Demands, context: &mut Context<Self>) {
+        if self.is_late() {
+            return self.give_up(Refusal::DeadlineExceeded, context);
+        }
+        self.joined = vec![None; demands.len()];
+        for (n, (account, demand)) in demands.into_iter().enumerate() {
+            let demand = Box::new(demand);
+            self.ask(&account, Asked::Money, context, |op, me| WalletMessage::Join(op, n, demand, me));
+        }
+    }
+
+    fn has_joined(&mut self, n: usize, answer: Result<u32, Failure>, context: &mut Context<Self>) {
+        match self.joined.get_mut(n) {
+            Some(place @ None) => *place = Some(answer),
+            // Not asked, or answered already.
+            Some(Some(_)) | None => return,
+        }
+        if self.joined.iter().all(Option::is_some) {
+            let answers = std::mem::take(&mut self.joined).into_iter().flatten().enumerate();
+            let joined = answers.map(|(n, answer)| answer.map_err(|failure| (n, failure))).collect();
+            self.feed(Event::Joined(joined), context);
+        }
     }
 
     /// Asks several accounts one thing each; of the house alone nobody has to be asked.
@@ -399,6 +428,7 @@ impl Handler<Queued<CommandMessage>> for CommandActor {
         queued.handle(|message| match message {
             CommandMessage::Event(Event::Granted(granted)) => self.granted(granted, context),
             CommandMessage::Event(event) => self.feed(event, context),
+            CommandMessage::Joined(n, answer) => self.has_joined(n, answer, context),
             CommandMessage::Priced(n, price) => self.priced(n, price, context),
         });
     }
@@ -409,7 +439,7 @@ mod tests {
     use super::*;
     use crate::{
         ledger::{
-            commands::{Deposit, Request, transfer::Transfer},
+            commands::{Deposit, Request, funds::Funds},
             failure::FailureCode,
             notes::Notes,
         },
@@ -421,7 +451,7 @@ mod tests {
         let usd = |minor| Money::new(minor, Currency::from_code("USD").expect("USD"));
         let account = |id: &str| AccountId::parse(id).expect("an id");
         let entry = |decision| {
-            let request = Request::Deposit(Deposit(Transfer { account: account("a"), amount: usd(1) }));
+            let request = Request::Deposit(Deposit(Funds { account: account("a"), amount: usd(1) }));
             let tx_id = TxId::parse("key").expect("a key");
             let order = Order { tenant: TenantId(0), op: OpId(1), tx_id, request, notes: Notes::default() };
             Arc::new(Entry::new(order, Box::new(decision)))

@@ -20,6 +20,7 @@ use crate::{
         risk::{Assessment, Counts, Verdict},
         settings::SettingsChange,
         time::Timestamp,
+        transfer::Demand,
         wallet::AccountView,
     },
     money::{Money, OpId, OwnerId},
@@ -33,6 +34,8 @@ pub type CommandRef = Arc<dyn Hears<CommandMessage>>;
 pub enum CommandMessage {
     /// An answer for its flow.
     Event(Event),
+    /// One of the accounts it asked to take part.
+    Joined(usize, Result<u32, Failure>),
     /// One of the prices it asked for.
     Priced(usize, Result<Box<PairPrice>, Failure>),
 }
@@ -92,6 +95,8 @@ pub enum WalletMessage {
     Expect(OpId, Money, CommandRef),
     /// Hold this money.
     Hold(OpId, Money, CommandRef),
+    /// Take part in a transfer; the number says which of its accounts this is.
+    Join(OpId, usize, Box<Demand>, CommandRef),
     /// Give back this money that you got.
     TakeBack(OpId, Money, CommandRef),
     /// The command ended without moving money here.
@@ -123,6 +128,7 @@ impl Named for CommandMessage {
     fn name(&self) -> &'static str {
         match self {
             Self::Event(event) => event.name(),
+            Self::Joined(..) => "joined",
             Self::Priced(..) => "priced",
         }
     }
@@ -153,6 +159,7 @@ impl Named for WalletMessage {
         match self {
             Self::Expect(..) => "expect",
             Self::Hold(..) => "hold",
+            Self::Join(..) => "join",
             Self::TakeBack(..) => "take_back",
             Self::Release(_) => "release",
             Self::Open(..) => "open",

@@ -72,6 +72,10 @@ impl WalletActor {
                 let held = self.ask(|wallet, clock| wallet.hold(op, amount, clock.believed()));
                 answer(&reply, Event::Held(held));
             }
+            WalletMessage::Join(op, n, demand, reply) => {
+                let joined = self.ask(|wallet, clock| wallet.join(op, &demand, clock.believed()));
+                reply.tell(CommandMessage::Joined(n, joined));
+            }
             WalletMessage::TakeBack(op, amount, reply) => {
                 let granted = self.ask(|wallet, _| wallet.take_back(op, amount));
                 answer(&reply, Event::Granted(granted));

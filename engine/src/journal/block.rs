@@ -107,7 +107,7 @@ pub fn for_each_account(entry: &Entry, mut f: impl FnMut(&AccountId)) {
         match change {
             Change::Payment(payment) if entry.postings().is_empty() => f(&payment.payer),
             Change::Account { account, .. } => f(&account.id),
-            Change::Payment(_) | Change::Reservation(_) | Change::Refund(_) | Change::Rates => {}
+            Change::Payment(_) | Change::Reservation(_) | Change::Refund(_) | Change::Transfer(_) | Change::Rates => {}
         }
     }
     naming(entry).into_iter().flat_map(|(named, _)| named).for_each(f);

@@ -253,8 +253,8 @@ struct StoredRate {
 }
 
 impl StoredTransfer {
-    fn read(self) -> commands::transfer::Transfer {
-        commands::transfer::Transfer { account: self.account, amount: self.amount.read() }
+    fn read(self) -> commands::funds::Funds {
+        commands::funds::Funds { account: self.account, amount: self.amount.read() }
     }
 }
 
@@ -328,7 +328,7 @@ impl StoredRequest {
 #[derive(Deserialize)]
 enum Outcome {
     Payment(StoredPayment),
-    Transfer { failure: Option<StoredFailure> },
+    Funds { failure: Option<StoredFailure> },
     Reservation { reservation: StoredReservation, failure: Option<StoredFailure> },
     Account { account: StoredAccount, default: u32, failure: Option<StoredFailure> },
     Rates { failure: Option<StoredFailure> },
@@ -412,7 +412,7 @@ impl Outcome {
                 (Some(Change::Account { account: account.read()?, default }), failure)
             }
             Self::Rates { failure: None } => (Some(Change::Rates), None),
-            Self::Transfer { failure } | Self::Rates { failure } => (None, failure),
+            Self::Funds { failure } | Self::Rates { failure } => (None, failure),
         })
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! record  = [kind, tenant, op, tx_id, request, notes, failure, changes, postings]
 //! request = [number, [body]]       numbers: `ledger::commands`
-//! change  = [0, payment] / [1, reservation] / [2, account] / [3] / [4, refund]
+//! change  = [0, payment] / [1, reservation] / [2, account] / [3] / [4, refund] / [5, transfer]
 //! ```
 //! `#[n(...)]` of the ledger's types says which place or number is what. A place or a number never changes its meaning
 //! and is never used again; a new one comes behind the others, raises [`MINOR`], and is read as absent where it is not
@@ -98,6 +98,7 @@ fn write_change<W: Write>(change: &Change, encoder: &mut Encoder<W>) -> Result<(
         }
         Change::Rates => encoder.array(1)?.u8(3)?.ok(),
         Change::Refund(refund) => encoder.array(2)?.u8(4)?.encode(&**refund)?.ok(),
+        Change::Transfer(transfer) => encoder.array(2)?.u8(5)?.encode(&**transfer)?.ok(),
     }
 }
 
@@ -133,6 +134,7 @@ fn read_change(decoder: &mut Decoder<'_>) -> Result<Change, Undecoded> {
         (Some(2), 2) => decoder.decode::<StoredAccount>().map(StoredAccount::change),
         (Some(1), 3) => Ok(Change::Rates),
         (Some(2), 4) => decoder.decode().map(|refund| Change::Refund(Box::new(refund))),
+        (Some(2), 5) => decoder.decode().map(|transfer| Change::Transfer(Box::new(transfer))),
         (_, number) => Err(Undecoded::message(format!("there is no change of number {number}"))),
     }
 }

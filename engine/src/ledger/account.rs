@@ -32,7 +32,8 @@ pub struct Account {
     pub day: u32,
     /// What left or was set aside on `day`.
     pub day_debits: i128,
-    /// How many authorised payments and active reservations name it, on either side: while there are any it stays open (P6).
+    /// How many authorised payments, active reservations and held transfers name it, on either side: while there are any it
+    /// stays open (P6).
     pub named_by: u32,
     /// The entry that opened it, or that first touched an account of the house.
     pub opened_lsn: Lsn,

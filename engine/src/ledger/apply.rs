@@ -13,6 +13,7 @@ use super::{
     payment::PaymentStatus,
     rates::{PairRow, RateBook},
     time::Timestamp,
+    transfer::TransferStatus,
 };
 use crate::{
     money::{AccountId, Lsn, OwnerId},
@@ -83,6 +84,10 @@ pub fn naming(entry: &Entry) -> Option<(Named<'_>, Naming)> {
         let reservation = entry.decision.reservation().filter(|reservation| reservation.is_active() == is_active)?;
         Some((std::iter::once(&reservation.account).chain(&reservation.destination).collect(), naming))
     };
+    let of_transfer = |is_held: bool, naming| {
+        let transfer = entry.decision.transfer()?;
+        ((transfer.status == TransferStatus::Held) == is_held).then(|| (transfer.accounts(), naming))
+    };
     match &entry.request {
         Request::CreatePayment(_) => of_payment(|status| status == PaymentStatus::Authorized, Naming::Begins),
         Request::Reserve(_) => of_reservation(true, Naming::Begins),
@@ -90,7 +95,10 @@ pub fn naming(entry: &Entry) -> Option<(Named<'_>, Naming)> {
             of_payment(|status| status != PaymentStatus::Authorized, Naming::Ends)
         }
         Request::Capture(_) | Request::Release(_) => of_reservation(false, Naming::Ends),
+        Request::CreateTransfer(_) => of_transfer(true, Naming::Begins),
+        Request::PostTransfer(_) | Request::VoidTransfer(_) => of_transfer(false, Naming::Ends),
         Request::Expire(_) => of_reservation(false, Naming::Ends)
+            .or_else(|| of_transfer(false, Naming::Ends))
             .or_else(|| of_payment(|status| status != PaymentStatus::Authorized, Naming::Ends)),
         Request::OpenAccount(_)
         | Request::UpdateAccount(_)

@@ -6,8 +6,9 @@ use super::{
     needs::Missing,
     refund::{NamedSplit, RefundRate},
     splits::SPLITS_MAX,
+    transfer::{Leg, demands},
 };
-use crate::money::{Money, POSTING_MINOR_MAX};
+use crate::money::{Currency, Money, POSTING_MINOR_MAX};
 
 /// How many pairs one publication or removal of rates may have.
 pub const PUBLISHED_MAX: usize = 512;
@@ -80,5 +81,35 @@ pub fn named_splits(
     must(sum == Some(amount), field, || match sum {
         Some(sum) => format!("sum to {sum}; they must sum to the amount, {amount}"),
         None => format!("must each say an amount in {}, as the whole is given", amount.currency),
+    })
+}
+
+/// How many legs a transfer may have.
+pub const LEGS_MAX: usize = 64;
+
+/// The legs of a transfer: each from one account to another; what one account gives or gets in all is of one currency and
+/// bounded as a posting is.
+pub fn legs(field: &'static str, legs: &[Leg]) -> Result<(), Missing> {
+    must((1..=LEGS_MAX).contains(&legs.len()), field, || {
+        format!("has {} legs; it must have 1 to {LEGS_MAX}", legs.len())
+    })?;
+    for (n, leg) in legs.iter().enumerate() {
+        self::amount(field, leg.amount)?;
+        must(leg.from != leg.to, field, || format!("legs[{n}] goes from {} to itself", leg.from))?;
+        let is_other = |other: &&Leg| {
+            let names = [&leg.from, &leg.to].into_iter().any(|account| *account == other.from || *account == other.to);
+            names && other.amount.currency != leg.amount.currency
+        };
+        let other = legs.get(..n).unwrap_or_default().iter().find(is_other);
+        must(other.is_none(), field, || {
+            let currencies = other.map(|other| other.amount.currency).into_iter().chain([leg.amount.currency]);
+            let currencies: Vec<_> = currencies.map(Currency::code).collect();
+            format!("legs[{n}] names an account of an earlier leg in another currency ({})", currencies.join(", "))
+        })?;
+    }
+    let too_much = demands(legs).into_iter().find(|(_, of)| of.debits.minor.max(of.credits.minor) > POSTING_MINOR_MAX);
+    must(too_much.is_none(), field, || {
+        let account = too_much.as_ref().map_or_else(String::new, |(account, _)| account.to_string());
+        format!("move more than 10^18 minor units on account {account}")
     })
 }

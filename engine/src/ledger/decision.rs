@@ -10,6 +10,7 @@ use super::{
     reservation::Reservation,
     settings::DefaultMark,
     time::Timestamp,
+    transfer::{Transfer, TransferStatus},
 };
 use crate::money::{AccountId, OpId, Posting};
 
@@ -33,6 +34,8 @@ pub enum Change {
     Reservation(Reservation),
     /// A refund.
     Refund(Box<Refund>),
+    /// A transfer.
+    Transfer(Box<Transfer>),
     /// An account, opened or with other settings. Its counters are those its actor knew when it decided.
     Account {
         /// The account.
@@ -62,6 +65,7 @@ impl Change {
             Self::Payment(payment) => Some(payment.id),
             Self::Reservation(reservation) => Some(reservation.id),
             Self::Refund(refund) => Some(refund.id),
+            Self::Transfer(transfer) => Some(transfer.id),
             Self::Account { .. } | Self::Rates => None,
         }
     }
@@ -87,7 +91,11 @@ impl Decision {
     pub fn payment(&self) -> Option<&Payment> {
         self.changes.iter().find_map(|change| match change {
             Change::Payment(payment) => Some(payment),
-            Change::Reservation(_) | Change::Refund(_) | Change::Account { .. } | Change::Rates => None,
+            Change::Reservation(_)
+            | Change::Refund(_)
+            | Change::Transfer(_)
+            | Change::Account { .. }
+            | Change::Rates => None,
         })
     }
 
@@ -95,7 +103,21 @@ impl Decision {
     pub fn reservation(&self) -> Option<&Reservation> {
         self.changes.iter().find_map(|change| match change {
             Change::Reservation(reservation) => Some(reservation),
-            Change::Payment(_) | Change::Refund(_) | Change::Account { .. } | Change::Rates => None,
+            Change::Payment(_) | Change::Refund(_) | Change::Transfer(_) | Change::Account { .. } | Change::Rates => {
+                None
+            }
+        })
+    }
+
+    /// The transfer it is about.
+    pub fn transfer(&self) -> Option<&Transfer> {
+        self.changes.iter().find_map(|change| match change {
+            Change::Transfer(transfer) => Some(&**transfer),
+            Change::Payment(_)
+            | Change::Reservation(_)
+            | Change::Refund(_)
+            | Change::Account { .. }
+            | Change::Rates => None,
         })
     }
 
@@ -103,7 +125,11 @@ impl Decision {
     pub fn refund(&self) -> Option<&Refund> {
         self.changes.iter().find_map(|change| match change {
             Change::Refund(refund) => Some(&**refund),
-            Change::Payment(_) | Change::Reservation(_) | Change::Account { .. } | Change::Rates => None,
+            Change::Payment(_)
+            | Change::Reservation(_)
+            | Change::Transfer(_)
+            | Change::Account { .. }
+            | Change::Rates => None,
         })
     }
 
@@ -123,6 +149,11 @@ impl Decision {
                 object: payment.id,
                 frees: (payment.status == PaymentStatus::Authorized).then_some(&payment.payer),
             }),
+            Change::Transfer(transfer) => Some(Timer {
+                due: transfer.expires_at?,
+                object: transfer.id,
+                frees: transfer.legs.first().map(|leg| &leg.from).filter(|_| transfer.status == TransferStatus::Held),
+            }),
             Change::Refund(_) | Change::Account { .. } | Change::Rates => None,
         })
     }
@@ -131,7 +162,9 @@ impl Decision {
     pub fn account(&self) -> Option<(&Account, DefaultMark)> {
         self.changes.iter().find_map(|change| match change {
             Change::Account { account, default } => Some((account, *default)),
-            Change::Payment(_) | Change::Reservation(_) | Change::Refund(_) | Change::Rates => None,
+            Change::Payment(_) | Change::Reservation(_) | Change::Refund(_) | Change::Transfer(_) | Change::Rates => {
+                None
+            }
         })
     }
 

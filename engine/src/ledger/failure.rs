@@ -89,11 +89,14 @@ pub enum FailureCode {
     /// The account that paid is closed, and the customer has no other active one in its currency.
     #[n(25)]
     RefundDestinationClosed,
+    /// The transfer holds nothing: it was posted, voided, expired or declined.
+    #[n(26)]
+    TransferNotHeld,
 }
 
 impl FailureCode {
     /// All codes, in the order of the list above.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::InsufficientFunds,
         Self::RiskRejected,
         Self::AccountFrozen,
@@ -120,6 +123,7 @@ impl FailureCode {
         Self::PaymentNotRefundable,
         Self::AmountExceedsRefundable,
         Self::RefundDestinationClosed,
+        Self::TransferNotHeld,
     ];
 
     /// The code as metrics and logs spell it.
@@ -151,6 +155,7 @@ impl FailureCode {
             Self::PaymentNotRefundable => "PAYMENT_NOT_REFUNDABLE",
             Self::AmountExceedsRefundable => "AMOUNT_EXCEEDS_REFUNDABLE",
             Self::RefundDestinationClosed => "REFUND_DESTINATION_CLOSED",
+            Self::TransferNotHeld => "TRANSFER_NOT_HELD",
         }
     }
 }

@@ -17,6 +17,7 @@ use super::{
     notes::Notes,
     risk::{Assessment, Verdict},
     settings::SettingsChange,
+    transfer::Demands,
 };
 use crate::money::{AccountId, Money};
 
@@ -31,6 +32,8 @@ pub enum Effect {
     Hold(AccountId, Money),
     /// Ask the accounts that got money, all at once, to give it back, whatever their daily limit.
     TakeBack(ByAccount),
+    /// Ask accounts, all at once, to take part in a transfer: to give and to take.
+    Join(Demands),
     /// Ask an account to decide a change of its settings.
     Change(AccountId, Box<SettingsChange>),
     /// Ask an account that is not there yet to be this one.
@@ -52,6 +55,8 @@ pub enum Event {
     Granted(Result<(), Failure>),
     /// From an account that was asked to hold: the UTC day it counts for (P6).
     Held(Result<u32, Failure>),
+    /// From all accounts that were asked to take part: the UTC days their debits count for, or which of them will not.
+    Joined(Result<Vec<u32>, (usize, Failure)>),
     /// From an account that was asked to change: its settings afterwards.
     Changed(Result<Box<Account>, Failure>),
 }
@@ -73,6 +78,7 @@ impl Event {
             Self::Quoted(_) => "quoted",
             Self::Granted(_) => "granted",
             Self::Held(_) => "held",
+            Self::Joined(_) => "joined",
             Self::Changed(_) => "changed",
         }
     }

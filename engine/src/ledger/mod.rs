@@ -37,5 +37,6 @@ pub mod shares;
 pub mod splits;
 pub mod steps;
 pub mod time;
+pub mod transfer;
 pub mod value;
 pub mod wallet;

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::{
     account::Account, decision::Change, life::Life, owner::Owner, payment::Payment, rates::RateBook,
-    reservation::Reservation, time::Timestamp,
+    reservation::Reservation, time::Timestamp, transfer::Transfer,
 };
 use crate::money::{AccountId, Currency, OpId, OwnerId};
 
@@ -118,6 +118,20 @@ impl Found {
         }
     }
 
+    /// The transfer that was asked for.
+    pub fn transfer(&self, id: OpId) -> Result<&Transfer, Missing> {
+        match self.object.as_deref() {
+            Some(Change::Transfer(transfer)) if transfer.id == id => Ok(transfer),
+            _ => Err(Missing::unknown("transfer", id)),
+        }
+    }
+
+    /// The owner of the account that gives first.
+    pub fn home_of_transfer(&self, id: OpId) -> OwnerId {
+        let from = self.transfer(id).ok().and_then(|transfer| transfer.legs.first()).map(|leg| &leg.from);
+        from.map_or_else(OwnerId::system, |from| self.owner_of(from))
+    }
+
     /// The customer of a payment.
     pub fn customer_of_payment(&self, id: OpId) -> OwnerId {
         let before = self.payment(id).ok().and_then(|(_, life)| life.before.as_ref());
@@ -215,6 +229,10 @@ pub struct House {
     pub authorization_default: Duration,
     /// How long an authorisation may last.
     pub authorization_max: Duration,
+    /// How long a transfer is held that names no time.
+    pub transfer_default: Duration,
+    /// How long a transfer may be held.
+    pub transfer_max: Duration,
     /// The spread of a published rate that names none, in basis points.
     pub spread_bps_default: u16,
     /// Accounts one owner may have.

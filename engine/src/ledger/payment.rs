@@ -127,7 +127,8 @@ pub fn counts(failure: Option<&Failure>) -> Counts {
         | FailureCode::PaymentNotVoidable
         | FailureCode::PaymentNotRefundable
         | FailureCode::AmountExceedsRefundable
-        | FailureCode::RefundDestinationClosed => false,
+        | FailureCode::RefundDestinationClosed
+        | FailureCode::TransferNotHeld => false,
     };
     if is_customers { Counts::Declined } else { Counts::Nothing }
 }

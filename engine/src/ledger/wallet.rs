@@ -14,6 +14,7 @@ use super::{
     failure::{Failure, FailureCode},
     settings::{AccountStatus, DailyLimit, SettingsChange},
     time::Timestamp,
+    transfer::Demand,
 };
 use crate::{
     money::{ACCOUNT_MINOR_MAX, Lsn, Money, OpId},
@@ -28,6 +29,8 @@ const PENDING_KEPT: usize = 3;
 struct Pending {
     debit: i128,
     credit: i128,
+    /// What of it the daily limit counts.
+    counted: i128,
 }
 
 /// One account with its volatile part.
@@ -39,6 +42,8 @@ pub struct Wallet {
     pending: HashMap<OpId, Pending, RandomState>,
     held: i128,
     expected: i128,
+    /// What of all that is pending the daily limit counts.
+    counted: i128,
 }
 
 /// What a client sees of an account: durable state and what is pending, read at one moment.
@@ -57,7 +62,7 @@ pub struct AccountView {
 impl Wallet {
     /// A wallet with nothing pending.
     pub fn new(account: Account) -> Self {
-        Self { gate: account.status, account, pending: HashMap::default(), held: 0, expected: 0 }
+        Self { gate: account.status, account, pending: HashMap::default(), held: 0, expected: 0, counted: 0 }
     }
 
     /// The durable state.
@@ -94,9 +99,29 @@ impl Wallet {
     /// Payer's side: holds `amount` for `op` if it is there. Says for which UTC day it counts.
     pub fn hold(&mut self, op: OpId, amount: Money, now: Timestamp) -> Result<u32, Failure> {
         self.check_available(amount)?;
+        let day = self.check_daily_limit(amount, now)?;
+        self.set_aside(op, amount.minor, amount.minor);
+        Ok(day)
+    }
+
+    /// Both sides of a transfer: what must be there, what leaves and what comes in, in one answer.
+    pub fn join(&mut self, op: OpId, demand: &Demand, now: Timestamp) -> Result<u32, Failure> {
+        self.check_open(if demand.debits.minor > 0 { demand.debits } else { demand.credits })?;
+        if demand.debits.minor > 0 {
+            self.check_available(demand.need)?;
+        }
+        let day = self.check_daily_limit(demand.debits, now)?;
+        self.expect(op, demand.credits)?;
+        self.set_aside(op, demand.need.minor, demand.debits.minor);
+        Ok(day)
+    }
+
+    /// The UTC day that a debit counts for, if the limit of that day allows it.
+    fn check_daily_limit(&self, amount: Money, now: Timestamp) -> Result<u32, Failure> {
         let day = self.account.day_of_hold(now.utc_day());
-        let spent = self.account.debits_on(day).saturating_add(self.held);
-        if let Some(limit) = self.account.daily_debit_limit
+        let spent = self.account.debits_on(day).saturating_add(self.counted);
+        if amount.minor > 0
+            && let Some(limit) = self.account.daily_debit_limit
             && spent.saturating_add(amount.minor) > limit
         {
             return Err(Failure::new(
@@ -109,20 +134,21 @@ impl Wallet {
                 ),
             ));
         }
-        self.set_aside(op, amount);
         Ok(day)
     }
 
     /// Payee's side of a refund: the same whatever the daily limit (P6).
     pub fn take_back(&mut self, op: OpId, amount: Money) -> Result<(), Failure> {
         self.check_available(amount)?;
-        self.set_aside(op, amount);
+        self.set_aside(op, amount.minor, 0);
         Ok(())
     }
 
-    fn set_aside(&mut self, op: OpId, amount: Money) {
-        self.pending.entry(op).or_default().debit = amount.minor;
-        self.held = self.held.saturating_add(amount.minor);
+    fn set_aside(&mut self, op: OpId, debit: i128, counted: i128) {
+        let pending = self.pending.entry(op).or_default();
+        (pending.debit, pending.counted) = (debit, counted);
+        self.held = self.held.saturating_add(debit);
+        self.counted = self.counted.saturating_add(counted);
     }
 
     fn check_available(&mut self, amount: Money) -> Result<(), Failure> {
@@ -185,6 +211,7 @@ impl Wallet {
         if let Some(pending) = self.pending.remove(&op) {
             self.held = self.held.saturating_sub(pending.debit);
             self.expected = self.expected.saturating_sub(pending.credit);
+            self.counted = self.counted.saturating_sub(pending.counted);
             if self.pending.is_empty() && self.pending.capacity() > PENDING_KEPT {
                 // An idle account keeps little memory for what it once had pending.
                 self.pending.shrink_to(PENDING_KEPT);
@@ -233,7 +260,7 @@ impl Wallet {
         let balance = self.account.balance();
         if self.account.named_by > 0 {
             let message = format!(
-                "account {} is named by {} authorised payments or active reservations; capture, void or release them first",
+                "account {} is named by {} authorised payments, active reservations or held transfers; end them first",
                 self.account.id, self.account.named_by
             );
             return Err(Failure::new(FailureCode::AccountNotEmpty, message));

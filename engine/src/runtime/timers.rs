@@ -20,7 +20,7 @@ use crate::{
     intake::command::Command,
     ledger::{decision::Timer, time::Timestamp},
     money::OpId,
-    queries::Entries,
+    pages::Entries,
     refusal::Refusal,
 };
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use arus_engine::{
     ledger::{
         commands::{
-            Capture, CapturePayment, CreatePayment, Deposit, OpenAccount, PublishRates, RefundPayment, Release,
-            RemoveRates, Request, Reserve, UpdateAccount, VoidPayment, Withdraw, create_payment::Manual,
-            publish_rates::PublishedRate, transfer::Transfer,
+            Capture, CapturePayment, CreatePayment, CreateTransfer, Deposit, OpenAccount, PostTransfer, PublishRates,
+            RefundPayment, Release, RemoveRates, Request, Reserve, UpdateAccount, VoidPayment, VoidTransfer, Withdraw,
+            create_payment::Manual, create_transfer::HoldFor, funds::Funds, publish_rates::PublishedRate,
         },
         fx::{Pair, RateSource},
         notes::{Notes, NotesText},
@@ -15,6 +15,7 @@ use arus_engine::{
         reservation::Finality,
         settings::{AccountStatus, DailyLimit, SettingsChange},
         splits::{Fee, Portion, Sharing, Split},
+        transfer::Leg,
     },
     money::{AccountId, Money, OpId, OwnerId, Rate},
 };
@@ -36,7 +37,7 @@ pub fn beginnings() -> Vec<Request> {
         for code in CURRENCIES {
             let overdraft = if *owner == "C" { 5_000 } else { 0 };
             requests.push(open(account(owner, code), owner, code, overdraft));
-            let transfer = Transfer { account: account(owner, code), amount: money(100_000, code) };
+            let transfer = Funds { account: account(owner, code), amount: money(100_000, code) };
             requests.push(Request::Deposit(Deposit(transfer)));
         }
     }
@@ -70,22 +71,30 @@ fn owner_id(id: &str) -> OwnerId {
     OwnerId::parse(id).expect("an id")
 }
 
+/// What commands can be about.
+#[derive(Default)]
+pub struct Objects {
+    pub reservations: Vec<OpId>,
+    pub payments: Vec<OpId>,
+    pub transfers: Vec<OpId>,
+}
+
 /// A command, and the notes that come with it: some are so long that a block takes several pages.
-pub fn command(number: u64, reservations: &[OpId], payments: &[OpId]) -> (Request, Notes) {
+pub fn command(number: u64, objects: &Objects) -> (Request, Notes) {
     let mut draw = Draw::from(number);
-    let request = request(&mut draw, reservations, payments);
+    let request = request(&mut draw, objects);
     let length = if draw.below(3) == 0 { draw.below(3_000) } else { 0 };
     let description = "x".repeat(usize::try_from(length).expect("it is small"));
     (request, NotesText { description, ..NotesText::default() }.into())
 }
 
-fn request(draw: &mut Draw, reservations: &[OpId], payments: &[OpId]) -> Request {
+fn request(draw: &mut Draw, Objects { reservations, payments, transfers }: &Objects) -> Request {
     // Few accounts, so that commands meet on them; rarely one that does not exist yet.
     let owners = if draw.below(12) == 0 { &OWNERS[..] } else { &OWNERS[..3] };
     let (payer, payee) = (draw.one_of(owners), draw.one_of(owners));
     let (code, other) = (draw.one_of(&CURRENCIES), draw.one_of(&CURRENCIES));
     let amount = amount(draw, code);
-    let transfer = Transfer { account: account(payer, code), amount };
+    let transfer = Funds { account: account(payer, code), amount };
     match draw.below(100) {
         0..14 => match one_of_last(draw, payments) {
             Some(payment) => step(draw, payment, amount),
@@ -103,8 +112,13 @@ fn request(draw: &mut Draw, reservations: &[OpId], payments: &[OpId]) -> Request
                 sharing,
             })
         }
-        46..54 => Request::Deposit(Deposit(transfer)),
-        54..62 => Request::Withdraw(Withdraw(transfer)),
+        46..51 => Request::Deposit(Deposit(transfer)),
+        51..56 => Request::Withdraw(Withdraw(transfer)),
+        56..62 => match one_of_last(draw, transfers).filter(|_| draw.below(2) == 0) {
+            Some(transfer) if draw.below(3) == 0 => Request::VoidTransfer(VoidTransfer { transfer }),
+            Some(transfer) => Request::PostTransfer(PostTransfer { transfer }),
+            None => create_transfer(draw, owners),
+        },
         62..76 => Request::Reserve(Reserve {
             account: account(payer, code),
             amount,
@@ -135,6 +149,22 @@ fn request(draw: &mut Draw, reservations: &[OpId], payments: &[OpId]) -> Request
             Request::RemoveRates(RemoveRates { pairs: vec![Pair { base: currency(pair.0), quote: currency(pair.1) }] })
         }
     }
+}
+
+/// Up to five legs among few accounts, so that money goes through some.
+fn create_transfer(draw: &mut Draw, owners: &[&str]) -> Request {
+    let code = draw.one_of(&CURRENCIES);
+    let legs = (0..1 + draw.below(5)).map(|_| {
+        let code = if draw.below(5) == 0 { draw.one_of(&CURRENCIES) } else { code };
+        let from = draw.one_of(owners);
+        let others: Vec<&str> = owners.iter().copied().filter(|owner| *owner != from).collect();
+        let (from, to) = (account(from, code), account(draw.one_of(&others), code));
+        Leg { from, to, amount: amount(draw, code), reference: String::new() }
+    });
+    let legs = legs.collect();
+    let expires_in = Some(Duration::from_secs(draw.one_of(&[1, 60, 600])));
+    let hold = (draw.below(2) == 0).then_some(HoldFor { expires_in });
+    Request::CreateTransfer(CreateTransfer { legs, hold })
 }
 
 /// Of the whole that is there, or so little that many fit.

@@ -5,6 +5,7 @@
 mod declines;
 mod payments;
 mod reads;
+mod transfers;
 mod velocity;
 
 use std::collections::BTreeMap;
@@ -21,8 +22,11 @@ use arus_engine::{
     money::{AccountId, Lsn, Money, OpId, OwnerId, PostingKind},
 };
 
-use self::payments::{Line, Paid};
-use crate::books::Books;
+use self::{
+    payments::{Line, Paid},
+    transfers::Moved,
+};
+use crate::{books::Books, commands::Objects};
 
 /// What is wrong.
 pub type Wrong = String;
@@ -112,6 +116,7 @@ pub struct Model {
     accounts: BTreeMap<AccountId, Vec<(Lsn, State)>>,
     reservations: BTreeMap<OpId, Held>,
     payments: BTreeMap<OpId, Paid>,
+    transfers: BTreeMap<OpId, Moved>,
     pub books: Books,
     velocity_max: usize,
     /// When each entry's command was sent.
@@ -159,9 +164,10 @@ impl Model {
         self.accounts.keys()
     }
 
-    /// Reservations that were made and accepted.
-    pub fn reservations(&self) -> Vec<OpId> {
-        self.reservations.keys().copied().collect()
+    /// What was made and accepted, for commands about it.
+    pub fn objects(&self) -> Objects {
+        let reservations = self.reservations.keys().copied().collect();
+        Objects { reservations, payments: self.payments(), transfers: self.transfers() }
     }
 
     /// An account as of an entry.
@@ -238,6 +244,19 @@ impl Model {
                 let ends = sent.time.plus(lasts)..=self.latest.max(self.at).plus(lasts);
                 must!(ends.contains(&ends_at), "it ends at {} and not within {ends:?}", ends_at.0);
             }
+            Request::CreateTransfer(create) if entry.failure().is_none() => {
+                let ends_at = entry.decision.transfer().and_then(|transfer| transfer.expires_at);
+                let lasts = create.hold.and_then(|hold| hold.expires_in);
+                must!(ends_at.is_some() == lasts.is_some(), "it ends at {ends_at:?}, it was to last {lasts:?}");
+                if let (Some(ends_at), Some(lasts)) = (ends_at, lasts) {
+                    let ends = sent.time.plus(lasts)..=self.latest.max(self.at).plus(lasts);
+                    must!(ends.contains(&ends_at), "it ends at {} and not within {ends:?}", ends_at.0);
+                }
+            }
+            Request::PostTransfer(post) if entry.failure().is_none() => {
+                let ends_at = self.transfer(post.transfer)?.expires_at.ok_or("it has no end")?;
+                must!(sent.time < ends_at, "it was posted after its end at {}", ends_at.0);
+            }
             Request::CapturePayment(capture) if entry.failure().is_none() => {
                 let ends_at = self.paid(capture.payment)?.expires_at.ok_or("it has no end")?;
                 must!(sent.time < ends_at, "it was captured after its end at {}", ends_at.0);
@@ -256,7 +275,10 @@ impl Model {
         let held = self.reservations.iter().filter(|(_, held)| held.is_active && held.expires_at <= now);
         let paid =
             self.payments.iter().filter(|(_, paid)| paid.is_open() && paid.expires_at.is_some_and(|at| at <= now));
-        held.map(|(id, _)| *id).chain(paid.map(|(id, _)| *id)).collect()
+        let moved =
+            self.transfers.iter().filter(|(_, moved)| moved.is_held() && moved.expires_at.is_some_and(|at| at <= now));
+        let ids = held.map(|(id, _)| *id).chain(paid.map(|(id, _)| *id));
+        ids.chain(moved.map(|(id, _)| *id)).collect()
     }
 
     /// What moves on clients' accounts is what was asked for, and everything sums to zero.
@@ -294,6 +316,10 @@ impl Model {
                 self.stepped(committed, after)?.2
             }
             Request::Expire(_) if entry.payment().is_some() => self.stepped(committed, after)?.2,
+            Request::CreateTransfer(_) | Request::PostTransfer(_) | Request::VoidTransfer(_) => {
+                self.transferred(committed)?.2
+            }
+            Request::Expire(_) if entry.decision.transfer().is_some() => self.transferred(committed)?.2,
             Request::Capture(capture) => {
                 let held = self.active(capture.reservation)?;
                 let currency = entry.decision.reservation().ok_or("no reservation")?.amount.currency;
@@ -428,6 +454,13 @@ impl Model {
             return Ok(named);
         }
         let mut named = vec![];
+        if entry.decision.transfer().is_some() {
+            let (id, moved, _) = self.transferred(committed)?;
+            if self.transfers.get(&id).is_some_and(Moved::is_held) != moved.is_held() {
+                named = moved.names();
+            }
+            self.transfers.insert(id, moved);
+        }
         if let Some(after) = entry.decision.reservation() {
             let was_active = self.reservations.get(&after.id).is_some_and(|held| held.is_active);
             let is_active = after.status == ReservationStatus::Active;
@@ -491,6 +524,11 @@ impl Model {
             },
             Request::Release(release) => return self.reservations.contains_key(&release.reservation),
             Request::OpenAccount(_) | Request::PublishRates(_) | Request::RemoveRates(_) => [None, None],
+            Request::CreateTransfer(create) => {
+                return create.legs.iter().all(|leg| is_known(&leg.from) && is_known(&leg.to));
+            }
+            Request::PostTransfer(post) => return self.transfers.contains_key(&post.transfer),
+            Request::VoidTransfer(void) => return self.transfers.contains_key(&void.transfer),
             Request::CapturePayment(capture) => return self.payments.contains_key(&capture.payment),
             Request::VoidPayment(void) => return self.payments.contains_key(&void.payment),
             Request::RefundPayment(refund) => {

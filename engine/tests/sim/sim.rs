@@ -26,7 +26,7 @@ use arus_engine::{
 use tokio::task::JoinHandle;
 
 use crate::{
-    commands::{self, CURRENCIES, OWNERS},
+    commands::{self, CURRENCIES, OWNERS, Objects},
     disk,
     model::{Model, Sent, Wrong, must},
     script::{Action, Crash, Draw},
@@ -142,7 +142,7 @@ impl Sim {
     async fn act(&mut self, action: Action) -> Result<(), Wrong> {
         match action {
             Action::Send(number) => {
-                let (request, notes) = commands::command(number, &self.model.reservations(), &self.model.payments());
+                let (request, notes) = commands::command(number, &self.model.objects());
                 self.send_new(request, notes);
             }
             Action::Again(number) => {
@@ -154,7 +154,7 @@ impl Sim {
             }
             Action::Reuse(number) => {
                 let key = Draw::from(number).one_of_strings(&self.keys);
-                let (request, notes) = commands::command(number, &[], &[]);
+                let (request, notes) = commands::command(number, &Objects::default());
                 self.send(&key, Some((request, notes)));
             }
             Action::Read(number) => self.read(number),

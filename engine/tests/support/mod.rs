@@ -22,7 +22,7 @@ use arus_engine::{
     ledger::{
         commands::{
             Capture, CreatePayment, Deposit, OpenAccount, PublishRates, Release, Request, Reserve, Withdraw,
-            publish_rates::PublishedRate, transfer::Transfer,
+            funds::Funds, publish_rates::PublishedRate,
         },
         decision::{Change, Decision},
         entry::{Committed, Entry},
@@ -159,7 +159,7 @@ impl World {
                     daily_debit_limit: None,
                 };
                 self.submit(&format!("open-{id}"), Request::OpenAccount(open)).await.expect("opened");
-                let deposit = Transfer { account: id.clone(), amount: money(100_000, code) };
+                let deposit = Funds { account: id.clone(), amount: money(100_000, code) };
                 self.submit(&format!("fund-{id}"), Request::Deposit(Deposit(deposit))).await.expect("funded");
             }
         }
@@ -206,11 +206,11 @@ pub fn request(clock: &Clock, n: u64, reservations: &[OpId]) -> Request {
     match roll(0, 12) {
         0 => {
             let code = code(3);
-            Request::Deposit(Deposit(Transfer { account: account(payer, code), amount: amount(code) }))
+            Request::Deposit(Deposit(Funds { account: account(payer, code), amount: amount(code) }))
         }
         1 => {
             let code = code(3);
-            Request::Withdraw(Withdraw(Transfer { account: account(payer, code), amount: amount(code) }))
+            Request::Withdraw(Withdraw(Funds { account: account(payer, code), amount: amount(code) }))
         }
         2 => {
             let code = code(3);
@@ -266,8 +266,10 @@ impl Reference {
                 }
                 PostingKind::Void { .. } => *aside -= minor,
             }
-            let own = !posting.account.is_system();
-            assert!(!own || *balance - *aside >= 0, "{} is overdrawn", posting.account);
+        }
+        for posting in committed.entry.postings().iter().filter(|posting| !posting.account.is_system()) {
+            let (balance, aside) = self.accounts[&posting.account.to_string()];
+            assert!(balance - aside >= 0, "{} is overdrawn", posting.account);
         }
     }
 

@@ -15,8 +15,8 @@ use arus_engine::{
     gate::caller::Answering,
     ledger::{
         commands::{
-            CreatePayment, Deposit, OpenAccount, PublishRates, Request, Reserve, publish_rates::PublishedRate,
-            transfer::Transfer,
+            CreatePayment, Deposit, OpenAccount, PublishRates, Request, Reserve, funds::Funds,
+            publish_rates::PublishedRate,
         },
         fx::RateSource,
         notes::Notes,
@@ -128,7 +128,7 @@ pub fn seed(server: &Server) {
         });
         server.submit(&format!("open-{id}"), request);
     }
-    server.submit("deposit", Request::Deposit(Deposit(Transfer { account: account("a"), amount: usd(10_000_000) })));
+    server.submit("deposit", Request::Deposit(Deposit(Funds { account: account("a"), amount: usd(10_000_000) })));
     let rate = PublishedRate {
         base: Currency::from_code("EUR").expect("EUR"),
         quote: usd(0).currency,

@@ -102,8 +102,7 @@ fn two_currencies(fields: &mut Fields, within: std::fmt::Arguments<'_>, base: &s
 fn as_of(fields: &mut Fields, at: Option<&arus_proto::Timestamp>, now: Timestamp) -> Option<Option<Timestamp>> {
     let Some(at) = at else { return Some(None) };
     let rule = "must be a time after 1970 and not in the future, such as 2026-01-31T09:30:00Z";
-    let parts = u64::try_from(at.seconds).ok().zip(u64::try_from(at.nanos).ok()).filter(|_| at.is_valid());
-    let Some(micros) = parts.and_then(|(s, n)| s.checked_mul(1_000_000)?.checked_add(n / 1_000)).map(Timestamp) else {
+    let Some(micros) = super::micros(*at) else {
         fields.bad("as_of", &format!("{} s and {} ns", at.seconds, at.nanos), rule);
         return None;
     };

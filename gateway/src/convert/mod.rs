@@ -10,7 +10,9 @@ mod lifetime;
 pub mod payments;
 pub mod risk;
 mod splits;
+pub mod statements;
 pub mod steps;
+pub mod transfers;
 pub mod wallet;
 
 use std::fmt::Display;
@@ -294,6 +296,13 @@ pub fn timestamp(at: Timestamp) -> arus_proto::Timestamp {
     }
 }
 
+/// A time of the wire, if it is one from 1970 on; what is less than a microsecond is left out.
+fn micros(at: arus_proto::Timestamp) -> Option<Timestamp> {
+    let (seconds, nanos) = (u64::try_from(at.seconds).ok()?, u64::try_from(at.nanos).ok()?);
+    let micros = seconds.checked_mul(1_000_000)?.checked_add(nanos / 1_000)?;
+    at.is_valid().then_some(Timestamp(micros))
+}
+
 /// A time for people, as in answers (RFC 3339).
 pub fn rfc3339(at: Timestamp) -> String {
     timestamp(at).to_string()
@@ -351,6 +360,7 @@ pub fn failure_code(code: FailureCode) -> wire::FailureCode {
         FailureCode::PaymentNotRefundable => wire::FailureCode::PaymentNotRefundable,
         FailureCode::AmountExceedsRefundable => wire::FailureCode::AmountExceedsRefundable,
         FailureCode::RefundDestinationClosed => wire::FailureCode::RefundDestinationClosed,
+        FailureCode::TransferNotHeld => wire::FailureCode::TransferNotHeld,
     }
 }
 

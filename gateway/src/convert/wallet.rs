@@ -6,7 +6,7 @@ use arus_engine::{
     index::HistoryRow,
     ledger::{
         account::Account,
-        commands::{Capture, OpenAccount, Release, Request, Reserve, UpdateAccount, transfer::Transfer},
+        commands::{Capture, OpenAccount, Release, Request, Reserve, UpdateAccount, funds::Funds},
         entry::Committed,
         notes::{Notes, NotesText},
         reservation::{Finality, Reservation, ReservationStatus},
@@ -115,7 +115,7 @@ pub fn transfer(
     account: &str,
     amount: Option<&common::Money>,
     reference: &str,
-    make: impl FnOnce(Transfer) -> Request,
+    make: impl FnOnce(Funds) -> Request,
 ) -> Result<Command, Refusal> {
     let mut fields = Fields::default();
     let tx_id = fields.tx_id(tx_id);
@@ -125,7 +125,7 @@ pub fn transfer(
     match (tx_id, account, amount) {
         (Some(tx_id), Some(account), Some(amount)) => {
             let notes = NotesText { description, ..NotesText::default() };
-            Ok(fields.command(tx_id, make(Transfer { account, amount }), notes.into()))
+            Ok(fields.command(tx_id, make(Funds { account, amount }), notes.into()))
         }
         _ => Err(fields.refuse()),
     }
@@ -284,8 +284,12 @@ fn reservation_status(reservation: &Reservation) -> wire::ReservationStatus {
     }
 }
 
-/// One line of a statement; `None` for a row on which nothing moved.
-pub fn line(row: &HistoryRow, committed: &Committed, currency: Currency) -> Option<wire::StatementLine> {
+/// One line of an account's statement; `None` for a row on which nothing moved.
+pub fn line(
+    row: &HistoryRow,
+    committed: &Committed,
+    (account, currency): (&AccountId, Currency),
+) -> Option<wire::StatementLine> {
     let moved = row.moved?;
     let kind = match moved.kind {
         PostingKind::Debit { .. } => wire::LineKind::Debit,
@@ -304,5 +308,13 @@ pub fn line(row: &HistoryRow, committed: &Committed, currency: Currency) -> Opti
         operation_id: committed.entry.object().unwrap_or(committed.entry.op).to_string(),
         tx_id: committed.entry.tx_id.to_string(),
         method: committed.entry.request.method().to_owned(),
+        reference: reference(committed, account, row.line.into()),
     })
+}
+
+/// The client's own words about a line: those of its leg, or of its entry.
+fn reference(committed: &Committed, account: &AccountId, line: usize) -> String {
+    let entry = &committed.entry;
+    let leg = entry.decision.transfer().and_then(|transfer| transfer.leg(entry.postings(), account, line));
+    leg.map_or(&entry.notes.description, |leg| &leg.reference).clone()
 }

@@ -3,22 +3,25 @@
 use std::sync::Arc;
 
 use arus_engine::{
-    Command, Engine, Position, Refusal, Reply,
+    AsOf, Command, Engine, Position, Refusal, Reply,
     ledger::commands::{Deposit, Request as Asked, Withdraw},
     money::Lsn,
 };
-use arus_proto::wallet::v1::{self as wire, wallet_service_server::WalletService};
+use arus_proto::{
+    common::v1 as common,
+    wallet::v1::{self as wire, wallet_service_server::WalletService},
+};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::decide::decide;
 use crate::{
-    convert::{PAGE_BYTES_MAX, TENANT, listed, operation, wallet as convert},
+    convert::{PAGE_BYTES_MAX, TENANT, listed, money, operation, statements, transfers, wallet as convert},
     observe::{Replayed, ServiceCells, rpc},
     status::status,
 };
 
 /// The methods, as metrics name them.
-pub const METHODS: [&str; 11] = [
+pub const METHODS: [&str; 16] = [
     "OpenAccount",
     "GetAccount",
     "ListAccounts",
@@ -28,7 +31,12 @@ pub const METHODS: [&str; 11] = [
     "GetReservation",
     "Capture",
     "Release",
+    "CreateTransfer",
+    "GetTransfer",
+    "PostTransfer",
+    "VoidTransfer",
     "UpdateAccount",
+    "GetStatement",
     "ListEntries",
 ];
 
@@ -61,6 +69,38 @@ impl Wallets {
         response.extensions_mut().insert(Replayed(replayed));
         Ok(response)
     }
+
+    /// Decides a deposit or a withdrawal; says the balance after it, which is the same however often it is told.
+    async fn funds(
+        &self,
+        method: &'static str,
+        (metadata, tx_id): (&MetadataMap, &str),
+        command: Result<Command, Refusal>,
+    ) -> Result<(common::Operation, Option<common::Money>), Status> {
+        let decided = rpc(&self.engine, &self.cells, method, (metadata, tx_id), async {
+            let command = command.map_err(|refusal| status(&refusal))?;
+            let Reply { committed, replayed } = decide(&self.engine, command, metadata).await?;
+            let own = committed.entry.postings().iter().find(|posting| !posting.account.is_system());
+            let balance = match own {
+                None => None,
+                Some(posting) => {
+                    let at = AsOf::Lsn(committed.lsn);
+                    let after = self.engine.posted_as_of(TENANT, &posting.account, at).await;
+                    Some(money(after.map_err(|refusal| status(&refusal))?))
+                }
+            };
+            Ok((operation(&committed, replayed), balance))
+        });
+        decided.await.map(Response::into_inner)
+    }
+}
+
+/// The answer to a deposit or a withdrawal.
+fn funded<T>(operation: common::Operation, answer: impl FnOnce(common::Operation) -> T) -> Response<T> {
+    let replayed = operation.replayed;
+    let mut response = Response::new(answer(operation));
+    response.extensions_mut().insert(Replayed(replayed));
+    response
 }
 
 #[tonic::async_trait]
@@ -84,8 +124,16 @@ impl WalletService for Wallets {
         let (metadata, _, request) = request.into_parts();
         rpc(&self.engine, &self.cells, "GetAccount", (&metadata, ""), async {
             let id = convert::readable_account(&request.account_id).map_err(|refusal| status(&refusal))?;
+            let as_of = statements::as_of(&request).map_err(|refusal| status(&refusal))?;
             let view = self.engine.account(TENANT, &id).await.map_err(|refusal| status(&refusal))?;
-            Ok(wire::GetAccountResponse { account: Some(convert::account(&view)) })
+            let balance_as_of = match as_of {
+                None => None,
+                Some(at) => {
+                    let held = self.engine.balance_as_of(TENANT, &id, at).await.map_err(|refusal| status(&refusal))?;
+                    Some(statements::balance_as_of(held))
+                }
+            };
+            Ok(wire::GetAccountResponse { account: Some(convert::account(&view)), balance_as_of })
         })
         .await
     }
@@ -124,9 +172,8 @@ impl WalletService for Wallets {
         let (metadata, _, r) = request.into_parts();
         let command =
             convert::transfer(&r.tx_id, &r.account_id, r.amount.as_ref(), &r.reference, |t| Asked::Deposit(Deposit(t)));
-        let answer =
-            |reply: Reply| wire::DepositResponse { operation: Some(operation(&reply.committed, reply.replayed)) };
-        self.change("Deposit", (&metadata, &r.tx_id), command, answer).await
+        let (operation, balance_after) = self.funds("Deposit", (&metadata, &r.tx_id), command).await?;
+        Ok(funded(operation, |operation| wire::DepositResponse { operation: Some(operation), balance_after }))
     }
 
     async fn withdraw(
@@ -137,9 +184,8 @@ impl WalletService for Wallets {
         let command = convert::transfer(&r.tx_id, &r.account_id, r.amount.as_ref(), &r.reference, |t| {
             Asked::Withdraw(Withdraw(t))
         });
-        let answer =
-            |reply: Reply| wire::WithdrawResponse { operation: Some(operation(&reply.committed, reply.replayed)) };
-        self.change("Withdraw", (&metadata, &r.tx_id), command, answer).await
+        let (operation, balance_after) = self.funds("Withdraw", (&metadata, &r.tx_id), command).await?;
+        Ok(funded(operation, |operation| wire::WithdrawResponse { operation: Some(operation), balance_after }))
     }
 
     async fn reserve(&self, request: Request<wire::ReserveRequest>) -> Result<Response<wire::ReserveResponse>, Status> {
@@ -183,6 +229,61 @@ impl WalletService for Wallets {
         self.change("Release", (&metadata, &request.tx_id), convert::release(&request), answer).await
     }
 
+    async fn create_transfer(
+        &self,
+        request: Request<wire::CreateTransferRequest>,
+    ) -> Result<Response<wire::CreateTransferResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let answer = |reply: Reply| wire::CreateTransferResponse {
+            operation: Some(operation(&reply.committed, reply.replayed)),
+            transfer: transfers::transfer(&reply.committed),
+        };
+        self.change(
+            "CreateTransfer",
+            (&metadata, &request.tx_id),
+            transfers::create(&request, self.engine.config()),
+            answer,
+        )
+        .await
+    }
+
+    async fn get_transfer(
+        &self,
+        request: Request<wire::GetTransferRequest>,
+    ) -> Result<Response<wire::GetTransferResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        rpc(&self.engine, &self.cells, "GetTransfer", (&metadata, ""), async {
+            let id = transfers::get(&request).map_err(|refusal| status(&refusal))?;
+            let committed = self.engine.transfer(TENANT, id).await.map_err(|refusal| status(&refusal))?;
+            Ok(wire::GetTransferResponse { transfer: transfers::transfer(&committed) })
+        })
+        .await
+    }
+
+    async fn post_transfer(
+        &self,
+        request: Request<wire::PostTransferRequest>,
+    ) -> Result<Response<wire::PostTransferResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let answer = |reply: Reply| wire::PostTransferResponse {
+            operation: Some(operation(&reply.committed, reply.replayed)),
+            transfer: transfers::transfer(&reply.committed),
+        };
+        self.change("PostTransfer", (&metadata, &request.tx_id), transfers::post(&request), answer).await
+    }
+
+    async fn void_transfer(
+        &self,
+        request: Request<wire::VoidTransferRequest>,
+    ) -> Result<Response<wire::VoidTransferResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let answer = |reply: Reply| wire::VoidTransferResponse {
+            operation: Some(operation(&reply.committed, reply.replayed)),
+            transfer: transfers::transfer(&reply.committed),
+        };
+        self.change("VoidTransfer", (&metadata, &request.tx_id), transfers::void(&request), answer).await
+    }
+
     async fn update_account(
         &self,
         request: Request<wire::UpdateAccountRequest>,
@@ -195,6 +296,23 @@ impl WalletService for Wallets {
         self.change("UpdateAccount", (&metadata, &request.tx_id), convert::update(&request), answer).await
     }
 
+    async fn get_statement(
+        &self,
+        request: Request<wire::GetStatementRequest>,
+    ) -> Result<Response<wire::GetStatementResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        rpc(&self.engine, &self.cells, "GetStatement", (&metadata, ""), async {
+            let now = self.engine.clock().latest();
+            let (id, period, ask) = statements::get(&request, now).map_err(|refusal| status(&refusal))?;
+            let view = self.engine.account(TENANT, &id).await.map_err(|refusal| status(&refusal))?;
+            let (account, currency) = (id.clone(), view.account.currency);
+            let show = move |row: &_, committed: &_| convert::line(row, committed, (&account, currency)).map(listed);
+            let statement = self.engine.statement(TENANT, &id, period.clone(), ask.window(), show).await;
+            Ok(statements::statement(&id, &period, statement.map_err(|refusal| status(&refusal))?, &ask))
+        })
+        .await
+    }
+
     async fn list_entries(
         &self,
         request: Request<wire::ListEntriesRequest>,
@@ -203,8 +321,8 @@ impl WalletService for Wallets {
         rpc(&self.engine, &self.cells, "ListEntries", (&metadata, ""), async {
             let (id, ask) = convert::list_entries(&request).map_err(|refusal| status(&refusal))?;
             let view = self.engine.account(TENANT, &id).await.map_err(|refusal| status(&refusal))?;
-            let currency = view.account.currency;
-            let show = move |row: &_, committed: &_| convert::line(row, committed, currency).map(listed);
+            let (account, currency) = (id.clone(), view.account.currency);
+            let show = move |row: &_, committed: &_| convert::line(row, committed, (&account, currency)).map(listed);
             let page =
                 self.engine.entries(TENANT, &id, ask.window(), show).await.map_err(|refusal| status(&refusal))?;
             Ok(wire::ListEntriesResponse { entries: page.items, next_page_token: ask.token(page.next_below) })

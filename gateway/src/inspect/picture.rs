@@ -16,6 +16,7 @@ use arus_engine::{
         reservation::{Reservation, ReservationStatus},
         risk::RiskDecision,
         settings::DefaultMark,
+        transfer::{Aside, Leg, Transfer},
         value::{Field, Value as Shown},
     },
     money::{Currency, Money, Posting, PostingKind},
@@ -73,6 +74,7 @@ pub(super) fn outcome(decision: &Decision) -> Record {
         Some(Change::Payment(of)) => payment(of, failure).with_some("refund", decision.refund().map(refund)),
         Some(Change::Refund(of)) => decided(refund(of), failure),
         Some(Change::Reservation(of)) => decided(reservation(of), failure),
+        Some(Change::Transfer(of)) => decided(transfer(of), failure),
         Some(Change::Account { account: of, default }) => {
             decided(account(of).with("made_default", *default == DefaultMark::Default), failure)
         }
@@ -233,6 +235,29 @@ fn reservation(of: &Reservation) -> Record {
         .with("captured", of.captured)
         .with("remaining", of.remaining)
         .with("expires_at", of.expires_at)
+}
+
+fn transfer(of: &Transfer) -> Record {
+    let leg = |leg: &Leg| {
+        Record::default()
+            .with("from", leg.from.to_string())
+            .with("to", leg.to.to_string())
+            .with("amount", leg.amount)
+            .with("reference", leg.reference.as_str())
+    };
+    let aside = |aside: &Aside| {
+        Record::default()
+            .with("account", aside.account.to_string())
+            .with("amount", aside.amount)
+            .with("held_on_day", u64::from(aside.held_on))
+    };
+    let set_aside: Vec<_> = of.aside.iter().map(aside).collect();
+    Record::default()
+        .with("transfer_id", of.id.to_string())
+        .with("status", of.status.name())
+        .with("legs", of.legs.iter().map(leg).collect::<Vec<_>>())
+        .with_some("expires_at", of.expires_at)
+        .with_some("set_aside", (!set_aside.is_empty()).then_some(set_aside))
 }
 
 /// The settings of an account. Its counters in an entry are those its actor knew then, which say nothing here.

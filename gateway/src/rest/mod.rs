@@ -15,6 +15,7 @@ mod problem;
 mod reading;
 mod routes;
 mod schema;
+mod statement;
 mod strict;
 mod web;
 
@@ -52,7 +53,7 @@ const DOCS: &str = include_str!("docs.html");
 const DOCS_STYLE: &str = include_str!("docs.css");
 const DOCS_SCRIPT: &str = include_str!("docs.js");
 /// What is served beside the routes and counted by its own path; parts of pages are not.
-const PATHS_BESIDE: [&str; 10] = [
+const PATHS_BESIDE: [&str; 11] = [
     "/",
     console::NOW,
     console::PAYMENT,
@@ -62,6 +63,7 @@ const PATHS_BESIDE: [&str; 10] = [
     "/metrics",
     "/openapi.json",
     "/readyz",
+    statement::PATH,
     NO_PATH,
 ];
 /// What matches no path is counted as.
@@ -96,6 +98,7 @@ pub fn router(
         .route("/metrics", get(move || async move { ([(header::CONTENT_TYPE, OPEN_METRICS)], scraped.page()) }))
         .merge(health::router(engine))
         .merge(console::router(engine))
+        .merge(statement::router(&services.wallet))
         .merge(events::router(engine, &counts.readers, stop));
     for (path, methods) in paths {
         router = router.route(path, methods);

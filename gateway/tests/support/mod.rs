@@ -159,7 +159,7 @@ impl Clients {
     }
 
     pub async fn account(&mut self, account: &str) -> Account {
-        let request = GetAccountRequest { account_id: account.into() };
+        let request = GetAccountRequest { account_id: account.into(), as_of: None };
         self.wallet.get_account(request).await.expect("it exists").into_inner().account.expect("an account")
     }
 

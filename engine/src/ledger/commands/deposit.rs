@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::transfer::Transfer;
+use super::funds::Funds;
 use crate::{
     ledger::{
         body::{SameBody, Body},
@@ -17,7 +17,7 @@ use crate::{
 /// Money in from outside.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(transparent)]
-pub struct Deposit(#[n(0)] pub Transfer);
+pub struct Deposit(#[n(0)] pub Funds);
 
 impl Body for Deposit {
     fn check(&self, _: &House) -> Result<(), Missing> {

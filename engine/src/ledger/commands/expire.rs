@@ -1,20 +1,21 @@
-//! Expire: the house itself frees what was not taken in time, of a reservation or of a payment (P6). Its key names object and
+//! Expire: the house itself frees what was not taken in time, of a reservation, a payment or a transfer (P6). Its key names object and
 //! due time, so that each expires once.
 
 use minicbor::{Decode, Encode};
 use smallvec::smallvec;
 
-use super::{capture_payment, release, void_payment};
+use super::{capture_payment, create_transfer, create_transfer::stepped, release, void_payment};
 use crate::{
     ledger::{
         body::{SameBody, Body},
         decision::Change,
-        flow::Flow,
+        flow::{Flow, decided},
         needs::{Found, House, Missing, Need, Needs, Terms, Turn},
         payment::PaymentStatus,
         reservation::End,
         steps::Ending,
         time::Timestamp,
+        transfer::TransferStatus,
         value::Field,
     },
     money::{OpId, OwnerId},
@@ -27,7 +28,7 @@ pub const NOTHING_TO_EXPIRE: &str = "object to expire";
 /// Free money whose time is over.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Expire {
-    /// The reservation, or the payment.
+    /// The reservation, the payment or the transfer.
     #[n(0)]
     pub object: OpId,
 }
@@ -44,7 +45,12 @@ impl Expire {
                 let due = payment.life.as_ref()?.authorization.as_ref()?.expires_at;
                 Some((due, capture_payment::clients(payment)))
             }
-            Change::Payment(_) | Change::Refund(_) | Change::Account { .. } | Change::Rates => None,
+            Change::Transfer(transfer) if transfer.status == TransferStatus::Held => {
+                Some((transfer.expires_at?, create_transfer::touched(transfer)))
+            }
+            Change::Payment(_) | Change::Refund(_) | Change::Transfer(_) | Change::Account { .. } | Change::Rates => {
+                None
+            }
         }
     }
 }
@@ -71,15 +77,19 @@ impl Body for Expire {
     fn runs_with(&self, found: &Found) -> OwnerId {
         match found.object.as_deref() {
             Some(Change::Payment(_)) => found.customer_of_payment(self.object),
+            Some(Change::Transfer(_)) => found.home_of_transfer(self.object),
             _ => found.owner_of_reservation(self.object),
         }
     }
 
     fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
-        Ok(match found.payment(self.object) {
-            Ok((payment, life)) => void_payment::ended(payment, life, Ending::Expired),
-            Err(_) => release::ended(found.reservation(self.object)?, End::Expired),
-        })
+        if let Ok((payment, life)) = found.payment(self.object) {
+            return Ok(void_payment::ended(payment, life, Ending::Expired));
+        }
+        if let Ok(transfer) = found.transfer(self.object) {
+            return Ok(decided(stepped(transfer, transfer.end(TransferStatus::Expired))));
+        }
+        Ok(release::ended(found.reservation(self.object)?, End::Expired))
     }
 
     fn fields(&self) -> Vec<Field> {

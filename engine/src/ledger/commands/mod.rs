@@ -1,6 +1,6 @@
 //! The list of all commands. Each is a file of its own; a new one is a file, and a line with the next number.
 
-pub mod transfer;
+pub mod funds;
 
 use minicbor::{Decode, Encode};
 
@@ -75,6 +75,12 @@ commands! {
     12 = void_payment::VoidPayment,
     /// Give back what a payment took.
     13 = refund_payment::RefundPayment,
+    /// Move money between accounts, in a group.
+    14 = create_transfer::CreateTransfer,
+    /// Move what a transfer holds.
+    15 = post_transfer::PostTransfer,
+    /// Free what a transfer holds.
+    16 = void_transfer::VoidTransfer,
 }
 
 impl Request {

@@ -29,6 +29,11 @@ impl Model {
                 must!(self.active(id).is_err(), "reservation {id} is active");
                 Ok(())
             }
+            FailureCode::TransferNotHeld => {
+                let id = entry.decision.transfer().ok_or("no transfer")?.id;
+                must!(!self.transfer(id)?.is_held(), "transfer {id} is held");
+                Ok(())
+            }
             FailureCode::AmountExceedsReservation => {
                 let Request::Capture(capture) = &entry.request else { return Err("this is no capture".into()) };
                 let left = self.active(capture.reservation)?.remaining;
@@ -111,6 +116,7 @@ impl Model {
                     }
                     Request::Withdraw(withdraw) if withdraw.0.account == *id => competing += withdraw.0.amount.minor,
                     Request::Reserve(reserve) if reserve.account == *id => competing += reserve.amount.minor,
+                    Request::CreateTransfer(create) if create.legs.iter().any(|leg| leg.from == *id) => return Ok(()),
                     // Nor what a refund would take back.
                     Request::RefundPayment(refund) if self.paid(refund.payment).is_ok_and(|paid| paid.has(id)) => {
                         return Ok(());

@@ -458,14 +458,15 @@ impl Model {
         self.payments.get(&id).ok_or(format!("there is no payment {id}"))
     }
 
-    /// How many open payments and reservations name an account, on either side.
+    /// How many open payments, reservations and transfers name an account, on either side.
     pub(super) fn names(&self, id: &AccountId) -> usize {
         let payments = self.payments.values().filter(|paid| paid.is_open() && paid.names().contains(id)).count();
         let held = self
             .reservations
             .values()
             .filter(|held| held.is_active && [Some(&held.account), held.destination.as_ref()].contains(&Some(id)));
-        payments + held.count()
+        let moved = self.transfers.values().filter(|moved| moved.is_held() && moved.names().contains(id));
+        payments + held.count() + moved.count()
     }
 
     /// All payments by the entry that made them, oldest first.

@@ -16,7 +16,7 @@ use crate::{
 
 /// Money into an account or out of it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Transfer {
+pub struct Funds {
     /// The account.
     #[n(0)]
     pub account: AccountId,
@@ -25,7 +25,7 @@ pub struct Transfer {
     pub amount: Money,
 }
 
-impl Transfer {
+impl Funds {
     pub(super) fn check(&self) -> Result<(), Missing> {
         bounds::amount("amount", self.amount)
     }
