@@ -79,6 +79,7 @@ async fn open(engine: &Engine, n: u64) {
         owner: OwnerId::parse(&format!("CUST-{n:08}")).expect("an id"),
         currency: usd,
         overdraft_limit: 0,
+        minimum_balance: None,
         daily_debit_limit: None,
     };
     submit(engine, format!("open-{n}"), Request::OpenAccount(open)).await;

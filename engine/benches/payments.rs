@@ -177,6 +177,7 @@ async fn seed(engine: &Engine, load: Load) {
                 owner: owner(n),
                 currency: currency(code),
                 overdraft_limit: 0,
+                minimum_balance: None,
                 daily_debit_limit: None,
             };
             submit(engine, format!("open-{n}"), Request::OpenAccount(open)).await;

@@ -22,7 +22,7 @@ use crate::{
         needs::Moment,
         time::{STEP_MAX, Timestamp},
     },
-    money::OpId,
+    money::{Lsn, OpId},
 };
 
 /// How long the clock must agree again.
@@ -41,6 +41,8 @@ struct Inner {
     ticked: ArcSwapOption<Tick>,
     /// The time of the last commit block, in microseconds.
     block_at: AtomicU64,
+    /// The last entry whose block has its time, or is about to.
+    timed: AtomicU64,
 }
 
 /// Whether the machine's clock is believed.
@@ -110,8 +112,8 @@ impl Clock {
     }
 
     fn new(source: Source, seed: u64) -> Self {
-        let (ticked, block_at) = (ArcSwapOption::empty(), AtomicU64::new(0));
-        Self(Arc::new(Inner { source, seed, ids: AtomicU64::new(0), ticked, block_at }))
+        let (ticked, block_at, timed) = (ArcSwapOption::empty(), AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Inner { source, seed, ids: AtomicU64::new(0), ticked, block_at, timed }))
     }
 
     /// The time now. It may go back with the machine's clock; a block's time never does.
@@ -151,6 +153,16 @@ impl Clock {
     pub fn believed(&self) -> Timestamp {
         let now = self.now();
         self.0.ticked.load().as_ref().map_or(now, |tick| tick.believed(now))
+    }
+
+    /// Notes the last entry of a block that is about to be given its time.
+    pub(crate) fn note_timed(&self, last: Lsn) {
+        self.0.timed.store(last.0, Ordering::SeqCst);
+    }
+
+    /// The last entry that may have its time: all later ones get one that is no earlier than now.
+    pub(crate) fn timed(&self) -> Lsn {
+        Lsn(self.0.timed.load(Ordering::SeqCst))
     }
 
     /// Notes the time of a commit block.

@@ -37,7 +37,7 @@ pub mod watched_thread;
 
 pub use crate::engine::Engine;
 pub use crate::intake::command::{Command, Reply};
-pub use crate::pages::{PAGE_MAX, Page, Position, Window};
+pub use crate::pages::{ALL_TIME, PAGE_MAX, Page, Position, Window};
 pub use crate::queries::PaymentsOf;
 pub use crate::refusal::{FieldError, OverloadReason, Refusal, UnavailableReason};
 pub use crate::statement::{AsOf, BalanceAsOf, SUMMED_MAX, Statement, Totals};

@@ -2,13 +2,13 @@
 //!
 //! Pages are bounded in rows and in bytes; page tokens are positions: a page holds what lies strictly below one.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     core::Core,
     index::{AccountKey, HistoryRow, rows::fold_with_history},
     journal::{Block, block::account_hash},
-    ledger::{bounds::LEGS_MAX, entry::Committed},
+    ledger::{bounds::LEGS_MAX, entry::Committed, time::Timestamp},
     money::Lsn,
     refusal::{Refusal, internal},
 };
@@ -22,6 +22,9 @@ pub(crate) const SCAN_MAX: usize = 2_000;
 /// As many lines as one entry has on one account at most, and more: two of each leg of a transfer. So a read always gets past
 /// an entry.
 const ENTRY_LINES_MAX: usize = 2 * LEGS_MAX + 2;
+
+/// Whenever that was.
+pub const ALL_TIME: Range<Timestamp> = Timestamp(0)..Timestamp(u64::MAX);
 
 /// A place in a list: an entry, and which line of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,6 +99,25 @@ impl<T> Filling<T> {
 }
 
 impl Core {
+    /// The first entry of a time [from, to), and a window that ends before it is over.
+    pub(crate) fn within(&self, time: &Range<Timestamp>, window: Window) -> Result<(Lsn, Window), Refusal> {
+        let newest = window.below;
+        let first_at = |time| self.first_at(time, newest);
+        let down_to = if time.start > ALL_TIME.start { first_at(time.start)? } else { Lsn(0) };
+        let end = if time.end < ALL_TIME.end { Position::before(first_at(time.end)?) } else { newest };
+        Ok((down_to, Window { below: newest.min(end), ..window }))
+    }
+
+    /// The first entry at a time or after it; the one after the newest if all are before. Block times never go back.
+    pub(crate) fn first_at(&self, time: Timestamp, newest: Position) -> Result<Lsn, Refusal> {
+        let (mut low, mut high) = (1, newest.lsn.0.max(1));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.read_entry(Lsn(middle))?.at < time { low = middle + 1 } else { high = middle }
+        }
+        Ok(Lsn(low))
+    }
+
     /// One account's rows below a position, newest first: the tail's, folded on the indexed state, then the index's.
     pub(crate) fn history(
         &self,

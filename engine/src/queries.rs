@@ -2,7 +2,7 @@
 //!
 //! Clients read no further than what has been passed on to its accounts ([`crate::passed_on`]).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use tokio::sync::oneshot;
 
@@ -10,20 +10,23 @@ use crate::{
     actors::messages::{FxMessage, RiskMessage},
     core::Core,
     engine::Engine,
-    index::AccountKey,
+    index::{AccountKey, HistoryRow},
     ledger::{
+        commands::Request,
         decision::Change,
         entry::Committed,
         failure::Failure,
         fx::{Pair, PairPrice},
+        operation::Operation,
         owner::Owner,
         rates::RateBook,
         risk::{Assessment, Verdict},
+        time::Timestamp,
         wallet::AccountView,
     },
-    money::{AccountId, Lsn, OpId, OwnerId, TenantId, TxId},
+    money::{AccountId, Lsn, OpId, OwnerId, PostingKind, TenantId, TxId},
     pages::{Entries, Filling, Page, Position, SCAN_MAX, Window},
-    refusal::{Refusal, interrupted},
+    refusal::{Refusal, internal, interrupted},
 };
 
 /// How many rows a search looks at in one go: small pages must not repeat its beginning for every row.
@@ -97,6 +100,18 @@ impl Engine {
         self.object("transfer", tenant, id, |change| matches!(change, Change::Transfer(_))).await
     }
 
+    /// A deposit, a withdrawal or a reversal as it is now, and the entry that made it.
+    pub async fn operation(&self, tenant: TenantId, id: OpId) -> Result<(Operation, Committed), Refusal> {
+        let latest = self.object("operation", tenant, id, |change| matches!(change, Change::Operation(_))).await?;
+        let found = latest.entry.decision.operation(id).cloned();
+        let operation = found.ok_or_else(|| internal("the entry is not about its object"))?;
+        let made = match operation.made {
+            None => latest,
+            Some(made) => self.0.read(self.0.on_read_pool(move |core| core.read_entry(made))).await?,
+        };
+        Ok((operation, made))
+    }
+
     /// A reservation as it is now.
     pub async fn reservation(&self, tenant: TenantId, id: OpId) -> Result<Committed, Refusal> {
         self.object("reservation", tenant, id, |change| matches!(change, Change::Reservation(_))).await
@@ -149,16 +164,17 @@ impl Engine {
         }
     }
 
-    /// A page of payments. `show` makes a row and says how many bytes it takes.
+    /// A page of payments that were made within a time, [from, to). `show` makes a row and says how many bytes it takes.
     pub async fn payments<T: Send + 'static>(
         &self,
         tenant: TenantId,
         of: PaymentsOf,
+        made: Range<Timestamp>,
         window: Window,
         show: impl Fn(&Committed) -> Option<(T, usize)> + Send + 'static,
     ) -> Result<Page<T>, Refusal> {
         let accounts: Vec<AccountKey> = match &of {
-            PaymentsOf::All => return self.all_payments(tenant, window, show).await,
+            PaymentsOf::All => return self.all_payments(tenant, made, window, show).await,
             PaymentsOf::Customer(id) => {
                 let owner = self.known_owner("customer", tenant, id).await?;
                 owner.accounts.iter().map(|owned| (tenant, owned.account.clone())).collect()
@@ -170,13 +186,40 @@ impl Engine {
         };
         let window = self.up_to_now(window).await;
         let shown = move |committed: &Committed| if wanted(&of, committed) { show(committed) } else { None };
-        self.0.read(self.0.on_read_pool(move |core| core.payments_page(&accounts, window, shown))).await
+        let page = self.0.on_read_pool(move |core| {
+            let (down_to, window) = core.within(&made, window)?;
+            core.objects_page((&accounts, |row| row.payment), down_to, window, |made| {
+                Ok(core.now(made)?.and_then(|now| shown(&now)))
+            })
+        });
+        self.0.read(page).await
     }
 
     /// The window as far as a client may read: what commits meanwhile is for the next reader.
     pub(crate) async fn up_to_now(&self, window: Window) -> Window {
         let readable = Position::before(Lsn(self.readable().await.0.saturating_add(1)));
         Window { below: window.below.min(readable), ..window }
+    }
+
+    /// A page of the reservations that hold, or held, money of an account, the youngest first. `show` makes a row and says
+    /// how many bytes it takes.
+    pub async fn reservations<T: Send + 'static>(
+        &self,
+        tenant: TenantId,
+        account: &AccountId,
+        window: Window,
+        show: impl Fn(&Committed) -> Option<(T, usize)> + Send + 'static,
+    ) -> Result<Page<T>, Refusal> {
+        self.account(tenant, account).await?;
+        let (accounts, window) = ([(tenant, account.clone())], self.up_to_now(window).await);
+        let page = self.0.on_read_pool(move |core| {
+            core.objects_page((&accounts, sets_aside), Lsn(0), window, |made| {
+                let Request::Reserve(_) = &made.entry.request else { return Ok(None) };
+                let now = core.object(made.entry.tenant, made.entry.op)?;
+                Ok(show(now.as_ref().unwrap_or(made)))
+            })
+        });
+        self.0.read(page).await
     }
 
     /// All rates.
@@ -214,11 +257,13 @@ impl Engine {
 }
 
 impl Core {
-    fn payments_page<T>(
+    /// A page of objects, by the rows that accounts have of the entries which made them.
+    fn objects_page<T>(
         &self,
-        accounts: &[AccountKey],
+        (accounts, wanted): (&[AccountKey], fn(&HistoryRow) -> bool),
+        down_to: Lsn,
         window: Window,
-        show: impl Fn(&Committed) -> Option<(T, usize)>,
+        show: impl Fn(&Committed) -> Result<Option<(T, usize)>, Refusal>,
     ) -> Result<Page<T>, Refusal> {
         let mut below = window.below;
         let (mut page, mut scanned) = (Filling::new(window), 0);
@@ -228,18 +273,18 @@ impl Core {
             let mut lsns = BTreeSet::new();
             let mut floor = Lsn(0);
             for account in accounts {
-                let rows = self.history(account, below, page.window.rows_max.max(SCAN_STEP), |row| row.payment)?;
+                let rows = self.history(account, below, page.window.rows_max.max(SCAN_STEP), wanted)?;
                 floor = floor.max(rows.next_below.map_or(Lsn(0), |next| next.lsn));
                 lsns.extend(rows.items.iter().map(|row| row.lsn));
             }
-            for lsn in lsns.into_iter().rev().filter(|lsn| *lsn >= floor) {
+            for lsn in lsns.into_iter().rev().filter(|lsn| *lsn >= floor.max(down_to)) {
                 scanned += 1;
                 let committed = entries.read(lsn)?;
-                if self.now(&committed)?.and_then(|now| show(&now)).is_some_and(|row| !page.take(row)) {
+                if show(&committed)?.is_some_and(|row| !page.take(row)) {
                     return Ok(page.ends(Some(Position::before(Lsn(lsn.0 + 1)))));
                 }
             }
-            if floor == Lsn(0) {
+            if floor <= down_to {
                 return Ok(page.ends(None));
             }
             if scanned >= SCAN_MAX {
@@ -278,6 +323,10 @@ impl Core {
         }
         Ok(page.ends(None))
     }
+}
+
+fn sets_aside(row: &HistoryRow) -> bool {
+    row.moved.is_some_and(|moved| matches!(moved.kind, PostingKind::Authorize { .. }))
 }
 
 /// Whether a list of payments has this payment in it, by its latest entry.

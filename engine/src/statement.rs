@@ -17,6 +17,9 @@ use crate::{
 /// How many lines totals and what was set aside are summed up over at most.
 pub const SUMMED_MAX: usize = 1_000_000;
 
+/// How often the clock is looked at for the next microsecond.
+const YIELDS_MAX: usize = 1_000;
+
 /// Which state is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AsOf {
@@ -99,26 +102,24 @@ impl Engine {
                 }
                 above = Position::of(row);
             }
-            Ok(page.ends(rows.next_below))
+            Ok(page.ends(rows.next_below.filter(|next| *next > down_to)))
         });
         self.0.read(page).await
     }
 
     /// What an account held then.
     pub async fn balance_as_of(&self, tenant: TenantId, id: &AccountId, at: AsOf) -> Result<BalanceAsOf, Refusal> {
+        let newest = self.settled(at).await?;
         let now = self.account(tenant, id).await?.account;
-        let newest = self.up_to_now(Window { below: Position::NEWEST, rows_max: 1, bytes_max: 1 }).await.below;
-        self.check_past(at, newest)?;
         let key = (tenant, id.clone());
         let read = self.0.on_read_pool(move |core| {
             let end = core.end_of(at, newest)?;
             let since = Position::before(end)..Position::before(Lsn(now.applied_lsn.0.saturating_add(1)));
             let mut authorized = now.authorized;
-            core.each_row("as_of", &key, since, |row| authorized = authorized.saturating_sub(set_aside(row)))?;
-            let (balance, authorized) = (core.balance_before(&key, end)?, authorized);
+            core.each_row(at.field(), &key, since, |row| authorized = authorized.saturating_sub(set_aside(row)))?;
             let money = |minor| Money::new(minor, now.currency);
             Ok(BalanceAsOf {
-                balance: money(balance),
+                balance: money(core.balance_before(&key, end)?),
                 authorized: money(authorized),
                 lsn: Lsn(end.0.saturating_sub(1)),
             })
@@ -126,17 +127,14 @@ impl Engine {
         self.0.read(read).await
     }
 
-    /// The posted balance alone: the last line up to then has it.
-    pub async fn posted_as_of(&self, tenant: TenantId, id: &AccountId, at: AsOf) -> Result<Money, Refusal> {
-        let currency = self.account(tenant, id).await?.account.currency;
-        let newest = self.up_to_now(Window { below: Position::NEWEST, rows_max: 1, bytes_max: 1 }).await.below;
-        self.check_past(at, newest)?;
-        let key = (tenant, id.clone());
-        let read = self.0.on_read_pool(move |core| {
-            let end = core.end_of(at, newest)?;
-            Ok(Money::new(core.balance_before(&key, end)?, currency))
-        });
-        self.0.read(read).await
+    /// The balance of a client's account after an entry that moved money on it, if that can be read at once: it goes with
+    /// the answer to the command, which it must not hold up or fail.
+    pub async fn balance_after(&self, committed: &Committed) -> Option<Money> {
+        let own = committed.entry.postings().iter().find(|posting| !posting.account.is_system())?;
+        let (key, currency) = ((committed.entry.tenant, own.account.clone()), own.amount.currency);
+        let end = Lsn(committed.lsn.0.saturating_add(1));
+        let balance = self.0.on_load_pool(move |core| core.balance_before(&key, end)).await.ok()?;
+        Some(Money::new(balance, currency))
     }
 
     /// An account's statement over [from, to). `show` makes a line and says how many bytes it takes.
@@ -148,9 +146,9 @@ impl Engine {
         window: Window,
         show: impl Fn(&HistoryRow, &Committed) -> Option<(T, usize)> + Send + 'static,
     ) -> Result<Statement<T>, Refusal> {
+        self.check_past("to", period.end)?;
+        let newest = self.timed().await;
         let currency = self.account(tenant, id).await?.account.currency;
-        let newest = self.up_to_now(Window { below: Position::NEWEST, ..window }).await.below;
-        self.check_time("to", period.end)?;
         let (key, is_first) = ((tenant, id.clone()), window.below == Position::NEWEST);
         let money = move |minor| Money::new(minor, currency);
         let read = self.0.on_read_pool(move |core| {
@@ -167,28 +165,57 @@ impl Engine {
         Ok(Statement { opening: money(opening), closing: money(closing), totals, page })
     }
 
-    /// An entry that is not there yet, or a time that is still to come, has no state.
-    fn check_past(&self, at: AsOf, newest: Position) -> Result<(), Refusal> {
+    /// Waits until all that counts is there; gives what is newest then. What is still to come has no state.
+    async fn settled(&self, at: AsOf) -> Result<Position, Refusal> {
         match at {
-            AsOf::Lsn(lsn) if lsn >= newest.lsn => {
+            AsOf::Time(time) => {
+                self.check_past(at.field(), time)?;
+                // Until nothing more can be committed at this very time.
+                for _ in 0..YIELDS_MAX {
+                    if self.clock().latest() > time {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+                Ok(self.timed().await)
+            }
+            AsOf::Lsn(lsn) => {
+                let newest = self.newest().await;
+                if lsn < newest.lsn {
+                    return Ok(newest);
+                }
                 let last = newest.lsn.0.saturating_sub(1);
                 let rule = format!("is {}; the last position so far is {last}", lsn.0);
-                Err(Refusal::Invalid(vec![FieldError::new("as_of_lsn", rule)]))
+                Err(Refusal::Invalid(vec![FieldError::new(at.field(), rule)]))
             }
-            AsOf::Lsn(_) => Ok(()),
-            AsOf::Time(time) => self.check_time("as_of_time", time),
         }
     }
 
-    fn check_time(&self, field: &'static str, time: Timestamp) -> Result<(), Refusal> {
+    fn check_past(&self, field: &'static str, time: Timestamp) -> Result<(), Refusal> {
         let is_past = time <= self.clock().latest();
-        let told = || {
-            Refusal::Invalid(vec![FieldError::new(
-                field,
-                format!("is {time}, which lies ahead; give a time up to now"),
-            )])
-        };
-        is_past.then_some(()).ok_or_else(told)
+        let ahead = || Refusal::Invalid(vec![FieldError::new(field, "lies ahead; give a time up to now")]);
+        is_past.then_some(()).ok_or_else(ahead)
+    }
+
+    /// Waits for blocks that have their time already and are not durable yet. The clock was looked at before: whoever takes its
+    /// time after this takes one that is no earlier.
+    async fn timed(&self) -> Position {
+        self.0.passed_on.reaches(self.clock().timed()).await;
+        self.newest().await
+    }
+
+    async fn newest(&self) -> Position {
+        self.up_to_now(Window { below: Position::NEWEST, rows_max: 1, bytes_max: 1 }).await.below
+    }
+}
+
+impl AsOf {
+    /// The field that names it.
+    fn field(self) -> &'static str {
+        match self {
+            Self::Lsn(_) => "as_of_lsn",
+            Self::Time(_) => "as_of_time",
+        }
     }
 }
 
@@ -214,20 +241,18 @@ impl Core {
         }
     }
 
-    /// The first entry at a time or after it; the one after the newest if all are before. Block times never go back.
-    fn first_at(&self, time: Timestamp, newest: Position) -> Result<Lsn, Refusal> {
-        let (mut low, mut high) = (1, newest.lsn.0.max(1));
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.read_entry(Lsn(middle))?.at < time { low = middle + 1 } else { high = middle }
-        }
-        Ok(Lsn(low))
-    }
-
     /// The posted balance before an entry.
     fn balance_before(&self, key: &AccountKey, lsn: Lsn) -> Result<i128, Refusal> {
-        let rows = self.history(key, Position::before(lsn), 1, |row| row.moved.is_some())?;
-        Ok(rows.items.first().and_then(|row| row.moved).map_or(0, |moved| moved.balance_minor))
+        let mut below = Some(Position::before(lsn));
+        while let Some(position) = below {
+            // A page ends early among many rows on which nothing moved.
+            let rows = self.history(key, position, 1, |row| row.moved.is_some())?;
+            if let Some(moved) = rows.items.first().and_then(|row| row.moved) {
+                return Ok(moved.balance_minor);
+            }
+            below = rows.next_below;
+        }
+        Ok(0)
     }
 
     /// Credits and debits of a range.
@@ -256,7 +281,7 @@ impl Core {
     ) -> Result<(), Refusal> {
         let (mut below, mut seen) = (range.end, 0_usize);
         while below > range.start {
-            let rows = self.history(key, below, PAGE_MAX, |row| row.moved.is_some())?;
+            let rows = self.history(key, below, PAGE_MAX, |_| true)?;
             let within = rows.items.iter().take_while(|row| Position::of(row) >= range.start);
             within.for_each(&mut take);
             seen = seen.saturating_add(rows.items.len());

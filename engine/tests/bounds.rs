@@ -56,13 +56,14 @@ fn open(overdraft_limit: i128, daily_debit_limit: i128) -> Request {
         owner: OwnerId::parse("Z").expect("an id"),
         currency: currency("USD"),
         overdraft_limit,
+        minimum_balance: None,
         daily_debit_limit: Some(daily_debit_limit),
     })
 }
 
 fn update(overdraft_limit: Option<Money>, daily_debit_limit: Option<Money>) -> Request {
     let daily_debit_limit = daily_debit_limit.map(DailyLimit::AtMost);
-    let change = Box::new(SettingsChange { status: None, overdraft_limit, daily_debit_limit });
+    let change = Box::new(SettingsChange { overdraft_limit, daily_debit_limit, ..SettingsChange::default() });
     Request::UpdateAccount(UpdateAccount { account: account("A", "USD"), change, make_default: false })
 }
 

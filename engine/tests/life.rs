@@ -52,7 +52,7 @@ fn refund(payment: OpId, minor: Option<i128>, rate: RefundRate) -> Request {
 }
 
 fn set(owner: &str, code: &str, status: AccountStatus) -> Request {
-    let change = SettingsChange { status: Some(status), overdraft_limit: None, daily_debit_limit: None };
+    let change = SettingsChange { status: Some(status), ..SettingsChange::default() };
     Request::UpdateAccount(UpdateAccount {
         account: account(owner, code),
         change: Box::new(change),
@@ -331,7 +331,7 @@ async fn a_refund_never_goes_to_another_currency_nor_back_to_who_gives_it() {
     let made = decided(&mut world, "a", pay(1_000, "USD", ("USD", "USD"), false)).await;
     let default = UpdateAccount {
         account: account("A", "EUR"),
-        change: Box::new(SettingsChange { status: None, overdraft_limit: None, daily_debit_limit: None }),
+        change: Box::new(SettingsChange { status: None, ..SettingsChange::default() }),
         make_default: true,
     };
     decided(&mut world, "default", Request::UpdateAccount(default)).await;
@@ -428,6 +428,7 @@ async fn open(world: &mut World, owner: &str) -> AccountId {
         owner: OwnerId::parse("A").expect("an id"),
         currency: support::currency("USD"),
         overdraft_limit: 0,
+        minimum_balance: None,
         daily_debit_limit: None,
     };
     decided(world, &format!("open-{id}"), Request::OpenAccount(open)).await;

@@ -4,7 +4,7 @@
 mod support;
 
 use arus_engine::{
-    FieldError, PaymentsOf, Position, Refusal, Window,
+    ALL_TIME, FieldError, PaymentsOf, Position, Refusal, Window,
     index::{HistoryRow, memory::MemoryIndex},
     ledger::{
         commands::{Capture, CreatePayment, Deposit, Request, Reserve, funds::Funds},
@@ -68,7 +68,10 @@ fn no_read_contradicts_one_before() {
             until_committed(&mut world, "by-list").await;
             let (engine, of) = (world.engine.engine().clone(), PaymentsOf::Account(account("B", "USD")));
             let show = |committed: &Committed| Some((committed.lsn, 1));
-            let list = world.run(async move { engine.payments(TENANT, of, window, show).await }).await.expect("a page");
+            let list = world
+                .run(async move { engine.payments(TENANT, of, ALL_TIME, window, show).await })
+                .await
+                .expect("a page");
             assert_eq!(list.items, [world.engine.engine().progress().0], "{seed}");
             assert_eq!((balance(&mut world, "A").await, balance(&mut world, "B").await), (99_800, 100_200), "{seed}");
 
@@ -112,7 +115,10 @@ fn an_accounts_lsn_is_the_last_entry_that_changed_it() {
             let (engine, of) = (world.engine.engine().clone(), PaymentsOf::Account(account("A", "USD")));
             let window = Window { below: Position::NEWEST, rows_max: 10, bytes_max: usize::MAX };
             let show = |committed: &Committed| Some((committed.lsn, 1));
-            let list = world.run(async move { engine.payments(TENANT, of, window, show).await }).await.expect("a page");
+            let list = world
+                .run(async move { engine.payments(TENANT, of, ALL_TIME, window, show).await })
+                .await
+                .expect("a page");
             assert_eq!(list.items, [declined.committed.lsn]);
         }
     });

@@ -261,7 +261,7 @@ fn a_freeze_stops_new_holds_and_a_close_waits_for_old_ones() {
     let mut wallet = wallet(1_000);
     let now = Timestamp(1);
     wallet.hold(OpId(1), money(400, "USD"), now).expect("it is there");
-    let change = |status| SettingsChange { status: Some(status), overdraft_limit: None, daily_debit_limit: None };
+    let change = |status| SettingsChange { status: Some(status), ..SettingsChange::default() };
     let close = wallet.change(&change(AccountStatus::Closed)).expect_err("money is held");
     assert_eq!(close.code, FailureCode::AccountNotEmpty);
     wallet.change(&change(AccountStatus::Frozen)).expect("it may");

@@ -124,6 +124,7 @@ fn what_a_capture_leaves_to_its_reservation_is_spelled_out() {
         status: ReservationStatus::Active,
         expires_at: Timestamp(9),
         held_on: 0,
+        changed: None,
     };
     let capture = |minor: Option<i128>, to: Option<&str>| {
         let (amount, destination) = (minor.map(usd), to.map(account));

@@ -120,7 +120,7 @@ fn refund(payment: OpId, minor: Option<i128>) -> RefundPayment {
 }
 
 fn set(owner: &str, code: &str, status: AccountStatus) -> Request {
-    let change = SettingsChange { status: Some(status), overdraft_limit: None, daily_debit_limit: None };
+    let change = SettingsChange { status: Some(status), ..SettingsChange::default() };
     let change = Box::new(change);
     Request::UpdateAccount(UpdateAccount { account: account(owner, code), change, make_default: false })
 }
@@ -344,6 +344,7 @@ async fn a_refund_of_one_split_may_go_to_the_account_of_another() {
         owner: OwnerId::parse("A").expect("an id"),
         currency: support::currency("USD"),
         overdraft_limit: 0,
+        minimum_balance: None,
         daily_debit_limit: None,
     };
     decided(&mut world, "open", Request::OpenAccount(second)).await;
@@ -398,6 +399,7 @@ async fn none_of_the_payees_is_closed_while_something_is_set_aside() {
         owner: OwnerId::parse("D").expect("an id"),
         currency: support::currency("EUR"),
         overdraft_limit: 0,
+        minimum_balance: None,
         daily_debit_limit: None,
     };
     decided(&mut world, "open", Request::OpenAccount(open)).await;

@@ -13,14 +13,14 @@ use arus_engine::{
     AsOf, BalanceAsOf, Position, Refusal, Statement, Window,
     index::HistoryRow,
     ledger::{
-        commands::{CreateTransfer, Request},
+        commands::{CreatePayment, CreateTransfer, Request, create_payment::Manual},
         entry::Committed,
         time::Timestamp,
         transfer::Leg,
     },
-    money::{AccountId, Lsn, PostingKind},
+    money::{AccountId, Lsn, OwnerId, PostingKind},
 };
-use support::{Acknowledged, Reference, TENANT, World, client, money};
+use support::{Acknowledged, Reference, TENANT, World, account, client, command, money};
 
 const ACCOUNTS: [&str; 8] = ["A-USD", "A-EUR", "B-USD", "B-EUR", "C-USD", "C-EUR", "sys/fx/USD", "sys/world/EUR"];
 
@@ -149,4 +149,32 @@ async fn statements_of_neighbouring_periods_share_no_line_and_miss_none() {
         seen.dedup();
         assert_eq!(seen.len(), lines_of(id), "{id}: each once");
     }
+}
+
+/// Rows on which nothing moves do not hide the balance behind them.
+#[actix::test]
+async fn a_balance_is_found_behind_many_payments_that_moved_nothing() {
+    let mut world = World::new(5);
+    world.seed().await;
+    let authorise = |n| {
+        let manual = Some(Manual { expires_in: None });
+        let (customer, destination) = (OwnerId::parse("A").expect("an id"), Some(account("B", "USD")));
+        let create =
+            CreatePayment { customer, amount: money(1, "USD"), source: None, destination, manual, sharing: None };
+        command(&format!("p{n}"), Request::CreatePayment(create))
+    };
+    for n in 0..2_100 {
+        let (engine, next) = (world.engine.engine().clone(), authorise(n));
+        world.run(async move { engine.submit(next).await }).await.expect("decided");
+    }
+    world.settle().await;
+    let last = (1..).map(Lsn).take_while(|lsn| world.engine.committed(*lsn).is_some()).last().expect("entries");
+    let then = as_of(&mut world, "B-USD", AsOf::Lsn(last)).await.expect("a balance");
+    assert_eq!((then.balance.minor, then.authorized.minor), (100_000, 0));
+    let payer = as_of(&mut world, "A-USD", AsOf::Lsn(last)).await.expect("a balance");
+    assert_eq!((payer.balance.minor, payer.authorized.minor), (100_000, 2_100));
+    let period = [Timestamp(0), world.clock.now()];
+    let whole = statement(&mut world, "B-USD", period, Position::NEWEST, 1_000).await;
+    let totals = whole.totals.expect("on the first page");
+    assert_eq!((whole.opening.minor, whole.closing.minor, totals.credits.minor), (0, 100_000, 100_000));
 }

@@ -302,6 +302,7 @@ fn a_jump_of_the_clock_frees_no_daily_limit() {
             change: Box::new(SettingsChange {
                 status: None,
                 overdraft_limit: None,
+                minimum_balance: None,
                 daily_debit_limit: Some(DailyLimit::AtMost(money(1_000, "USD"))),
             }),
             make_default: false,
@@ -353,6 +354,7 @@ fn only_what_a_customer_did_is_held_against_it() {
                 change: Box::new(SettingsChange {
                     status: Some(status),
                     overdraft_limit: None,
+                    minimum_balance: None,
                     daily_debit_limit: Some(limit),
                 }),
                 make_default: false,
@@ -421,6 +423,7 @@ fn a_clock_that_was_ahead_leaves_no_day_that_lasts_for_weeks() {
         let limit = SettingsChange {
             status: None,
             overdraft_limit: None,
+            minimum_balance: None,
             daily_debit_limit: Some(DailyLimit::AtMost(money(300, "USD"))),
         };
         let change = UpdateAccount { account: account("A", "USD"), change: Box::new(limit), make_default: false };

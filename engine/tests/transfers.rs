@@ -42,7 +42,7 @@ fn set(id: &str, change: SettingsChange) -> Request {
 }
 
 fn status(status: AccountStatus) -> SettingsChange {
-    SettingsChange { status: Some(status), overdraft_limit: None, daily_debit_limit: None }
+    SettingsChange { status: Some(status), ..SettingsChange::default() }
 }
 
 async fn decided(world: &mut World, tx_id: &str, request: Request) -> Reply {
@@ -148,9 +148,8 @@ async fn the_daily_limit_counts_what_leaves_in_all() {
     let mut world = World::new(3);
     world.seed().await;
     let limit = SettingsChange {
-        status: None,
-        overdraft_limit: None,
         daily_debit_limit: Some(DailyLimit::AtMost(money(1_000, "USD"))),
+        ..SettingsChange::default()
     };
     decided(&mut world, "limit", set("B-USD", limit)).await;
     let legs = [leg("A-USD", "B-USD", 900), leg("B-USD", "C-USD", 900)];
@@ -163,14 +162,84 @@ async fn the_daily_limit_counts_what_leaves_in_all() {
     assert_eq!(code(&decided(&mut world, "m3", more(100)).await), None, "it was counted once");
     // What was set aside and is voided on the same day counts no more.
     let limit = SettingsChange {
-        status: None,
-        overdraft_limit: None,
         daily_debit_limit: Some(DailyLimit::AtMost(money(1_500, "USD"))),
+        ..SettingsChange::default()
     };
     decided(&mut world, "limit-2", set("B-USD", limit)).await;
     let held = decided(&mut world, "held-2", hold(&[leg("B-USD", "C-USD", 500)])).await;
     decided(&mut world, "void", Request::VoidTransfer(VoidTransfer { transfer: transfer(&held).id })).await;
     assert_eq!(code(&decided(&mut world, "m4", more(500)).await), None);
+}
+
+/// Also what only passes through an account counts no more once its group is given up on the same day.
+#[actix::test]
+async fn a_group_that_ends_gives_its_day_back() {
+    let mut world = World::new(6);
+    world.seed().await;
+    let limit = SettingsChange {
+        daily_debit_limit: Some(DailyLimit::AtMost(money(1_000, "USD"))),
+        ..SettingsChange::default()
+    };
+    decided(&mut world, "limit", set("B-USD", limit)).await;
+    let before = all(&mut world).await;
+    let legs = [leg("B-USD", "A-USD", 100), leg("A-USD", "B-USD", 900), leg("B-USD", "C-USD", 900)];
+    for n in 0..3 {
+        let held = decided(&mut world, &format!("h{n}"), hold(&legs)).await;
+        assert_eq!((code(&held), has(&mut world, "B-USD").await), (None, (100_000, 100)), "{n}");
+        if n == 1 {
+            world.clock.advance(Duration::from_secs(61));
+            world.settle().await;
+        }
+        let void = Request::VoidTransfer(VoidTransfer { transfer: transfer(&held).id });
+        decided(&mut world, &format!("v{n}"), void).await;
+        assert_eq!(all(&mut world).await, before, "{n}");
+    }
+    let whole = decided(&mut world, "whole", post(&[leg("B-USD", "C-USD", 1_000)])).await;
+    assert_eq!(code(&whole), None, "{}", message(&whole));
+    let more = decided(&mut world, "more", post(&[leg("B-USD", "C-USD", 1)])).await;
+    assert_eq!(code(&more), Some(FailureCode::DailyLimitExceeded));
+    zero_sums(&world);
+}
+
+/// The leg that cannot be is named, not just one of the same account.
+#[actix::test]
+async fn a_refusal_names_the_leg_that_it_is_about() {
+    let mut world = World::new(7);
+    world.seed().await;
+    let limit = SettingsChange {
+        daily_debit_limit: Some(DailyLimit::AtMost(money(1_000, "EUR"))),
+        ..SettingsChange::default()
+    };
+    decided(&mut world, "limit", set("A-EUR", limit)).await;
+    let short = [leg("B-USD", "A-USD", 1), leg("A-USD", "B-USD", 5), leg("A-USD", "C-USD", 100_000)];
+    let limited = [leg("B-EUR", "A-EUR", 1), leg("A-EUR", "B-EUR", 1), leg("A-EUR", "C-EUR", 1_000)];
+    for (tx_id, legs) in [("short", short), ("limited", limited)] {
+        let told = decided(&mut world, tx_id, post(&legs)).await;
+        assert!(message(&told).starts_with("legs[2]: "), "{}", message(&told));
+    }
+    let held = decided(&mut world, "held", hold(&[leg("A-USD", "B-USD", 1), leg("A-USD", "C-USD", 1)])).await;
+    let before = transfer(&held).clone();
+    decided(&mut world, "freeze", set("C-USD", status(AccountStatus::Frozen))).await;
+    let frozen = decided(&mut world, "post", Request::PostTransfer(PostTransfer { transfer: before.id })).await;
+    assert_eq!(code(&frozen), Some(FailureCode::AccountFrozen));
+    assert!(message(&frozen).starts_with("legs[1]: account C-USD is frozen"), "{}", message(&frozen));
+    assert_eq!(transfer(&frozen).changed, Some(held.committed.lsn), "a declined step leaves it as it was");
+}
+
+/// Who has less than nothing may still take part where it ends no lower at any time.
+#[actix::test]
+async fn an_account_below_its_limit_may_be_helped() {
+    let mut world = World::new(8);
+    world.seed().await;
+    let overdraft = |minor| SettingsChange { overdraft_limit: Some(money(minor, "USD")), ..SettingsChange::default() };
+    decided(&mut world, "o1", set("B-USD", overdraft(100))).await;
+    decided(&mut world, "all", post(&[leg("B-USD", "C-USD", 100_080)])).await;
+    decided(&mut world, "o2", set("B-USD", overdraft(10))).await;
+    let help = decided(&mut world, "help", post(&[leg("A-USD", "B-USD", 50), leg("B-USD", "C-USD", 10)])).await;
+    assert_eq!(code(&help), None, "{}", message(&help));
+    assert_eq!(has(&mut world, "B-USD").await, (-40, 0));
+    let more = decided(&mut world, "more", post(&[leg("B-USD", "C-USD", 1), leg("A-USD", "B-USD", 50)])).await;
+    assert_eq!(code(&more), Some(FailureCode::InsufficientFunds));
 }
 
 #[actix::test]
@@ -296,7 +365,7 @@ proptest! {
         let legs: Vec<Leg> =
             moves.iter().map(|(from, by, minor)| leg(names[*from], names[(from + by) % 4], *minor)).collect();
         let id = OpId::parse("01a21e6f-030c-7004-8c48-78478b99f61b").expect("an id");
-        let new = Transfer { id, status: TransferStatus::Failed, legs: legs.clone(), expires_at: None, aside: Vec::new() };
+        let new = Transfer { id, status: TransferStatus::Failed, legs: legs.clone(), expires_at: None, aside: Vec::new(), reversed_by: None, changed: None };
         let days: Vec<_> = demands(&legs).into_iter().map(|(account, _)| (account, 1)).collect();
         let (transfer, lines) =
             if held { new.held(&days).0.post().expect("it is held") } else { new.posted_at_once(&days) };
@@ -305,7 +374,7 @@ proptest! {
             let account = AccountId::parse(name).expect("an id");
             let own = lines.iter().filter(|posting| posting.account == account);
             for (n, posting) in own.enumerate() {
-                let of = transfer.leg(&lines, &account, n).expect("a leg");
+                let of = transfer.leg_of(&lines, &account, n).expect("a leg");
                 let place = legs.iter().position(|leg| leg == of).expect("one of them");
                 let side = if posting.kind == PostingKind::Credit { &of.to } else { &of.from };
                 prop_assert_eq!(side, &account);

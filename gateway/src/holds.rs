@@ -1,6 +1,6 @@
 //! What is set aside, by payments, reservations and transfers: what `arus verify` holds the accounts against.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use arus_engine::{
     index::AccountKey,
@@ -9,6 +9,7 @@ use arus_engine::{
         account::Account,
         decision::Change,
         life::Life,
+        operation::OperationKind,
         parts::Part,
         payment::{Payment, PaymentStatus},
     },
@@ -20,6 +21,8 @@ use arus_engine::{
 pub(crate) struct Holds {
     /// Of everything that is open: whose money, and how much of it in minor units.
     open: HashMap<(TenantId, OpId), Vec<(AccountKey, i128)>>,
+    /// What was taken back.
+    reversed: HashSet<(TenantId, OpId)>,
     payments: u64,
 }
 
@@ -53,6 +56,10 @@ impl Holds {
                         let aside = transfer.aside.iter().map(|of| (&of.account, of.amount.minor));
                         (transfer.id, aside.collect())
                     }
+                    Change::Operation(operation) => {
+                        self.note_reversal(tenant, &operation.kind).map_err(|why| format!("lsn {lsn}: {why}"))?;
+                        continue;
+                    }
                     Change::Refund(_) | Change::Account { .. } | Change::Rates => continue,
                 };
                 let aside = aside.into_iter().filter(|(_, left)| *left > 0);
@@ -65,6 +72,16 @@ impl Holds {
             }
         }
         Ok(())
+    }
+
+    /// Nothing is taken back twice.
+    fn note_reversal(&mut self, tenant: TenantId, kind: &OperationKind) -> Result<(), String> {
+        match kind {
+            OperationKind::Reversal { of } if !self.reversed.insert((tenant, *of)) => {
+                Err(format!("operation {of} was reversed before"))
+            }
+            OperationKind::Reversal { .. } | OperationKind::Deposit { .. } | OperationKind::Withdrawal { .. } => Ok(()),
+        }
     }
 
     /// What is set aside on each account is what its payments, reservations and transfers set aside.

@@ -144,6 +144,7 @@ async fn open_and_fund(engine: &Engine, owner: &str, code: &str, amount: &str) -
         owner: OwnerId::parse(owner)?,
         currency,
         overdraft_limit: 0,
+        minimum_balance: None,
         daily_debit_limit: None,
     };
     submit(engine, &format!("{KEYS}open-{owner}-{code}"), Request::OpenAccount(open)).await?;

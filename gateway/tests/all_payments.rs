@@ -16,7 +16,7 @@ const CLIENT_BYTES_MAX: usize = 4 << 20;
 async fn walk(c: &mut Clients, page_size: i32) -> (Vec<String>, usize) {
     let (mut keys, mut token, mut pages) = (Vec::new(), String::new(), 0);
     loop {
-        let request = ListPaymentsRequest { of: None, page_size, page_token: token };
+        let request = ListPaymentsRequest { of: None, page_size, page_token: token, ..Default::default() };
         let page = tokio::time::timeout(LIMIT, c.payments.list_payments(request)).await.expect("in time");
         let page = page.expect("answered").into_inner();
         assert!(page.encoded_len() < CLIENT_BYTES_MAX, "a page of {} bytes", page.encoded_len());
@@ -65,7 +65,12 @@ async fn all_payments_are_listed_newest_first_whosever_they_are() {
     assert_eq!(walk(&mut c, 9).await.0, all);
     // A token belongs to its list.
     let token = list["next_page_token"].as_str().or(list["nextPageToken"].as_str()).expect("a token").to_owned();
-    let other = ListPaymentsRequest { of: Some(Of::CustomerId("ann".into())), page_size: 1, page_token: token };
+    let other = ListPaymentsRequest {
+        of: Some(Of::CustomerId("ann".into())),
+        page_size: 1,
+        page_token: token,
+        ..Default::default()
+    };
     assert_eq!(c.payments.list_payments(other).await.expect_err("another list").code(), Code::InvalidArgument);
     server.stop().await;
 }

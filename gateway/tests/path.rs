@@ -336,7 +336,12 @@ async fn lists_page_newest_first_through_tail_and_index() {
     let mut token = String::new();
     let mut seen = Vec::new();
     loop {
-        let request = ListPaymentsRequest { of: Some(Of::CustomerId("ann".into())), page_size: 7, page_token: token };
+        let request = ListPaymentsRequest {
+            of: Some(Of::CustomerId("ann".into())),
+            page_size: 7,
+            page_token: token,
+            ..Default::default()
+        };
         let page = c.payments.list_payments(request).await.expect("answered").into_inner();
         seen.extend(page.payments.into_iter().map(|p| (p.tx_id.clone(), p.status())));
         token = page.next_page_token;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use support::{
     Server,
     http::{get, post},
+    settings,
 };
 
 fn usd(amount: &str) -> Value {
@@ -103,6 +104,67 @@ async fn a_balance_is_read_as_of_a_time_or_a_position() {
     assert!(get(rest, "/v1/accounts/ann-usd").await.json()["balance_as_of"].is_null());
     let house = get(rest, &format!("/v1/accounts/sys%2Fworld%2FUSD?as_of_lsn={}", positions[0])).await.json();
     assert_eq!(house["balance_as_of"]["balance"], usd("-101.00"), "{house}");
+    drop(c);
+    server.stop().await;
+}
+
+/// Pages of a statement without an end are all of the time of the first, however many there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_statement_is_whole_and_of_one_time() {
+    let (server, mut c) = Server::start().await;
+    c.account_with("ann", "ann-usd", "USD", "100.00").await;
+    c.open("shop", "shop-usd", "USD").await;
+    let rest = server.rest();
+    let legs = vec![json!({ "from": "ann-usd", "to": "shop-usd", "amount": usd("0.01") }); 64];
+    let group = json!({ "legs": legs });
+    for n in 0..33 {
+        assert_eq!(post(rest, "/v1/transfers", &format!("t{n}"), &group).await.status, 201);
+    }
+    let csv = get(rest, "/v1/accounts/shop-usd/statement.csv?from=2020-01-01").await;
+    assert_eq!(csv::Reader::from_reader(csv.body.as_slice()).into_records().count(), 33 * 64);
+    let path = "/v1/accounts/shop-usd/statement?from=2020-01-01&page_size=1000";
+    let first = get(rest, path).await.json();
+    assert_eq!(post(rest, "/v1/transfers", "later", &group).await.status, 201);
+    let token = first["next_page_token"].as_str().expect("there is more");
+    let second = get(rest, &format!("{path}&page_token={token}")).await.json();
+    for name in ["from", "to", "opening_balance", "closing_balance"] {
+        assert_eq!(first[name], second[name], "{name}");
+    }
+    // The same time, spelled another way.
+    let to = first["to"].as_str().expect("a time").replace('Z', "%2B00:00");
+    let same = get(rest, &format!("{path}&to={to}&page_token={token}")).await.json();
+    assert_eq!(same["entries"], second["entries"]);
+    get(rest, &format!("{path}&to=2026-01-01&page_token={token}")).await.problem(400, "INVALID_REQUEST");
+    drop(c);
+    server.stop().await;
+}
+
+/// What was decided is answered, however busy reads are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deposit_is_answered_while_reads_are_refused() {
+    let mut settings = settings();
+    settings.engine.reads_max = 1;
+    let (server, mut c) = Server::with(settings).await;
+    c.account_with("ann", "ann-usd", "USD", "100.00").await;
+    let rest = server.rest();
+    let reader = |_| {
+        tokio::spawn(async move {
+            for _ in 0..60 {
+                get(rest, "/v1/accounts/ann-usd/statement?from=2020-01-01").await;
+            }
+        })
+    };
+    let readers: Vec<_> = (0..8).map(reader).collect();
+    let mut refused = 0;
+    for n in 0..60 {
+        let body = json!({ "account_id": "ann-usd", "amount": usd("1.00") });
+        assert_eq!(post(rest, "/v1/deposits", &format!("d{n}"), &body).await.status, 201);
+        refused += usize::from(get(rest, "/v1/accounts/ann-usd").await.status == 429);
+    }
+    for reader in readers {
+        reader.await.expect("it reads");
+    }
+    assert!(refused > 0, "reads were refused");
     drop(c);
     server.stop().await;
 }

@@ -275,7 +275,7 @@ async fn a_page_fits_any_client() {
     let (mut listed, mut page_token, mut pages) = (Vec::new(), String::new(), 0);
     loop {
         let of = Some(Of::CustomerId("ann".into()));
-        let request = ListPaymentsRequest { of, page_size: 1_000, page_token };
+        let request = ListPaymentsRequest { of, page_size: 1_000, page_token, ..Default::default() };
         let page = c.payments.list_payments(request).await.expect("a page").into_inner();
         assert!(
             !page.payments.is_empty() && page.encoded_len() <= CLIENT_BYTES_MAX / 4 + 100,

@@ -104,6 +104,13 @@ impl PaymentsService for Echo {
         no()
     }
 
+    async fn update_payment(
+        &self,
+        _: Request<wire::UpdatePaymentRequest>,
+    ) -> Result<Response<wire::UpdatePaymentResponse>, Status> {
+        no()
+    }
+
     async fn refund_payment(
         &self,
         _: Request<wire::RefundPaymentRequest>,

@@ -24,7 +24,7 @@ use super::{
 use crate::{journal::Hash, keys::Fingerprint, money::Lsn};
 
 /// What the watermark's row says the rows look like; another number means rebuild.
-const ROWS_FORMAT: u16 = 6;
+const ROWS_FORMAT: u16 = 7;
 const WATERMARK: &str = "watermark";
 /// How many runs are merged at once: more runs cost reads a little, fewer cost the builder much.
 const L0_RUNS: u8 = 8;

@@ -100,17 +100,24 @@ impl Block {
 }
 
 /// Calls `f` for every account an entry is about: those that money moved on, the account that was opened or changed,
-/// the payer of a payment that moved nothing, and both sides of what is set aside or ended.
+/// the payer of a payment that was made and moved nothing, and both sides of what is set aside or ended.
 pub fn for_each_account(entry: &Entry, mut f: impl FnMut(&AccountId)) {
     entry.postings().iter().for_each(|posting| f(&posting.account));
     for change in &entry.decision.changes {
         match change {
-            Change::Payment(payment) if entry.postings().is_empty() => f(&payment.payer),
+            Change::Payment(payment) if entry.postings().is_empty() && entry.made_payment().is_some() => {
+                f(&payment.payer);
+            }
             Change::Account { account, .. } => f(&account.id),
-            Change::Payment(_) | Change::Reservation(_) | Change::Refund(_) | Change::Transfer(_) | Change::Rates => {}
+            Change::Payment(_)
+            | Change::Reservation(_)
+            | Change::Refund(_)
+            | Change::Transfer(_)
+            | Change::Operation(_)
+            | Change::Rates => {}
         }
     }
-    naming(entry).into_iter().flat_map(|(named, _)| named).for_each(f);
+    naming(entry).into_iter().flat_map(|(named, ..)| named).for_each(f);
 }
 
 /// A hash of an account for skipping blocks; the same in every process.

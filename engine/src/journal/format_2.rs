@@ -267,6 +267,7 @@ impl StoredChange {
                 StoredDailyLimit::AtMost(limit) => DailyLimit::AtMost(limit.read()),
                 StoredDailyLimit::Unlimited => DailyLimit::Unlimited,
             }),
+            minimum_balance: None,
         })
     }
 }
@@ -293,6 +294,7 @@ impl StoredRequest {
                     currency,
                     overdraft_limit,
                     daily_debit_limit,
+                    minimum_balance: None,
                 })
             }
             Self::UpdateAccount { account, change, make_default } => {
@@ -459,7 +461,18 @@ impl StoredReservation {
         let Self { id, account, destination, amount, captured, remaining, status, expires_at, held_on } = self;
         let [amount, captured, remaining] = [amount, captured, remaining].map(StoredMoney::read);
         let status = of(&RESERVATIONS, "reservation status", status)?;
-        Ok(Reservation { id, account, destination, amount, captured, remaining, status, expires_at, held_on })
+        Ok(Reservation {
+            id,
+            account,
+            destination,
+            amount,
+            captured,
+            remaining,
+            status,
+            expires_at,
+            held_on,
+            changed: None,
+        })
     }
 }
 
@@ -468,9 +481,6 @@ impl StoredAccount {
         let Self { id, owner, currency, status, debits_posted, credits_posted, authorized, .. } = self;
         let Self { overdraft_limit, daily_debit_limit, day, day_debits, opened_lsn, applied_lsn, .. } = self;
         Ok(Account {
-            id,
-            owner,
-            currency,
             status: of(&STATUSES, "account status", status)?,
             debits_posted,
             credits_posted,
@@ -481,7 +491,7 @@ impl StoredAccount {
             day_debits,
             opened_lsn,
             applied_lsn,
-            named_by: 0,
+            ..Account::open(id, owner, currency)
         })
     }
 }

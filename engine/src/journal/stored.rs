@@ -3,7 +3,8 @@
 //! ```text
 //! record  = [kind, tenant, op, tx_id, request, notes, failure, changes, postings]
 //! request = [number, [body]]       numbers: `ledger::commands`
-//! change  = [0, payment] / [1, reservation] / [2, account] / [3] / [4, refund] / [5, transfer]
+//! change  = [0, payment] / [1, reservation] / [2, account] / [3] / [4, refund] / [5, transfer] /
+//!           [6, operation]
 //! ```
 //! `#[n(...)]` of the ledger's types says which place or number is what. A place or a number never changes its meaning
 //! and is never used again; a new one comes behind the others, raises [`MINOR`], and is read as absent where it is not
@@ -22,7 +23,7 @@ use smallvec::SmallVec;
 
 use crate::{
     ledger::{
-        account::Account,
+        account::{Account, NamedBy},
         decision::{Change, Decision},
         entry::Entry,
         failure::Failure,
@@ -99,6 +100,7 @@ fn write_change<W: Write>(change: &Change, encoder: &mut Encoder<W>) -> Result<(
         Change::Rates => encoder.array(1)?.u8(3)?.ok(),
         Change::Refund(refund) => encoder.array(2)?.u8(4)?.encode(&**refund)?.ok(),
         Change::Transfer(transfer) => encoder.array(2)?.u8(5)?.encode(&**transfer)?.ok(),
+        Change::Operation(operation) => encoder.array(2)?.u8(6)?.encode(&**operation)?.ok(),
     }
 }
 
@@ -135,6 +137,7 @@ fn read_change(decoder: &mut Decoder<'_>) -> Result<Change, Undecoded> {
         (Some(1), 3) => Ok(Change::Rates),
         (Some(2), 4) => decoder.decode().map(|refund| Change::Refund(Box::new(refund))),
         (Some(2), 5) => decoder.decode().map(|transfer| Change::Transfer(Box::new(transfer))),
+        (Some(2), 6) => decoder.decode().map(|operation| Change::Operation(Box::new(operation))),
         (_, number) => Err(Undecoded::message(format!("there is no change of number {number}"))),
     }
 }
@@ -158,6 +161,9 @@ struct StoredAccount {
     default: DefaultMark,
     #[n(7)]
     seen: Seen,
+    /// From minor 1 on; nothing where it is zero.
+    #[cbor(n(8), with = "wide")]
+    minimum_balance: Option<i128>,
 }
 
 /// What the account's actor knew when it decided: what the answer says, and nothing else.
@@ -179,7 +185,7 @@ struct Seen {
     applied_lsn: Lsn,
     /// From minor 1 on; nothing where it is zero.
     #[n(7)]
-    named_by: Option<u32>,
+    named_by: Option<NamedBy>,
 }
 
 impl StoredAccount {
@@ -187,15 +193,17 @@ impl StoredAccount {
         let account = account.clone();
         let Account { id, owner, currency, status, overdraft_limit, daily_debit_limit, .. } = account;
         let Account { debits_posted, credits_posted, authorized, day, day_debits, named_by, .. } = account;
-        let Account { opened_lsn, applied_lsn, .. } = account;
-        let named_by = (named_by > 0).then_some(named_by);
+        let Account { opened_lsn, applied_lsn, minimum_balance, .. } = account;
+        let minimum_balance = (minimum_balance > 0).then_some(minimum_balance);
+        let named_by = (!named_by.is_none()).then_some(named_by);
         let seen =
             Seen { debits_posted, credits_posted, authorized, day, day_debits, opened_lsn, applied_lsn, named_by };
-        Self { id, owner, currency, status, overdraft_limit, daily_debit_limit, default, seen }
+        Self { id, owner, currency, status, overdraft_limit, daily_debit_limit, default, seen, minimum_balance }
     }
 
     fn change(self) -> Change {
-        let Self { id, owner, currency, status, overdraft_limit, daily_debit_limit, default, seen } = self;
+        let Self { id, owner, currency, status, overdraft_limit, daily_debit_limit, default, seen, minimum_balance } =
+            self;
         let Seen { debits_posted, credits_posted, authorized, day, day_debits, opened_lsn, applied_lsn, named_by } =
             seen;
         let account = Account {
@@ -207,6 +215,7 @@ impl StoredAccount {
             credits_posted,
             authorized,
             overdraft_limit,
+            minimum_balance: minimum_balance.unwrap_or_default(),
             daily_debit_limit,
             day,
             day_debits,

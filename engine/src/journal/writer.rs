@@ -111,6 +111,7 @@ impl<T> Writer<T> {
         let (records, with) = self.collect(first);
         let bytes = records.iter().map(|record| record.bytes.len() + 4).sum();
         let started = Instant::now();
+        self.clock.note_timed(Lsn(self.head.lsn.0.saturating_add(records.len() as u64)));
         match self.journal.append(&self.head, &records, self.clock.now()) {
             Err(error) => Stepped::Failed(error, self.drain(with)),
             Ok(head) => {

@@ -2,10 +2,13 @@
 //!
 //! What an entry does to it is in [`super::apply`]; what a crash forgets (holds) is in [`super::wallet`].
 
+use std::fmt;
+
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::settings::AccountStatus;
-use crate::money::{AccountId, Currency, Lsn, Money, OwnerId, Posting, PostingKind};
+use crate::money::{AccountId, Currency, Lsn, Money, NO_DAY, OwnerId, Posting, PostingKind};
 
 /// An account as the journal up to `applied_lsn` says. All counters are minor units of `currency`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,19 +29,48 @@ pub struct Account {
     pub authorized: i128,
     /// How far below zero the available balance may go.
     pub overdraft_limit: i128,
+    /// How much has to stay, if it may not go below zero: a payment takes nothing of it.
+    pub minimum_balance: i128,
     /// How much may leave on one UTC day.
     pub daily_debit_limit: Option<i128>,
     /// The UTC day `day_debits` counts, in days since 1970-01-01.
     pub day: u32,
     /// What left or was set aside on `day`.
     pub day_debits: i128,
-    /// How many authorised payments, active reservations and held transfers name it, on either side: while there are any it
-    /// stays open (P6).
-    pub named_by: u32,
+    /// What names it, on either side: while there is any of it, the account stays open (P6).
+    pub named_by: NamedBy,
     /// The entry that opened it, or that first touched an account of the house.
     pub opened_lsn: Lsn,
     /// The last entry that changed it; a declined one changes nothing.
     pub applied_lsn: Lsn,
+}
+
+/// How much of what is set aside names an account, as payer or payee.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+pub struct NamedBy {
+    /// Authorised payments.
+    #[n(0)]
+    pub payments: u32,
+    /// Active reservations.
+    #[n(1)]
+    pub reservations: u32,
+    /// Held transfers.
+    #[n(2)]
+    pub transfers: u32,
+}
+
+impl NamedBy {
+    /// Nothing does.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for NamedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { payments, reservations, transfers } = self;
+        write!(f, "{payments} authorised payments, {reservations} active reservations and {transfers} held transfers")
+    }
 }
 
 /// A counter left `i128`, or a line named another currency: the journal itself would be wrong.
@@ -67,10 +99,11 @@ impl Account {
             credits_posted: 0,
             authorized: 0,
             overdraft_limit: 0,
+            minimum_balance: 0,
             daily_debit_limit: None,
             day: 0,
             day_debits: 0,
-            named_by: 0,
+            named_by: NamedBy::default(),
             opened_lsn: Lsn(0),
             applied_lsn: Lsn(0),
         }
@@ -119,7 +152,7 @@ impl Account {
             }
             PostingKind::Void { held_on } => {
                 self.authorized = self.authorized.checked_sub(minor).filter(|left| *left >= 0)?;
-                if held_on == self.day {
+                if held_on == self.day && held_on != NO_DAY {
                     self.day_debits = self.day_debits.checked_sub(minor)?;
                 }
                 Some(())
@@ -140,6 +173,9 @@ impl Account {
     }
 
     fn count_for(&mut self, held_on: u32, minor: i128) -> Option<()> {
+        if held_on == NO_DAY {
+            return Some(());
+        }
         if self.is_of_wrong_clock(held_on) {
             self.day = held_on;
         }

@@ -32,15 +32,21 @@ pub fn to_account(account: &mut Account, entry: &Entry, lsn: Lsn) -> Result<(), 
         // The settings, not the counters: those are as old as the decision.
         account.status = changed.status;
         account.overdraft_limit = changed.overdraft_limit;
+        account.minimum_balance = changed.minimum_balance;
         account.daily_debit_limit = changed.daily_debit_limit;
         account.applied_lsn = lsn;
     }
-    if let Some((named, naming)) = naming(entry)
+    if let Some((named, by, naming)) = naming(entry)
         && named.contains(&&account.id)
     {
-        account.named_by = match naming {
-            Naming::Begins => account.named_by.saturating_add(1),
-            Naming::Ends => account.named_by.saturating_sub(1),
+        let count = match by {
+            By::Payment => &mut account.named_by.payments,
+            By::Reservation => &mut account.named_by.reservations,
+            By::Transfer => &mut account.named_by.transfers,
+        };
+        *count = match naming {
+            Naming::Begins => count.saturating_add(1),
+            Naming::Ends => count.saturating_sub(1),
         };
         account.applied_lsn = lsn;
     }
@@ -62,11 +68,22 @@ pub enum Naming {
     Ends,
 }
 
+/// What names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// An authorised payment.
+    Payment,
+    /// An active reservation.
+    Reservation,
+    /// A held transfer.
+    Transfer,
+}
+
 /// Whom what is set aside names: payer and payees, each once.
 type Named<'a> = SmallVec<[&'a AccountId; 2]>;
 
 /// Whom what an entry sets aside or ends names, if it does.
-pub fn naming(entry: &Entry) -> Option<(Named<'_>, Naming)> {
+pub fn naming(entry: &Entry) -> Option<(Named<'_>, By, Naming)> {
     if entry.failure().is_some() {
         return None;
     }
@@ -78,15 +95,16 @@ pub fn naming(entry: &Entry) -> Option<(Named<'_>, Naming)> {
                 named.push(payee);
             }
         });
-        Some((named, naming))
+        Some((named, By::Payment, naming))
     };
     let of_reservation = |is_active: bool, naming| {
         let reservation = entry.decision.reservation().filter(|reservation| reservation.is_active() == is_active)?;
-        Some((std::iter::once(&reservation.account).chain(&reservation.destination).collect(), naming))
+        let named = std::iter::once(&reservation.account).chain(&reservation.destination).collect();
+        Some((named, By::Reservation, naming))
     };
     let of_transfer = |is_held: bool, naming| {
         let transfer = entry.decision.transfer()?;
-        ((transfer.status == TransferStatus::Held) == is_held).then(|| (transfer.accounts(), naming))
+        ((transfer.status == TransferStatus::Held) == is_held).then(|| (transfer.accounts(), By::Transfer, naming))
     };
     match &entry.request {
         Request::CreatePayment(_) => of_payment(|status| status == PaymentStatus::Authorized, Naming::Begins),
@@ -106,7 +124,9 @@ pub fn naming(entry: &Entry) -> Option<(Named<'_>, Naming)> {
         | Request::Withdraw(_)
         | Request::PublishRates(_)
         | Request::RemoveRates(_)
-        | Request::RefundPayment(_) => None,
+        | Request::RefundPayment(_)
+        | Request::ReverseOperation(_)
+        | Request::UpdatePayment(_) => None,
     }
 }
 

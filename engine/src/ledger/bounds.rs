@@ -14,6 +14,10 @@ use crate::money::{Currency, Money, POSTING_MINOR_MAX};
 pub const PUBLISHED_MAX: usize = 512;
 /// The widest spread, in basis points.
 pub const SPREAD_BPS_MAX: u16 = 2_000;
+/// How many metadata pairs a payment may have.
+pub const METADATA_MAX: usize = 50;
+/// All metadata of one payment, keys and values, in bytes.
+pub const METADATA_BYTES_MAX: usize = 8 * 1024;
 
 fn must(holds: bool, field: &'static str, rule: impl FnOnce() -> String) -> Result<(), Missing> {
     if holds { Ok(()) } else { Err(Missing::OutOfBounds { field, rule: rule() }) }
@@ -31,7 +35,14 @@ pub fn limit(field: &'static str, limit: Money) -> Result<(), Missing> {
     must(holds, field, || format!("is {limit}; it must be zero or more and at most 10^18 minor units"))
 }
 
-/// How long a reservation lasts (P10).
+/// An account may go below zero, or has to keep something, not both (P6).
+pub fn minimum(field: &'static str, minimum: Money, overdraft_limit: i128) -> Result<(), Missing> {
+    limit(field, minimum)?;
+    let holds = minimum.minor == 0 || overdraft_limit == 0;
+    must(holds, field, || format!("is {minimum}; it does not go together with an overdraft limit"))
+}
+
+/// How long money is set aside (P10, P12).
 pub fn lifetime(field: &'static str, lifetime: Duration, lifetime_max: Duration) -> Result<(), Missing> {
     let (holds, most) = (!lifetime.is_zero() && lifetime <= lifetime_max, lifetime_max.as_secs());
     must(holds, field, || format!("is {lifetime:?}; it must be more than zero and at most {most} s"))

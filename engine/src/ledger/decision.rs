@@ -5,6 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use super::{
     account::Account,
     failure::Failure,
+    operation::Operation,
     payment::{Payment, PaymentStatus},
     refund::Refund,
     reservation::Reservation,
@@ -36,6 +37,8 @@ pub enum Change {
     Refund(Box<Refund>),
     /// A transfer.
     Transfer(Box<Transfer>),
+    /// A deposit, a withdrawal or a reversal.
+    Operation(Box<Operation>),
     /// An account, opened or with other settings. Its counters are those its actor knew when it decided.
     Account {
         /// The account.
@@ -66,6 +69,7 @@ impl Change {
             Self::Reservation(reservation) => Some(reservation.id),
             Self::Refund(refund) => Some(refund.id),
             Self::Transfer(transfer) => Some(transfer.id),
+            Self::Operation(operation) => Some(operation.id),
             Self::Account { .. } | Self::Rates => None,
         }
     }
@@ -89,48 +93,35 @@ impl Decision {
 
     /// The payment it is about.
     pub fn payment(&self) -> Option<&Payment> {
-        self.changes.iter().find_map(|change| match change {
-            Change::Payment(payment) => Some(payment),
-            Change::Reservation(_)
-            | Change::Refund(_)
-            | Change::Transfer(_)
-            | Change::Account { .. }
-            | Change::Rates => None,
-        })
+        self.changes.iter().find_map(|change| if let Change::Payment(payment) = change { Some(payment) } else { None })
     }
 
     /// The reservation it is about.
     pub fn reservation(&self) -> Option<&Reservation> {
-        self.changes.iter().find_map(|change| match change {
-            Change::Reservation(reservation) => Some(reservation),
-            Change::Payment(_) | Change::Refund(_) | Change::Transfer(_) | Change::Account { .. } | Change::Rates => {
-                None
-            }
-        })
+        self.changes
+            .iter()
+            .find_map(|change| if let Change::Reservation(reservation) = change { Some(reservation) } else { None })
     }
 
     /// The transfer it is about.
     pub fn transfer(&self) -> Option<&Transfer> {
-        self.changes.iter().find_map(|change| match change {
-            Change::Transfer(transfer) => Some(&**transfer),
-            Change::Payment(_)
-            | Change::Reservation(_)
-            | Change::Refund(_)
-            | Change::Account { .. }
-            | Change::Rates => None,
-        })
+        self.changes
+            .iter()
+            .find_map(|change| if let Change::Transfer(transfer) = change { Some(&**transfer) } else { None })
+    }
+
+    /// The deposit, withdrawal or reversal of this id.
+    pub fn operation(&self, id: OpId) -> Option<&Operation> {
+        let mut operations = self
+            .changes
+            .iter()
+            .filter_map(|change| if let Change::Operation(operation) = change { Some(&**operation) } else { None });
+        operations.find(|operation| operation.id == id)
     }
 
     /// The refund it made, or was to.
     pub fn refund(&self) -> Option<&Refund> {
-        self.changes.iter().find_map(|change| match change {
-            Change::Refund(refund) => Some(&**refund),
-            Change::Payment(_)
-            | Change::Reservation(_)
-            | Change::Transfer(_)
-            | Change::Account { .. }
-            | Change::Rates => None,
-        })
+        self.changes.iter().find_map(|change| if let Change::Refund(refund) = change { Some(&**refund) } else { None })
     }
 
     /// The timer it sets, or ends.
@@ -154,17 +145,14 @@ impl Decision {
                 object: transfer.id,
                 frees: transfer.legs.first().map(|leg| &leg.from).filter(|_| transfer.status == TransferStatus::Held),
             }),
-            Change::Refund(_) | Change::Account { .. } | Change::Rates => None,
+            Change::Refund(_) | Change::Operation(_) | Change::Account { .. } | Change::Rates => None,
         })
     }
 
     /// The account it opened or set, or was to.
     pub fn account(&self) -> Option<(&Account, DefaultMark)> {
-        self.changes.iter().find_map(|change| match change {
-            Change::Account { account, default } => Some((account, *default)),
-            Change::Payment(_) | Change::Reservation(_) | Change::Refund(_) | Change::Transfer(_) | Change::Rates => {
-                None
-            }
+        self.changes.iter().find_map(|change| {
+            if let Change::Account { account, default } = change { Some((account, *default)) } else { None }
         })
     }
 

@@ -92,11 +92,23 @@ pub enum FailureCode {
     /// The transfer holds nothing: it was posted, voided, expired or declined.
     #[n(26)]
     TransferNotHeld,
+    /// The operation moved nothing that could be taken back: it was declined, or it is itself a reversal.
+    #[n(27)]
+    OperationNotReversible,
+    /// The operation was taken back before.
+    #[n(28)]
+    OperationAlreadyReversed,
+    /// The account would have an overdraft limit and a minimum balance.
+    #[n(29)]
+    OverdraftAndMinimum,
+    /// The payment would have more metadata than one may.
+    #[n(30)]
+    MetadataTooLarge,
 }
 
 impl FailureCode {
     /// All codes, in the order of the list above.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::InsufficientFunds,
         Self::RiskRejected,
         Self::AccountFrozen,
@@ -124,6 +136,10 @@ impl FailureCode {
         Self::AmountExceedsRefundable,
         Self::RefundDestinationClosed,
         Self::TransferNotHeld,
+        Self::OperationNotReversible,
+        Self::OperationAlreadyReversed,
+        Self::OverdraftAndMinimum,
+        Self::MetadataTooLarge,
     ];
 
     /// The code as metrics and logs spell it.
@@ -156,6 +172,10 @@ impl FailureCode {
             Self::AmountExceedsRefundable => "AMOUNT_EXCEEDS_REFUNDABLE",
             Self::RefundDestinationClosed => "REFUND_DESTINATION_CLOSED",
             Self::TransferNotHeld => "TRANSFER_NOT_HELD",
+            Self::OperationNotReversible => "OPERATION_NOT_REVERSIBLE",
+            Self::OperationAlreadyReversed => "OPERATION_ALREADY_REVERSED",
+            Self::OverdraftAndMinimum => "OVERDRAFT_AND_MINIMUM",
+            Self::MetadataTooLarge => "METADATA_TOO_LARGE",
         }
     }
 }

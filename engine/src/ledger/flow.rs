@@ -21,6 +21,9 @@ use super::{
 };
 use crate::money::{AccountId, Money};
 
+/// The UTC days that accounts' debits count for, or which of the accounts will not take part, and why.
+pub type Joined = Result<Vec<u32>, (usize, Failure)>;
+
 /// What the shell does next.
 #[derive(Debug)]
 pub enum Effect {
@@ -56,7 +59,7 @@ pub enum Event {
     /// From an account that was asked to hold: the UTC day it counts for (P6).
     Held(Result<u32, Failure>),
     /// From all accounts that were asked to take part: the UTC days their debits count for, or which of them will not.
-    Joined(Result<Vec<u32>, (usize, Failure)>),
+    Joined(Joined),
     /// From an account that was asked to change: its settings afterwards.
     Changed(Result<Box<Account>, Failure>),
 }
@@ -96,6 +99,11 @@ impl Event {
     /// The answer of an account that was asked to hold.
     pub fn held(self) -> Result<Result<u32, Failure>, Unexpected> {
         if let Self::Held(held) = self { Ok(held) } else { Err(self.unexpected("a hold")) }
+    }
+
+    /// The answer of all accounts that were asked to take part.
+    pub fn joined(self) -> Result<Joined, Unexpected> {
+        if let Self::Joined(joined) = self { Ok(joined) } else { Err(self.unexpected("all accounts")) }
     }
 
     /// The answer of an account that was asked to change.

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::{
     account::Account, decision::Change, life::Life, owner::Owner, payment::Payment, rates::RateBook,
-    reservation::Reservation, time::Timestamp, transfer::Transfer,
+    reservation::Reservation, reversal::Original, time::Timestamp, transfer::Transfer,
 };
 use crate::money::{AccountId, Currency, OpId, OwnerId};
 
@@ -124,6 +124,12 @@ impl Found {
             Some(Change::Transfer(transfer)) if transfer.id == id => Ok(transfer),
             _ => Err(Missing::unknown("transfer", id)),
         }
+    }
+
+    /// The deposit, withdrawal, reversal or transfer that was asked for.
+    pub fn original(&self, id: OpId) -> Result<Original, Missing> {
+        let found = self.object.as_deref().filter(|change| change.object() == Some(id));
+        found.and_then(Original::of).ok_or_else(|| Missing::unknown("operation", id))
     }
 
     /// The owner of the account that gives first.

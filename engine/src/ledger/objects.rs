@@ -7,7 +7,7 @@ use super::{
     life::{Before, Life, Origin},
     payment::{Payment, PaymentStatus},
 };
-use crate::money::{Money, OpId};
+use crate::money::{Lsn, Money, OpId};
 
 /// The object of an id; nothing if the entry is about others.
 pub fn found(committed: &Committed, id: OpId) -> Option<Change> {
@@ -15,7 +15,16 @@ pub fn found(committed: &Committed, id: OpId) -> Option<Change> {
     if let Change::Payment(payment) = change {
         return spelled_out(payment, committed).map(Change::Payment);
     }
-    Some(change.clone())
+    let mut change = change.clone();
+    let is_declined = committed.entry.failure().is_some();
+    let changed = |before: Option<Lsn>| if is_declined { before } else { Some(committed.lsn) };
+    match &mut change {
+        Change::Operation(operation) => operation.made = operation.made.or(Some(committed.lsn)),
+        Change::Transfer(transfer) => transfer.changed = changed(transfer.changed),
+        Change::Reservation(reservation) => reservation.changed = changed(reservation.changed),
+        Change::Payment(_) | Change::Refund(_) | Change::Account { .. } | Change::Rates => {}
+    }
+    Some(change)
 }
 
 /// A payment with all of its life, and where it comes from.

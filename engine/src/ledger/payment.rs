@@ -128,7 +128,11 @@ pub fn counts(failure: Option<&Failure>) -> Counts {
         | FailureCode::PaymentNotRefundable
         | FailureCode::AmountExceedsRefundable
         | FailureCode::RefundDestinationClosed
-        | FailureCode::TransferNotHeld => false,
+        | FailureCode::TransferNotHeld
+        | FailureCode::OperationNotReversible
+        | FailureCode::OperationAlreadyReversed
+        | FailureCode::OverdraftAndMinimum
+        | FailureCode::MetadataTooLarge => false,
     };
     if is_customers { Counts::Declined } else { Counts::Nothing }
 }

@@ -7,7 +7,7 @@ use super::{
     time::Timestamp,
 };
 use crate::{
-    money::{AccountId, Money, OpId, Posting, PostingKind},
+    money::{AccountId, Lsn, Money, OpId, Posting, PostingKind},
     planted::{Bug, is_planted},
 };
 
@@ -62,6 +62,9 @@ pub struct Reservation {
     /// The UTC day of the hold, whose daily limit it counts against.
     #[n(8)]
     pub held_on: u32,
+    /// The entry before this one that changed it: a declined one changes nothing. From minor 1 on.
+    #[n(9)]
+    pub changed: Option<Lsn>,
 }
 
 /// Whether more captures may follow.

@@ -32,7 +32,7 @@ impl AccountStatus {
 }
 
 /// A change of settings. `None` leaves a setting as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct SettingsChange {
     /// The new status.
     #[n(0)]
@@ -43,6 +43,9 @@ pub struct SettingsChange {
     /// The new daily debit limit.
     #[n(2)]
     pub daily_debit_limit: Option<DailyLimit>,
+    /// The new minimum balance.
+    #[n(3)]
+    pub minimum_balance: Option<Money>,
 }
 
 /// A new daily limit, or none any more.

@@ -9,7 +9,7 @@ use super::{
     moves::more,
     time::Timestamp,
 };
-use crate::money::{AccountId, Money, OpId, Posting, PostingKind};
+use crate::money::{AccountId, Lsn, Money, NO_DAY, OpId, Posting, PostingKind};
 
 /// One leg.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -47,6 +47,9 @@ pub enum TransferStatus {
     /// Declined; nothing moved.
     #[n(4)]
     Failed,
+    /// Posted, and taken back.
+    #[n(5)]
+    Reversed,
 }
 
 /// A transfer as it is after an entry.
@@ -67,6 +70,12 @@ pub struct Transfer {
     /// What is set aside for it, by account.
     #[n(4)]
     pub aside: Vec<Aside>,
+    /// The reversal that took it back, if one did.
+    #[n(5)]
+    pub reversed_by: Option<OpId>,
+    /// The entry before this one that changed it: a declined one changes nothing.
+    #[n(6)]
+    pub changed: Option<Lsn>,
 }
 
 /// What a transfer sets aside on one account.
@@ -88,10 +97,17 @@ pub struct Aside {
 pub struct Demand {
     /// What must be there: the most that has left before it comes in, over the legs in their order.
     pub need: Money,
-    /// What leaves in all: what the daily limit counts.
+    /// What leaves in all: what the daily limit counts. Nothing where money is given back, which it does not count.
     pub debits: Money,
     /// What comes in in all.
     pub credits: Money,
+}
+
+impl Demand {
+    /// What leaves only after it came in by an earlier leg.
+    fn passes(&self) -> Money {
+        Money::new(self.debits.minor.saturating_sub(self.need.minor), self.debits.currency)
+    }
 }
 
 /// Demands by account, in the order in which the legs name them.
@@ -130,6 +146,7 @@ impl TransferStatus {
             Self::Voided => "VOIDED",
             Self::Expired => "EXPIRED",
             Self::Failed => "FAILED",
+            Self::Reversed => "REVERSED",
         }
     }
 }
@@ -166,10 +183,9 @@ impl Transfer {
                 continue;
             }
             lines.push(Posting::new(account.clone(), PostingKind::Authorize { held_on }, demand.debits));
-            let passes = demand.debits.minor.saturating_sub(demand.need.minor);
-            if passes > 0 {
-                let kind = PostingKind::Void { held_on: NO_DAY };
-                lines.push(Posting::new(account.clone(), kind, Money::new(passes, demand.debits.currency)));
+            let passes = demand.passes();
+            if passes.minor > 0 {
+                lines.push(Posting::new(account.clone(), PostingKind::Void { held_on: NO_DAY }, passes));
             }
             aside.push(Aside { account, amount: demand.need, held_on });
         }
@@ -197,16 +213,21 @@ impl Transfer {
     /// Frees what was held: `status` says by whom.
     pub fn end(&self, status: TransferStatus) -> Result<Step, Failure> {
         self.check_held()?;
-        let freed = |aside: &Aside| {
-            let kind = PostingKind::Void { held_on: aside.held_on };
-            Posting::new(aside.account.clone(), kind, aside.amount)
-        };
-        let lines = self.aside.iter().filter(|aside| aside.amount.minor > 0).map(freed).collect();
+        // The lines of the hold the other way: its day gets back all that it counted.
+        let mut lines = Vec::new();
+        for (account, demand) in demands(&self.legs) {
+            let Some(aside) = self.aside.iter().find(|aside| aside.account == account) else { continue };
+            let passes = demand.passes();
+            if passes.minor > 0 {
+                lines.push(Posting::new(account.clone(), PostingKind::Authorize { held_on: NO_DAY }, passes));
+            }
+            lines.push(Posting::new(account, PostingKind::Void { held_on: aside.held_on }, demand.debits));
+        }
         Ok((Self { status, aside: Vec::new(), ..self.clone() }, lines))
     }
 
     /// The leg that a line belongs to: the `line`th of an account among the postings that moved the transfer.
-    pub fn leg(&self, postings: &[Posting], account: &AccountId, line: usize) -> Option<&Leg> {
+    pub fn leg_of(&self, postings: &[Posting], account: &AccountId, line: usize) -> Option<&Leg> {
         let (place, _) = postings.iter().enumerate().filter(|(_, posting)| posting.account == *account).nth(line)?;
         let ended = postings.iter().take(place).filter(|posting| posting.kind == PostingKind::Credit).count();
         self.legs.get(ended).filter(|_| self.status == TransferStatus::Posted)
@@ -214,11 +235,30 @@ impl Transfer {
 
     /// Declined: which leg an account's refusal is about, in words.
     pub fn refusal(&self, account: &AccountId, failure: Failure) -> Failure {
-        let names = |leg: &&Leg| leg.from == *account || leg.to == *account;
-        match self.legs.iter().position(|leg| names(&leg)) {
+        let by_code: [(FailureCode, Option<usize>); 3] = [
+            (FailureCode::InsufficientFunds, self.neediest_leg(account)),
+            (FailureCode::DailyLimitExceeded, self.legs.iter().rposition(|leg| leg.from == *account)),
+            (FailureCode::AccountLimitExceeded, self.legs.iter().rposition(|leg| leg.to == *account)),
+        ];
+        let place = by_code.iter().find(|(code, _)| *code == failure.code).and_then(|(_, place)| *place);
+        let names = |leg: &Leg| leg.from == *account || leg.to == *account;
+        match place.or_else(|| self.legs.iter().position(names)) {
             None => failure,
             Some(n) => Failure::new(failure.code, format!("legs[{n}]: {}", failure.message)),
         }
+    }
+
+    /// The leg that asks most of an account in all, counted from the first.
+    fn neediest_leg(&self, account: &AccountId) -> Option<usize> {
+        let (mut given, mut most, mut place) = (0_i128, 0, None);
+        for (n, leg) in self.legs.iter().enumerate() {
+            given = given.saturating_add(if leg.from == *account { leg.amount.minor } else { 0 });
+            if given > most {
+                (most, place) = (given, Some(n));
+            }
+            given = given.saturating_sub(if leg.to == *account { leg.amount.minor } else { 0 });
+        }
+        place
     }
 
     fn check_held(&self) -> Result<(), Failure> {
@@ -231,8 +271,6 @@ impl Transfer {
     }
 }
 
-/// Of a hold that is given back without its day: no account's limit counts it.
-const NO_DAY: u32 = 0;
 const NOTHING: (PostingKind, i128) = (PostingKind::Return, 0);
 
 /// The lines of one leg: what leaves, in up to two ways, and what comes in.

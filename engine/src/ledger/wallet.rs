@@ -1,7 +1,8 @@
 //! A wallet: an account's durable state plus what a crash may forget (P6).
 //!
 //! Holds and expectations live here from their grant to the commit of their entry. Balances change only in
-//! [`Wallet::apply`], by durable entries. `available = balance - held - authorised + overdraft limit`.
+//! [`Wallet::apply`], by durable entries. `available = balance - held - authorised + overdraft limit -
+//! minimum balance`.
 
 use std::collections::HashMap;
 
@@ -94,6 +95,7 @@ impl Wallet {
             .saturating_sub(self.held)
             .saturating_sub(self.account.authorized)
             .saturating_add(self.account.overdraft_limit)
+            .saturating_sub(self.account.minimum_balance)
     }
 
     /// Payer's side: holds `amount` for `op` if it is there. Says for which UTC day it counts.
@@ -106,8 +108,8 @@ impl Wallet {
 
     /// Both sides of a transfer: what must be there, what leaves and what comes in, in one answer.
     pub fn join(&mut self, op: OpId, demand: &Demand, now: Timestamp) -> Result<u32, Failure> {
-        self.check_open(if demand.debits.minor > 0 { demand.debits } else { demand.credits })?;
-        if demand.debits.minor > 0 {
+        self.check_open(demand.need)?;
+        if demand.need.minor > 0 {
             self.check_available(demand.need)?;
         }
         let day = self.check_daily_limit(demand.debits, now)?;
@@ -229,10 +231,11 @@ impl Wallet {
                 format!("account {} is closed; a closed account never changes", next.id),
             ));
         }
-        for limit in change.overdraft_limit.iter().chain(match &change.daily_debit_limit {
+        let daily = match &change.daily_debit_limit {
             Some(DailyLimit::AtMost(limit)) => Some(limit),
             Some(DailyLimit::Unlimited) | None => None,
-        }) {
+        };
+        for limit in change.overdraft_limit.iter().chain(&change.minimum_balance).chain(daily) {
             if limit.currency != next.currency {
                 return Err(Failure::new(
                     FailureCode::CurrencyMismatch,
@@ -245,6 +248,8 @@ impl Wallet {
         }
         next.status = change.status.unwrap_or(next.status);
         next.overdraft_limit = change.overdraft_limit.map_or(next.overdraft_limit, |limit| limit.minor);
+        next.minimum_balance = change.minimum_balance.map_or(next.minimum_balance, |minimum| minimum.minor);
+        check_exclusive(&next)?;
         next.daily_debit_limit = match change.daily_debit_limit {
             Some(DailyLimit::AtMost(limit)) => Some(limit.minor),
             Some(DailyLimit::Unlimited) => None,
@@ -258,11 +263,8 @@ impl Wallet {
 
     fn check_empty(&self) -> Result<(), Failure> {
         let balance = self.account.balance();
-        if self.account.named_by > 0 {
-            let message = format!(
-                "account {} is named by {} authorised payments, active reservations or held transfers; end them first",
-                self.account.id, self.account.named_by
-            );
+        if !self.account.named_by.is_none() {
+            let message = format!("account {} is named by {}; end them first", self.account.id, self.account.named_by);
             return Err(Failure::new(FailureCode::AccountNotEmpty, message));
         }
         if balance.minor != 0 || self.account.authorized != 0 || self.is_busy() {
@@ -294,4 +296,17 @@ impl Wallet {
         }
         Ok(())
     }
+}
+
+/// An account may go below zero, or has to keep something, not both (P6).
+fn check_exclusive(next: &Account) -> Result<(), Failure> {
+    let Account { id, currency, overdraft_limit, minimum_balance, .. } = next;
+    if *overdraft_limit > 0 && *minimum_balance > 0 {
+        let [limit, minimum] = [*overdraft_limit, *minimum_balance].map(|minor| Money::new(minor, *currency));
+        let message = format!(
+            "account {id} would have an overdraft limit of {limit} and a minimum balance of {minimum}; one of them must be zero"
+        );
+        return Err(Failure::new(FailureCode::OverdraftAndMinimum, message));
+    }
+    Ok(())
 }

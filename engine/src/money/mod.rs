@@ -16,5 +16,5 @@ pub mod wide;
 pub use amount::{ACCOUNT_MINOR_MAX, AmountError, Money, POSTING_MINOR_MAX};
 pub use currency::{Currency, CurrencyError};
 pub use ids::{AccountId, IdError, Lsn, OpId, OwnerId, SYSTEM_PREFIX, TenantId, TxId};
-pub use posting::{Posting, PostingKind};
+pub use posting::{NO_DAY, Posting, PostingKind};
 pub use rate::{Conversion, Crossed, Rate, RateError, Rounding};

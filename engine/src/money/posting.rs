@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{AccountId, Money};
 
+/// In place of a hold's day: it counts against no day's limit, and gives none back.
+pub const NO_DAY: u32 = 0;
+
 /// What a posting does to its account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub enum PostingKind {

@@ -105,6 +105,7 @@ pub(crate) fn assemble(parts: Parts) -> Result<Assembled, StartError> {
     let now = clock.now();
     let journal_ahead = (head.at > now).then_some([head.at, now]);
     clock.note_block(head.at);
+    clock.note_timed(head.lsn);
     let rules = Arc::new(config.risk_rules()?);
     let cells = Arc::new(EngineCells::new(&config));
     let (tail, mut builder) = recovery::tail_and_builder(&index, indexed, hasher, &config);

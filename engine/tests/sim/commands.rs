@@ -6,8 +6,9 @@ use arus_engine::{
     ledger::{
         commands::{
             Capture, CapturePayment, CreatePayment, CreateTransfer, Deposit, OpenAccount, PostTransfer, PublishRates,
-            RefundPayment, Release, RemoveRates, Request, Reserve, UpdateAccount, VoidPayment, VoidTransfer, Withdraw,
-            create_payment::Manual, create_transfer::HoldFor, funds::Funds, publish_rates::PublishedRate,
+            RefundPayment, Release, RemoveRates, Request, Reserve, ReverseOperation, UpdateAccount, UpdatePayment,
+            VoidPayment, VoidTransfer, Withdraw, create_payment::Manual, create_transfer::HoldFor, funds::Funds,
+            publish_rates::PublishedRate,
         },
         fx::{Pair, RateSource},
         notes::{Notes, NotesText},
@@ -63,6 +64,7 @@ fn open(id: AccountId, owner: &str, code: &str, overdraft_limit: i128) -> Reques
         owner: owner_id(owner),
         currency: currency(code),
         overdraft_limit,
+        minimum_balance: None,
         daily_debit_limit: None,
     })
 }
@@ -77,6 +79,8 @@ pub struct Objects {
     pub reservations: Vec<OpId>,
     pub payments: Vec<OpId>,
     pub transfers: Vec<OpId>,
+    /// What may be reversed, transfers included.
+    pub operations: Vec<OpId>,
 }
 
 /// A command, and the notes that come with it: some are so long that a block takes several pages.
@@ -88,7 +92,7 @@ pub fn command(number: u64, objects: &Objects) -> (Request, Notes) {
     (request, NotesText { description, ..NotesText::default() }.into())
 }
 
-fn request(draw: &mut Draw, Objects { reservations, payments, transfers }: &Objects) -> Request {
+fn request(draw: &mut Draw, Objects { reservations, payments, transfers, operations }: &Objects) -> Request {
     // Few accounts, so that commands meet on them; rarely one that does not exist yet.
     let owners = if draw.below(12) == 0 { &OWNERS[..] } else { &OWNERS[..3] };
     let (payer, payee) = (draw.one_of(owners), draw.one_of(owners));
@@ -112,8 +116,12 @@ fn request(draw: &mut Draw, Objects { reservations, payments, transfers }: &Obje
                 sharing,
             })
         }
-        46..51 => Request::Deposit(Deposit(transfer)),
-        51..56 => Request::Withdraw(Withdraw(transfer)),
+        46..50 => Request::Deposit(Deposit(transfer)),
+        50..53 => match one_of_last(draw, operations) {
+            Some(operation) => Request::ReverseOperation(ReverseOperation { operation }),
+            None => Request::Deposit(Deposit(transfer)),
+        },
+        53..56 => Request::Withdraw(Withdraw(transfer)),
         56..62 => match one_of_last(draw, transfers).filter(|_| draw.below(2) == 0) {
             Some(transfer) if draw.below(3) == 0 => Request::VoidTransfer(VoidTransfer { transfer }),
             Some(transfer) => Request::PostTransfer(PostTransfer { transfer }),
@@ -224,6 +232,11 @@ fn step(draw: &mut Draw, payment: OpId, amount: Money) -> Request {
             Request::CapturePayment(CapturePayment { payment, amount, finality })
         }
         4 => Request::VoidPayment(VoidPayment { payment }),
+        5 if draw.below(2) == 0 => {
+            let pair = |draw: &mut Draw| (draw.one_of(&["a", "b"]).to_owned(), draw.one_of(&["", "1", "2"]).to_owned());
+            let (metadata, description) = (vec![pair(draw)], Some(draw.one_of(&["", "x"]).to_owned()));
+            Request::UpdatePayment(UpdatePayment { payment, metadata, description })
+        }
         _ => {
             let rate = draw.one_of(&[RefundRate::Original, RefundRate::Original, RefundRate::Current]);
             let refund_fees = draw.below(2) == 0;
@@ -242,13 +255,17 @@ fn one_of_last(draw: &mut Draw, objects: &[OpId]) -> Option<OpId> {
 }
 
 fn update(draw: &mut Draw, id: AccountId, code: &str) -> Request {
-    let nothing = SettingsChange { status: None, overdraft_limit: None, daily_debit_limit: None };
-    let change = match draw.below(6) {
+    let nothing = SettingsChange::default();
+    let change = match draw.below(7) {
         0 => SettingsChange { status: Some(AccountStatus::Frozen), ..nothing.clone() },
         1 | 2 => SettingsChange { status: Some(AccountStatus::Active), ..nothing.clone() },
         3 => {
             let limit = DailyLimit::AtMost(money(i128::from(draw.below(120_000)), code));
             SettingsChange { daily_debit_limit: Some(limit), ..nothing.clone() }
+        }
+        5 => {
+            let minimum = money(i128::from(draw.one_of(&[0, 50_000, 200_000])), code);
+            SettingsChange { minimum_balance: Some(minimum), ..nothing.clone() }
         }
         4 => SettingsChange { daily_debit_limit: Some(DailyLimit::Unlimited), ..nothing.clone() },
         _ => SettingsChange { status: draw.one_of(&[None, None, Some(AccountStatus::Closed)]), ..nothing.clone() },

@@ -3,6 +3,7 @@
 //! It knows nothing of actors, holds or indexes. What was in flight at the same time is all it allows a decline for.
 
 mod declines;
+mod operations;
 mod payments;
 mod reads;
 mod transfers;
@@ -19,12 +20,13 @@ use arus_engine::{
         settings::{AccountStatus, DailyLimit},
         time::Timestamp,
     },
-    money::{AccountId, Lsn, Money, OpId, OwnerId, PostingKind},
+    money::{AccountId, Lsn, Money, NO_DAY, OpId, OwnerId, PostingKind},
 };
 
 use self::{
+    operations::Done,
     payments::{Line, Paid},
-    transfers::Moved,
+    transfers::{Moved, passes_through},
 };
 use crate::{books::Books, commands::Objects};
 
@@ -69,6 +71,7 @@ pub struct State {
     pub balance: i128,
     pub aside: i128,
     pub overdraft: i128,
+    pub minimum: i128,
     pub limit: Option<i128>,
     pub day: u32,
     pub day_debits: i128,
@@ -89,6 +92,7 @@ fn settle(state: &mut State, request: &Request, named: usize) -> Result<(), Wron
     match request {
         Request::OpenAccount(open) => {
             (state.overdraft, state.limit) = (open.overdraft_limit, open.daily_debit_limit);
+            state.minimum = open.minimum_balance.unwrap_or_default();
         }
         Request::UpdateAccount(update) => {
             let is_empty = state.balance == 0 && state.aside == 0 && named == 0;
@@ -97,6 +101,8 @@ fn settle(state: &mut State, request: &Request, named: usize) -> Result<(), Wron
             must!(state.status != AccountStatus::Closed, "a closed account was changed");
             state.status = update.change.status.unwrap_or(state.status);
             state.overdraft = update.change.overdraft_limit.map_or(state.overdraft, |limit| limit.minor);
+            state.minimum = update.change.minimum_balance.map_or(state.minimum, |minimum| minimum.minor);
+            must!(state.overdraft == 0 || state.minimum == 0, "it may go below zero and has to keep something");
             state.limit = match update.change.daily_debit_limit {
                 Some(DailyLimit::AtMost(limit)) => Some(limit.minor),
                 Some(DailyLimit::Unlimited) => None,
@@ -117,6 +123,7 @@ pub struct Model {
     reservations: BTreeMap<OpId, Held>,
     payments: BTreeMap<OpId, Paid>,
     transfers: BTreeMap<OpId, Moved>,
+    operations: BTreeMap<OpId, Done>,
     pub books: Books,
     velocity_max: usize,
     /// When each entry's command was sent.
@@ -167,7 +174,8 @@ impl Model {
     /// What was made and accepted, for commands about it.
     pub fn objects(&self) -> Objects {
         let reservations = self.reservations.keys().copied().collect();
-        Objects { reservations, payments: self.payments(), transfers: self.transfers() }
+        let (transfers, operations) = (self.transfers(), self.operations());
+        Objects { reservations, payments: self.payments(), transfers, operations }
     }
 
     /// An account as of an entry.
@@ -222,7 +230,9 @@ impl Model {
     fn check_times(&self, entry: &Entry, sent: &Sent) -> Result<(), Wrong> {
         let days = sent.time.utc_day()..=self.latest.utc_day();
         for posting in entry.postings() {
-            if let PostingKind::Debit { held_on } | PostingKind::Authorize { held_on } = posting.kind {
+            if let PostingKind::Debit { held_on } | PostingKind::Authorize { held_on } = posting.kind
+                && held_on != NO_DAY
+            {
                 must!(
                     days.contains(&held_on),
                     "{} counts for day {held_on} and not for one of {days:?}",
@@ -295,8 +305,9 @@ impl Model {
         let mut asked = self.asked(committed, after)?;
         asked.sort_unstable_by_key(|line| (line.0.clone(), line.1, line.2.minor));
         must!(moved == asked, "it moves {moved:?}, asked for was {asked:?}");
+        let frees = matches!(entry.request, Request::VoidTransfer(_) | Request::Expire(_));
         for (id, what, _) in &moved {
-            if ["debit", "authorization", "credit", "return"].contains(what) {
+            if !frees && ["debit", "authorization", "credit", "return"].contains(what) {
                 let is_open = self.since(id, after).any(|state| state.status == AccountStatus::Active);
                 must!(is_open, "{id} took part and was not active");
             }
@@ -312,14 +323,18 @@ impl Model {
             Request::Withdraw(withdraw) => vec![(withdraw.0.account.clone(), "debit", withdraw.0.amount)],
             Request::Reserve(reserve) => vec![(reserve.account.clone(), "authorization", reserve.amount)],
             Request::CreatePayment(request) => self.made(request, committed)?.1,
-            Request::CapturePayment(_) | Request::VoidPayment(_) | Request::RefundPayment(_) => {
-                self.stepped(committed, after)?.2
-            }
+            Request::CapturePayment(_)
+            | Request::VoidPayment(_)
+            | Request::RefundPayment(_)
+            | Request::UpdatePayment(_) => self.stepped(committed, after)?.2,
             Request::Expire(_) if entry.payment().is_some() => self.stepped(committed, after)?.2,
             Request::CreateTransfer(_) | Request::PostTransfer(_) | Request::VoidTransfer(_) => {
                 self.transferred(committed)?.2
             }
-            Request::Expire(_) if entry.decision.transfer().is_some() => self.transferred(committed)?.2,
+            Request::Expire(_) | Request::ReverseOperation(_) if entry.decision.transfer().is_some() => {
+                self.transferred(committed)?.2
+            }
+            Request::ReverseOperation(reverse) => self.taken_back(reverse.operation)?,
             Request::Capture(capture) => {
                 let held = self.active(capture.reservation)?;
                 let currency = entry.decision.reservation().ok_or("no reservation")?.amount.currency;
@@ -372,6 +387,7 @@ impl Model {
                     balance: 0,
                     aside: 0,
                     overdraft: 0,
+                    minimum: 0,
                     limit: None,
                     day: 0,
                     day_debits: 0,
@@ -387,6 +403,9 @@ impl Model {
             let mut state = state.1.clone();
             let minor = posting.amount.minor;
             let mut counts = |day: u32, minor: i128| {
+                if day == NO_DAY {
+                    return;
+                }
                 // A day that a wrong clock wrote.
                 if state.day > day + 1 {
                     state.day = day;
@@ -408,7 +427,7 @@ impl Model {
                     state.aside += minor;
                 }
                 PostingKind::Void { held_on } => {
-                    if held_on == state.day {
+                    if held_on == state.day && held_on != NO_DAY {
                         state.day_debits -= minor;
                     }
                     state.aside -= minor;
@@ -453,6 +472,7 @@ impl Model {
             self.payments.insert(id, paid);
             return Ok(named);
         }
+        self.apply_operation(entry);
         let mut named = vec![];
         if entry.decision.transfer().is_some() {
             let (id, moved, _) = self.transferred(committed)?;
@@ -483,14 +503,23 @@ impl Model {
     fn check_limits(&self, entry: &Entry, after: Lsn) -> Result<(), Wrong> {
         let lines = entry.postings().iter().filter(|posting| !posting.account.is_system());
         for posting in lines {
-            let counts = matches!(posting.kind, PostingKind::Debit { .. } | PostingKind::Authorize { .. });
+            let counts = match posting.kind {
+                PostingKind::Debit { held_on } | PostingKind::Authorize { held_on } => held_on != NO_DAY,
+                _ => false,
+            };
             if !counts && posting.kind != PostingKind::Return {
                 continue;
             }
             let id = &posting.account;
             let Some(state) = self.since(id, after).last() else { continue };
-            let available = state.balance - state.aside + state.overdraft;
-            must!(available >= 0, "{id} is overdrawn by {}", -available);
+            let minimum = self.since(id, after).map(|state| state.minimum).min().unwrap_or_default();
+            let available = |state: &State| state.balance - state.aside + state.overdraft - minimum;
+            // What was set aside before does not fail on what has to stay since, nor what takes nothing of its own: then
+            // there is no less than before.
+            let takes_nothing = matches!(entry.request, Request::PostTransfer(_)) || passes_through(entry, id);
+            let before = self.state(id, self.head()).map_or(0, |(_, before)| available(before));
+            let least = if takes_nothing { before.min(0) } else { 0 };
+            must!(available(state) >= least, "{id} has {} available, and had {before}", available(state));
             let limit_stood = self.since(id, after).all(|before| before.limit == state.limit);
             if let Some(limit) = state.limit.filter(|_| limit_stood && counts) {
                 must!(state.day_debits <= limit, "{id} was debited {} on a day of {limit}", state.day_debits);
@@ -531,6 +560,8 @@ impl Model {
             Request::VoidTransfer(void) => return self.transfers.contains_key(&void.transfer),
             Request::CapturePayment(capture) => return self.payments.contains_key(&capture.payment),
             Request::VoidPayment(void) => return self.payments.contains_key(&void.payment),
+            Request::UpdatePayment(update) => return self.payments.contains_key(&update.payment),
+            Request::ReverseOperation(reverse) => return self.operations().contains(&reverse.operation),
             Request::RefundPayment(refund) => {
                 let splits = self.payments.get(&refund.payment).map(Paid::splits);
                 return splits.is_some_and(|count| refund.splits.iter().all(|named| (named.index as usize) < count));

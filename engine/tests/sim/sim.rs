@@ -14,7 +14,7 @@ use std::{
 };
 
 use arus_engine::{
-    Command, Page, PaymentsOf, Position, Refusal, Reply, Window,
+    ALL_TIME, Command, Page, PaymentsOf, Position, Refusal, Reply, Window,
     clock::Clock,
     config::EngineConfig,
     index::memory::{MemoryIndex, STEPS},
@@ -479,7 +479,7 @@ async fn payments(engine: &arus_engine::Engine) -> Result<Page<(Lsn, ())>, Refus
         let before = life.and_then(|life| life.before.as_ref());
         Some(((before.map_or(committed.lsn, |before| before.origin.lsn), ()), 1))
     };
-    engine.payments(TENANT, PaymentsOf::All, whole(), show).await
+    engine.payments(TENANT, PaymentsOf::All, ALL_TIME, whole(), show).await
 }
 
 fn whole() -> Window {

@@ -156,6 +156,7 @@ impl World {
                     owner: OwnerId::parse(owner).expect("an id"),
                     currency: currency(code),
                     overdraft_limit: 0,
+                    minimum_balance: None,
                     daily_debit_limit: None,
                 };
                 self.submit(&format!("open-{id}"), Request::OpenAccount(open)).await.expect("opened");

@@ -124,6 +124,7 @@ pub fn seed(server: &Server) {
             owner: owner(of),
             currency: usd(0).currency,
             overdraft_limit: 0,
+            minimum_balance: None,
             daily_debit_limit: None,
         });
         server.submit(&format!("open-{id}"), request);

@@ -7,6 +7,7 @@ pub(crate) mod bounds;
 mod context;
 pub mod fx;
 mod lifetime;
+pub mod operations;
 pub mod payments;
 pub mod risk;
 mod splits;
@@ -326,6 +327,11 @@ pub fn operation(committed: &Committed, replayed: bool) -> wire::Operation {
     }
 }
 
+/// The entry that last changed an object: a declined one leaves it as it was.
+pub fn changed(committed: &Committed, before: Option<Lsn>) -> Lsn {
+    before.filter(|_| committed.entry.failure().is_some()).unwrap_or(committed.lsn)
+}
+
 /// A decline for the wire.
 pub fn failure(failure: &Failure) -> wire::Failure {
     wire::Failure { code: failure_code(failure.code).into(), message: failure.message.clone() }
@@ -361,6 +367,10 @@ pub fn failure_code(code: FailureCode) -> wire::FailureCode {
         FailureCode::AmountExceedsRefundable => wire::FailureCode::AmountExceedsRefundable,
         FailureCode::RefundDestinationClosed => wire::FailureCode::RefundDestinationClosed,
         FailureCode::TransferNotHeld => wire::FailureCode::TransferNotHeld,
+        FailureCode::OperationNotReversible => wire::FailureCode::OperationNotReversible,
+        FailureCode::OperationAlreadyReversed => wire::FailureCode::OperationAlreadyReversed,
+        FailureCode::OverdraftAndMinimum => wire::FailureCode::OverdraftAndMinimum,
+        FailureCode::MetadataTooLarge => wire::FailureCode::MetadataTooLarge,
     }
 }
 

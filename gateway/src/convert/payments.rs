@@ -1,9 +1,9 @@
 //! Payments between the wire and the domain.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use arus_engine::{
-    Command, PaymentsOf, Refusal,
+    ALL_TIME, Command, PaymentsOf, Refusal,
     config::EngineConfig,
     ledger::{
         commands::{CreatePayment, Request, create_payment::Manual},
@@ -12,10 +12,11 @@ use arus_engine::{
         notes::NotesText,
         objects,
         payment::{Payment, PaymentStatus},
+        time::Timestamp,
     },
     money::{Money, OpId, TxId},
 };
-use arus_proto::payments::v1 as wire;
+use arus_proto::{Timestamp as Time, payments::v1 as wire};
 use tonic::Status;
 
 use super::{
@@ -23,7 +24,7 @@ use super::{
     bounds::{METADATA_BYTES_MAX, METADATA_KEY_MAX, METADATA_MAX, METADATA_VALUE_MAX, TEXT_MAX},
     context, failure, failure_code,
     lifetime::{expires_in, spelled},
-    money,
+    micros, money,
     risk::verdict,
     splits, timestamp,
 };
@@ -89,7 +90,8 @@ pub fn create(request: wire::CreatePaymentRequest, config: &EngineConfig) -> Res
     }
 }
 
-fn metadata(fields: &mut Fields, metadata: HashMap<String, String>) -> Vec<(String, String)> {
+/// Pairs in the order of their keys.
+pub(super) fn metadata(fields: &mut Fields, metadata: HashMap<String, String>) -> Vec<(String, String)> {
     if metadata.len() > METADATA_MAX {
         fields.too_much("metadata", format_args!("has {} pairs; at most {METADATA_MAX} are allowed", metadata.len()));
     }
@@ -144,7 +146,7 @@ pub(super) fn payment_id(fields: &mut Fields, id: &str) -> Option<OpId> {
 }
 
 /// Which payments to list, how many, and from where.
-pub fn list(request: wire::ListPaymentsRequest) -> Result<(PaymentsOf, PageAsk), Refusal> {
+pub fn list(request: wire::ListPaymentsRequest) -> Result<Listing, Refusal> {
     use wire::list_payments_request::Of as Wire;
     let mut fields = Fields::default();
     let of = match request.of {
@@ -152,10 +154,75 @@ pub fn list(request: wire::ListPaymentsRequest) -> Result<(PaymentsOf, PageAsk),
         Some(Wire::AccountId(id)) => fields.account("account_id", &id).map(PaymentsOf::Account),
         None => Some(PaymentsOf::All),
     };
-    let page = fields.page(request.page_size, &request.page_token, format!("payments of {of:?}"));
-    match (of, page) {
-        (Some(of), Some(page)) => Ok((of, page)),
+    let made = created(&mut fields, request.created_from.as_ref(), request.created_to.as_ref());
+    if wire::PaymentStatus::try_from(request.status).is_err() {
+        fields.bad(
+            "status",
+            &request.status.to_string(),
+            "is not a known PaymentStatus, such as PAYMENT_STATUS_CAPTURED",
+        );
+    }
+    let mut metadata: Vec<_> = request.metadata.into_iter().collect();
+    metadata.sort_unstable();
+    if metadata.len() > METADATA_MAX {
+        fields.too_much("metadata", format_args!("has {} pairs; at most {METADATA_MAX} are allowed", metadata.len()));
+    }
+    if !metadata.is_empty() && matches!(of, Some(PaymentsOf::All)) {
+        fields.miscounted("metadata", "goes only together with customer_id or account_id");
+    }
+    let list = format!("payments of {of:?} {made:?} {} {metadata:?}", request.status);
+    let page = fields.page(request.page_size, &request.page_token, list);
+    match (of, made, page) {
+        (Some(of), Some(made), Some(page)) if fields.is_good() => {
+            Ok(Listing { of, made, page, filter: Filter { status: request.status, metadata } })
+        }
         _ => Err(fields.refuse()),
+    }
+}
+
+/// From when to when, itself not within.
+fn created(fields: &mut Fields, from: Option<&Time>, to: Option<&Time>) -> Option<Range<Timestamp>> {
+    let mut at = |field: &str, given: Option<&Time>, absent| match given {
+        None => Some(absent),
+        Some(at) => {
+            let rule = "must be a time from 1970 on, such as 2026-01-31T09:30:00Z";
+            fields.take(field, &at.to_string(), micros(*at).ok_or(rule))
+        }
+    };
+    let made = at("created_from", from, ALL_TIME.start)?..at("created_to", to, ALL_TIME.end)?;
+    if made.is_empty() {
+        fields.miscounted("created_from", "must be before created_to");
+        return None;
+    }
+    Some(made)
+}
+
+/// Which payments a list is of, and which page of it.
+#[derive(Debug)]
+pub struct Listing {
+    /// Whose.
+    pub of: PaymentsOf,
+    /// When they were made.
+    pub made: Range<Timestamp>,
+    /// What else they must be.
+    pub filter: Filter,
+    /// Which page.
+    pub page: PageAsk,
+}
+
+/// What a payment must be to be listed.
+#[derive(Debug)]
+pub struct Filter {
+    /// As the wire has it; zero is any.
+    status: i32,
+    metadata: Vec<(String, String)>,
+}
+
+impl Filter {
+    /// Whether a payment is.
+    pub fn takes(&self, payment: &wire::Payment) -> bool {
+        (self.status == 0 || self.status == payment.status)
+            && self.metadata.iter().all(|(key, value)| payment.metadata.get(key) == Some(value))
     }
 }
 

@@ -24,18 +24,37 @@ pub fn get(
     } else {
         moment(&mut fields, "from", &request.from)
     };
-    let to = if request.to.is_empty() { Some(now) } else { moment(&mut fields, "to", &request.to) };
+    let (token, until) = read_token(&request.page_token);
+    // Pages without a time are all of the time of the first.
+    let to = if request.to.is_empty() { Some(until.unwrap_or(now)) } else { moment(&mut fields, "to", &request.to) };
+    if to.is_some_and(|to| to > now) {
+        fields.bad("to", &request.to, AHEAD);
+    }
     if let (Some(from), Some(to)) = (from, to)
         && from >= to
     {
         fields.bad("from", &request.from, "must be before to");
     }
-    let list = format!("statement of {} {} {}", request.account_id, request.from, request.to);
-    let page = fields.page(request.page_size, &request.page_token, list);
+    let list = format!("statement of {} {from:?} {to:?}", request.account_id);
+    let page = fields.page(request.page_size, token, list);
     match (account, from, to, page) {
         (Some(account), Some(from), Some(to), Some(page)) if fields.is_good() => Ok((account, from..to, page)),
         _ => Err(fields.refuse()),
     }
+}
+
+const AHEAD: &str = "lies ahead; give a time up to now";
+
+/// A page token with the end of its period.
+fn read_token(token: &str) -> (&str, Option<Timestamp>) {
+    match token.split_once('t') {
+        Some((token, until)) => (token, u64::from_str_radix(until, 16).ok().map(Timestamp)),
+        None => (token, None),
+    }
+}
+
+fn token(of_page: String, until: Timestamp) -> String {
+    if of_page.is_empty() { of_page } else { format!("{of_page}t{:x}", until.0) }
 }
 
 /// A date, which is its midnight in UTC, or a time (RFC 3339).
@@ -63,12 +82,12 @@ pub fn statement(
         total_credits: statement.totals.map(|totals| money(totals.credits)),
         total_debits: statement.totals.map(|totals| money(totals.debits)),
         entries: statement.page.items,
-        next_page_token: ask.token(statement.page.next_below),
+        next_page_token: token(ask.token(statement.page.next_below), period.end),
     }
 }
 
 /// As of when an account is read.
-pub fn as_of(request: &wire::GetAccountRequest) -> Result<Option<AsOf>, Refusal> {
+pub fn as_of(request: &wire::GetAccountRequest, now: Timestamp) -> Result<Option<AsOf>, Refusal> {
     use wire::get_account_request::AsOf as Wire;
     Ok(match &request.as_of {
         None => None,
@@ -77,7 +96,10 @@ pub fn as_of(request: &wire::GetAccountRequest) -> Result<Option<AsOf>, Refusal>
             let mut fields = Fields::default();
             let rule = "must be a time from 1970 on, such as 2026-01-31T09:30:00Z";
             let time = fields.take("as_of_time", &at.to_string(), micros(*at).ok_or(rule));
-            Some(AsOf::Time(time.ok_or_else(|| fields.refuse())?))
+            if time.is_some_and(|time| time > now) {
+                fields.bad("as_of_time", &at.to_string(), AHEAD);
+            }
+            Some(AsOf::Time(time.filter(|_| fields.is_good()).ok_or_else(|| fields.refuse())?))
         }
     })
 }

@@ -3,7 +3,7 @@
 use arus_engine::{
     Command, Refusal,
     ledger::{
-        commands::{CapturePayment, RefundPayment, Request, VoidPayment},
+        commands::{CapturePayment, RefundPayment, Request, UpdatePayment, VoidPayment},
         entry::Committed,
         notes::{Notes, NotesText},
         refund::{RefundRate, RefundStatus},
@@ -17,7 +17,7 @@ use super::{
     Fields, PageAsk,
     bounds::TEXT_MAX,
     failure, money,
-    payments::{leg, payment_id},
+    payments::{leg, metadata, payment_id},
     splits, timestamp,
 };
 
@@ -51,6 +51,24 @@ pub fn void(request: &wire::VoidPaymentRequest) -> Result<Command, Refusal> {
     match (tx_id, payment) {
         (Some(tx_id), Some(payment)) => {
             Ok(fields.command(tx_id, Request::VoidPayment(VoidPayment { payment }), Notes::default()))
+        }
+        _ => Err(fields.refuse()),
+    }
+}
+
+/// What to note.
+pub fn update(request: wire::UpdatePaymentRequest) -> Result<Command, Refusal> {
+    let mut fields = Fields::default();
+    let (tx_id, payment) = (fields.tx_id(&request.tx_id), payment_id(&mut fields, &request.payment_id));
+    let metadata = metadata(&mut fields, request.metadata);
+    let description = request.description.map(|text| fields.text("description", text, TEXT_MAX));
+    if metadata.is_empty() && description.is_none() {
+        fields.miscounted("metadata", "is empty, and no description is given; give one of them");
+    }
+    match (tx_id, payment) {
+        (Some(tx_id), Some(payment)) if fields.is_good() => {
+            let update = UpdatePayment { payment, metadata, description };
+            Ok(fields.command(tx_id, Request::UpdatePayment(update), Notes::default()))
         }
         _ => Err(fields.refuse()),
     }

@@ -17,6 +17,7 @@ use arus_proto::wallet::v1 as wire;
 use super::{
     Fields,
     bounds::TEXT_MAX,
+    changed,
     lifetime::{expires_in, spelled},
     money, timestamp,
 };
@@ -100,6 +101,7 @@ pub fn transfer(committed: &Committed) -> Option<wire::Transfer> {
         TransferStatus::Voided => wire::TransferStatus::Voided,
         TransferStatus::Expired => wire::TransferStatus::Expired,
         TransferStatus::Failed => wire::TransferStatus::Failed,
+        TransferStatus::Reversed => wire::TransferStatus::Reversed,
     };
     let leg = |leg: &Leg| wire::TransferLeg {
         from: leg.from.to_string(),
@@ -112,6 +114,7 @@ pub fn transfer(committed: &Committed) -> Option<wire::Transfer> {
         status: status.into(),
         legs: transfer.legs.iter().map(leg).collect(),
         expires_at: transfer.expires_at.map(timestamp),
-        lsn: committed.lsn.0,
+        lsn: changed(committed, transfer.changed).0,
+        reversed_by: transfer.reversed_by.map(|by| by.to_string()).unwrap_or_default(),
     })
 }

@@ -17,7 +17,7 @@ use arus_engine::{
 };
 use arus_proto::{common::v1 as common, wallet::v1 as wire};
 
-use super::{Fields, PageAsk, bounds::TEXT_MAX, lifetime::expires_in, money, timestamp};
+use super::{Fields, PageAsk, bounds::TEXT_MAX, changed, lifetime::expires_in, money, timestamp};
 
 /// An account to open.
 pub fn open(request: &wire::OpenAccountRequest) -> Result<Command, Refusal> {
@@ -28,8 +28,10 @@ pub fn open(request: &wire::OpenAccountRequest) -> Result<Command, Refusal> {
     let currency = fields.currency("currency", &request.currency);
     let overdraft = fields.optional_limit("overdraft_limit", request.overdraft_limit.as_ref());
     let daily = fields.optional_limit("daily_debit_limit", request.daily_debit_limit.as_ref());
+    let minimum = fields.optional_limit("minimum_balance", request.minimum_balance.as_ref());
     if let Some(currency) = currency {
-        for (field, limit) in [("overdraft_limit", overdraft), ("daily_debit_limit", daily)] {
+        let limits = [("overdraft_limit", overdraft), ("daily_debit_limit", daily), ("minimum_balance", minimum)];
+        for (field, limit) in limits {
             check_currency(&mut fields, field, limit.flatten(), currency);
         }
         if currency.is_withdrawn() {
@@ -45,6 +47,7 @@ pub fn open(request: &wire::OpenAccountRequest) -> Result<Command, Refusal> {
                 currency,
                 overdraft_limit: overdraft.flatten().map_or(0, |limit| limit.minor),
                 daily_debit_limit: daily.flatten().map(|limit| limit.minor),
+                minimum_balance: minimum.flatten().map(|minimum| minimum.minor).filter(|minor| *minor > 0),
             };
             Ok(fields.command(tx_id, Request::OpenAccount(open), Notes::default()))
         }
@@ -66,6 +69,7 @@ pub fn update(request: &wire::UpdateAccountRequest) -> Result<Command, Refusal> 
     let account = fields.account("account_id", &request.account_id);
     let overdraft = fields.optional_limit("overdraft_limit", request.overdraft_limit.as_ref());
     let daily = fields.optional_limit("daily_debit_limit", request.daily_debit_limit.as_ref());
+    let minimum = fields.optional_limit("minimum_balance", request.minimum_balance.as_ref());
     if request.clear_daily_debit_limit && request.daily_debit_limit.is_some() {
         fields.bad("clear_daily_debit_limit", "true", "does not go together with daily_debit_limit");
     }
@@ -83,16 +87,17 @@ pub fn update(request: &wire::UpdateAccountRequest) -> Result<Command, Refusal> 
             None
         }
     };
-    let sets_limit = request.overdraft_limit.is_some() || request.daily_debit_limit.is_some();
+    let sets_limit = [&request.overdraft_limit, &request.daily_debit_limit, &request.minimum_balance];
+    let sets_limit = sets_limit.iter().any(|limit| limit.is_some());
     if !sets_limit && !request.clear_daily_debit_limit && !request.make_default && request.status == 0 {
         fields.miscounted(
             "status",
-            "is not given, and nothing else to change; give one of status, overdraft_limit, daily_debit_limit, \
-             clear_daily_debit_limit, make_default",
+            "is not given, and nothing else to change; give one of status, overdraft_limit, minimum_balance, \
+             daily_debit_limit, clear_daily_debit_limit, make_default",
         );
     }
-    match (tx_id, account, overdraft, daily) {
-        (Some(tx_id), Some(account), Some(overdraft_limit), Some(daily)) if fields.is_good() => {
+    match (tx_id, account, overdraft, daily, minimum) {
+        (Some(tx_id), Some(account), Some(overdraft_limit), Some(daily), Some(minimum_balance)) if fields.is_good() => {
             let cleared = request.clear_daily_debit_limit.then_some(DailyLimit::Unlimited);
             let update = UpdateAccount {
                 account,
@@ -100,6 +105,7 @@ pub fn update(request: &wire::UpdateAccountRequest) -> Result<Command, Refusal> 
                     status,
                     overdraft_limit,
                     daily_debit_limit: daily.map(DailyLimit::AtMost).or(cleared),
+                    minimum_balance,
                 }),
                 make_default: request.make_default,
             };
@@ -110,7 +116,7 @@ pub fn update(request: &wire::UpdateAccountRequest) -> Result<Command, Refusal> 
 }
 
 /// The parts of a deposit or a withdrawal.
-pub fn transfer(
+pub fn funds(
     tx_id: &str,
     account: &str,
     amount: Option<&common::Money>,
@@ -157,6 +163,22 @@ pub fn reserve(request: &wire::ReserveRequest, config: &EngineConfig) -> Result<
 pub fn get_reservation(request: &wire::GetReservationRequest) -> Result<OpId, Refusal> {
     let mut fields = Fields::default();
     reservation_id(&mut fields, &request.reservation_id).ok_or_else(|| fields.refuse())
+}
+
+/// Whose reservations to list, in which status (zero is any), and which page of them.
+pub fn list_reservations(request: &wire::ListReservationsRequest) -> Result<(AccountId, i32, PageAsk), Refusal> {
+    let mut fields = Fields::default();
+    let account = fields.account("account_id", &request.account_id);
+    if wire::ReservationStatus::try_from(request.status).is_err() {
+        let rule = "is not a known ReservationStatus, such as RESERVATION_STATUS_ACTIVE";
+        fields.bad("status", &request.status.to_string(), rule);
+    }
+    let list = format!("reservations of {} {}", request.account_id, request.status);
+    let page = fields.page(request.page_size, &request.page_token, list);
+    match (account, page) {
+        (Some(account), Some(page)) if fields.is_good() => Ok((account, request.status, page)),
+        _ => Err(fields.refuse()),
+    }
 }
 
 /// Money to take.
@@ -245,6 +267,7 @@ pub fn account(view: &AccountView) -> wire::Account {
         pending_debits: Some(money(view.pending_debits)),
         pending_credits: Some(money(view.pending_credits)),
         overdraft_limit: Some(of(account.overdraft_limit)),
+        minimum_balance: (account.minimum_balance > 0).then(|| of(account.minimum_balance)),
         daily_debit_limit: account.daily_debit_limit.map(of),
         lsn: account.applied_lsn.0,
     }
@@ -270,7 +293,7 @@ pub fn reservation(committed: &Committed) -> Option<wire::Reservation> {
         captured: Some(money(reservation.captured)),
         remaining: Some(money(reservation.remaining)),
         expires_at: Some(timestamp(reservation.expires_at)),
-        lsn: committed.lsn.0,
+        lsn: changed(committed, reservation.changed).0,
     })
 }
 
@@ -315,6 +338,6 @@ pub fn line(
 /// The client's own words about a line: those of its leg, or of its entry.
 fn reference(committed: &Committed, account: &AccountId, line: usize) -> String {
     let entry = &committed.entry;
-    let leg = entry.decision.transfer().and_then(|transfer| transfer.leg(entry.postings(), account, line));
+    let leg = entry.decision.transfer().and_then(|transfer| transfer.leg_of(entry.postings(), account, line));
     leg.map_or(&entry.notes.description, |leg| &leg.reference).clone()
 }

@@ -14,14 +14,18 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use super::{bulk, decide::decide};
 use crate::{
     budget::Caller,
-    convert::{TENANT, listed, operation, payments as convert, steps},
+    convert::{
+        TENANT, listed, operation,
+        payments::{self as convert, Listing},
+        steps,
+    },
     observe::{Replayed, ServiceCells, deadline, rpc, timeout},
     status::{status, unimplemented},
     traces,
 };
 
 /// The methods, as metrics name them.
-pub const METHODS: [&str; 11] = [
+pub const METHODS: [&str; 12] = [
     "CreatePayment",
     "BatchCreatePayments",
     "StreamPayments",
@@ -29,6 +33,7 @@ pub const METHODS: [&str; 11] = [
     "ListPayments",
     "CapturePayment",
     "VoidPayment",
+    "UpdatePayment",
     "RefundPayment",
     "GetRefund",
     "ListRefunds",
@@ -119,10 +124,12 @@ impl PaymentsService for Payments {
     ) -> Result<Response<wire::ListPaymentsResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         rpc(&self.engine, &self.cells, "ListPayments", (&metadata, ""), async {
-            let (of, ask) = convert::list(request).map_err(|refusal| status(&refusal))?;
-            let show = |committed: &Committed| convert::payment(committed, false).map(listed);
-            let page =
-                self.engine.payments(TENANT, of, ask.window(), show).await.map_err(|refusal| status(&refusal))?;
+            let Listing { of, made, filter, page: ask } = convert::list(request).map_err(|refusal| status(&refusal))?;
+            let shown = move |committed: &Committed| {
+                convert::payment(committed, false).filter(|payment| filter.takes(payment)).map(listed)
+            };
+            let page = self.engine.payments(TENANT, of, made, ask.window(), shown).await;
+            let page = page.map_err(|refusal| status(&refusal))?;
             Ok(wire::ListPaymentsResponse { payments: page.items, next_page_token: ask.token(page.next_below) })
         })
         .await
@@ -176,6 +183,16 @@ impl PaymentsService for Payments {
         let (metadata, _, request) = request.into_parts();
         let answer = |_: &Reply, operation, payment| wire::VoidPaymentResponse { payment, operation };
         self.step("VoidPayment", (&metadata, &request.tx_id), steps::void(&request), answer).await
+    }
+
+    async fn update_payment(
+        &self,
+        request: Request<wire::UpdatePaymentRequest>,
+    ) -> Result<Response<wire::UpdatePaymentResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let tx_id = request.tx_id.clone();
+        let answer = |_: &Reply, operation, payment| wire::UpdatePaymentResponse { payment, operation };
+        self.step("UpdatePayment", (&metadata, &tx_id), steps::update(request), answer).await
     }
 
     async fn refund_payment(

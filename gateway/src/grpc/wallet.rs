@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use arus_engine::{
-    AsOf, Command, Engine, Position, Refusal, Reply,
-    ledger::commands::{Deposit, Request as Asked, Withdraw},
+    Command, Engine, Position, Refusal, Reply,
+    ledger::{
+        commands::{Deposit, Request as Asked, Withdraw},
+        entry::Committed,
+    },
     money::Lsn,
 };
 use arus_proto::{
@@ -15,13 +18,13 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::decide::decide;
 use crate::{
-    convert::{PAGE_BYTES_MAX, TENANT, listed, money, operation, statements, transfers, wallet as convert},
+    convert::{PAGE_BYTES_MAX, TENANT, listed, money, operation, operations, statements, transfers, wallet as convert},
     observe::{Replayed, ServiceCells, rpc},
     status::status,
 };
 
 /// The methods, as metrics name them.
-pub const METHODS: [&str; 16] = [
+pub const METHODS: [&str; 19] = [
     "OpenAccount",
     "GetAccount",
     "ListAccounts",
@@ -29,12 +32,15 @@ pub const METHODS: [&str; 16] = [
     "Withdraw",
     "Reserve",
     "GetReservation",
+    "ListReservations",
     "Capture",
     "Release",
     "CreateTransfer",
     "GetTransfer",
     "PostTransfer",
     "VoidTransfer",
+    "ReverseOperation",
+    "GetOperation",
     "UpdateAccount",
     "GetStatement",
     "ListEntries",
@@ -70,7 +76,7 @@ impl Wallets {
         Ok(response)
     }
 
-    /// Decides a deposit or a withdrawal; says the balance after it, which is the same however often it is told.
+    /// Decides a deposit or a withdrawal; says the balance after it.
     async fn funds(
         &self,
         method: &'static str,
@@ -80,16 +86,8 @@ impl Wallets {
         let decided = rpc(&self.engine, &self.cells, method, (metadata, tx_id), async {
             let command = command.map_err(|refusal| status(&refusal))?;
             let Reply { committed, replayed } = decide(&self.engine, command, metadata).await?;
-            let own = committed.entry.postings().iter().find(|posting| !posting.account.is_system());
-            let balance = match own {
-                None => None,
-                Some(posting) => {
-                    let at = AsOf::Lsn(committed.lsn);
-                    let after = self.engine.posted_as_of(TENANT, &posting.account, at).await;
-                    Some(money(after.map_err(|refusal| status(&refusal))?))
-                }
-            };
-            Ok((operation(&committed, replayed), balance))
+            let balance = self.engine.balance_after(&committed).await;
+            Ok((operation(&committed, replayed), balance.map(money)))
         });
         decided.await.map(Response::into_inner)
     }
@@ -124,7 +122,8 @@ impl WalletService for Wallets {
         let (metadata, _, request) = request.into_parts();
         rpc(&self.engine, &self.cells, "GetAccount", (&metadata, ""), async {
             let id = convert::readable_account(&request.account_id).map_err(|refusal| status(&refusal))?;
-            let as_of = statements::as_of(&request).map_err(|refusal| status(&refusal))?;
+            let as_of =
+                statements::as_of(&request, self.engine.clock().latest()).map_err(|refusal| status(&refusal))?;
             let view = self.engine.account(TENANT, &id).await.map_err(|refusal| status(&refusal))?;
             let balance_as_of = match as_of {
                 None => None,
@@ -171,7 +170,7 @@ impl WalletService for Wallets {
     async fn deposit(&self, request: Request<wire::DepositRequest>) -> Result<Response<wire::DepositResponse>, Status> {
         let (metadata, _, r) = request.into_parts();
         let command =
-            convert::transfer(&r.tx_id, &r.account_id, r.amount.as_ref(), &r.reference, |t| Asked::Deposit(Deposit(t)));
+            convert::funds(&r.tx_id, &r.account_id, r.amount.as_ref(), &r.reference, |t| Asked::Deposit(Deposit(t)));
         let (operation, balance_after) = self.funds("Deposit", (&metadata, &r.tx_id), command).await?;
         Ok(funded(operation, |operation| wire::DepositResponse { operation: Some(operation), balance_after }))
     }
@@ -181,9 +180,8 @@ impl WalletService for Wallets {
         request: Request<wire::WithdrawRequest>,
     ) -> Result<Response<wire::WithdrawResponse>, Status> {
         let (metadata, _, r) = request.into_parts();
-        let command = convert::transfer(&r.tx_id, &r.account_id, r.amount.as_ref(), &r.reference, |t| {
-            Asked::Withdraw(Withdraw(t))
-        });
+        let command =
+            convert::funds(&r.tx_id, &r.account_id, r.amount.as_ref(), &r.reference, |t| Asked::Withdraw(Withdraw(t)));
         let (operation, balance_after) = self.funds("Withdraw", (&metadata, &r.tx_id), command).await?;
         Ok(funded(operation, |operation| wire::WithdrawResponse { operation: Some(operation), balance_after }))
     }
@@ -207,6 +205,25 @@ impl WalletService for Wallets {
             let id = convert::get_reservation(&request).map_err(|refusal| status(&refusal))?;
             let committed = self.engine.reservation(TENANT, id).await.map_err(|refusal| status(&refusal))?;
             Ok(wire::GetReservationResponse { reservation: convert::reservation(&committed) })
+        })
+        .await
+    }
+
+    async fn list_reservations(
+        &self,
+        request: Request<wire::ListReservationsRequest>,
+    ) -> Result<Response<wire::ListReservationsResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        rpc(&self.engine, &self.cells, "ListReservations", (&metadata, ""), async {
+            let (id, wanted, ask) = convert::list_reservations(&request).map_err(|refusal| status(&refusal))?;
+            let show = move |committed: &Committed| {
+                let reservation = convert::reservation(committed);
+                reservation.filter(|of| wanted == 0 || of.status == wanted).map(listed)
+            };
+            let page = self.engine.reservations(TENANT, &id, ask.window(), show).await;
+            let page = page.map_err(|refusal| status(&refusal))?;
+            let next_page_token = ask.token(page.next_below);
+            Ok(wire::ListReservationsResponse { reservations: page.items, next_page_token })
         })
         .await
     }
@@ -282,6 +299,28 @@ impl WalletService for Wallets {
             transfer: transfers::transfer(&reply.committed),
         };
         self.change("VoidTransfer", (&metadata, &request.tx_id), transfers::void(&request), answer).await
+    }
+
+    async fn reverse_operation(
+        &self,
+        request: Request<wire::ReverseOperationRequest>,
+    ) -> Result<Response<wire::ReverseOperationResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let answer = |reply: Reply| operations::reversed(&reply.committed, reply.replayed);
+        self.change("ReverseOperation", (&metadata, &request.tx_id), operations::reverse(&request), answer).await
+    }
+
+    async fn get_operation(
+        &self,
+        request: Request<wire::GetOperationRequest>,
+    ) -> Result<Response<wire::GetOperationResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        rpc(&self.engine, &self.cells, "GetOperation", (&metadata, ""), async {
+            let id = operations::get(&request).map_err(|refusal| status(&refusal))?;
+            let (now, made) = self.engine.operation(TENANT, id).await.map_err(|refusal| status(&refusal))?;
+            Ok(operations::read(&now, &made))
+        })
+        .await
     }
 
     async fn update_account(

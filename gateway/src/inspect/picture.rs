@@ -10,6 +10,7 @@ use arus_engine::{
         fx::{FxLeg, LegSide},
         life::{Life, Origin},
         notes::Notes,
+        operation::{Operation, OperationKind},
         parts::{FeePart, Part},
         payment::Payment,
         refund::{Refund, RefundPart},
@@ -74,7 +75,8 @@ pub(super) fn outcome(decision: &Decision) -> Record {
         Some(Change::Payment(of)) => payment(of, failure).with_some("refund", decision.refund().map(refund)),
         Some(Change::Refund(of)) => decided(refund(of), failure),
         Some(Change::Reservation(of)) => decided(reservation(of), failure),
-        Some(Change::Transfer(of)) => decided(transfer(of), failure),
+        Some(Change::Transfer(of)) => decided(transfer(of), failure).with_some("reversal", reversal(decision)),
+        Some(Change::Operation(of)) => decided(operation(of), failure).with_some("reversal", reversal(decision)),
         Some(Change::Account { account: of, default }) => {
             decided(account(of).with("made_default", *default == DefaultMark::Default), failure)
         }
@@ -258,6 +260,24 @@ fn transfer(of: &Transfer) -> Record {
         .with("legs", of.legs.iter().map(leg).collect::<Vec<_>>())
         .with_some("expires_at", of.expires_at)
         .with_some("set_aside", (!set_aside.is_empty()).then_some(set_aside))
+        .with_some("reversed_by", of.reversed_by.map(|by| by.to_string()))
+}
+
+/// What took the first object back, or was to.
+fn reversal(decision: &Decision) -> Option<Record> {
+    let second = decision.changes.get(1)?;
+    if let Change::Operation(of) = second { Some(operation(of)) } else { None }
+}
+
+fn operation(of: &Operation) -> Record {
+    let record = Record::default().with("operation_id", of.id.to_string()).with("status", of.status.name());
+    let record = match &of.kind {
+        OperationKind::Deposit { account, amount } | OperationKind::Withdrawal { account, amount } => {
+            record.with("account", account.to_string()).with("amount", *amount)
+        }
+        OperationKind::Reversal { of } => record.with("reverses", of.to_string()),
+    };
+    record.with_some("reversed_by", of.reversed_by.map(|by| by.to_string()))
 }
 
 /// The settings of an account. Its counters in an entry are those its actor knew then, which say nothing here.
@@ -269,6 +289,7 @@ fn account(of: &Account) -> Record {
         .with("currency", of.currency.code())
         .with("status", of.status.name())
         .with("overdraft_limit", Money::new(of.overdraft_limit, of.currency))
+        .with("minimum_balance", Money::new(of.minimum_balance, of.currency))
         .with_some("daily_debit_limit", limit)
 }
 

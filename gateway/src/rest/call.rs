@@ -222,10 +222,25 @@ fn camel_case(name: &str) -> String {
     })
 }
 
+/// A map's name and one of its keys: `metadata[order]`.
+fn map_entry(name: &str) -> Option<(&str, &str)> {
+    name.strip_suffix(']')?.split_once('[').filter(|(map, _)| !map.is_empty())
+}
+
 fn query(text: &str) -> Result<Map<String, Value>, Problem> {
     let mut fields = Map::new();
     for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-        set(&mut fields, &name, value.into_owned(), "the query a second time")?;
+        match map_entry(&name) {
+            Some((map, key)) => {
+                let map = fields.entry(map).or_insert_with(|| Map::new().into());
+                if let Some(map) = map.as_object_mut()
+                    && map.insert(key.to_owned(), value.into_owned().into()).is_some()
+                {
+                    return Err(Problem::field(&shown(&name), "stands in the query twice; give it once"));
+                }
+            }
+            None => set(&mut fields, &name, value.into_owned(), "the query a second time")?,
+        }
     }
     Ok(fields)
 }

@@ -169,10 +169,14 @@ fn operation(route: &Route, types: &Types, examples: &Map<String, Value>) -> any
             name if in_query(name) && (in_path.is_empty() || field.one_of.is_none()) => "query",
             _ => continue,
         };
-        parameters.push(json!({
+        let mut parameter = json!({
             "name": field.name, "in": place, "required": place == "path" || field.is_required,
             "description": field.comment, "schema": types.field(field),
-        }));
+        });
+        if let Some(parameter) = parameter.as_object_mut().filter(|_| field.is_map) {
+            parameter.extend([("style".into(), "deepObject".into()), ("explode".into(), true.into())]);
+        }
+        parameters.push(parameter);
     }
     if is_command {
         parameters.push(json!({

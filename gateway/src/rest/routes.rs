@@ -19,6 +19,7 @@ pub(super) fn routes(s: &Services) -> Vec<Route> {
         Route::new(&get, "/v1/payments", "ListPayments", payments, |s, r| s.list_payments(r)),
         Route::new(&get, "/v1/payments/{payment_id}", "GetPayment", payments, |s, r| s.get_payment(r)),
         Route::new(&post, "/v1/payments/{payment_id}:capture", "CapturePayment", payments, |s, r| s.capture_payment(r)),
+        Route::new(&patch, "/v1/payments/{payment_id}", "UpdatePayment", payments, |s, r| s.update_payment(r)),
         Route::new(&post, "/v1/payments/{payment_id}:void", "VoidPayment", payments, |s, r| s.void_payment(r)),
         Route::new(&post, "/v1/payments/{payment_id}:refund", "RefundPayment", payments, |s, r| s.refund_payment(r)),
         Route::new(&get, "/v1/payments/{payment_id}/refunds", "ListRefunds", payments, |s, r| s.list_refunds(r)),
@@ -33,6 +34,9 @@ pub(super) fn routes(s: &Services) -> Vec<Route> {
         Route::new(&post, "/v1/withdrawals", "Withdraw", wallet, |s, r| s.withdraw(r)),
         Route::new(&post, "/v1/reservations", "Reserve", wallet, |s, r| s.reserve(r)),
         Route::new(&get, "/v1/reservations/{reservation_id}", "GetReservation", wallet, |s, r| s.get_reservation(r)),
+        Route::new(&get, "/v1/accounts/{account_id}/reservations", "ListReservations", wallet, |s, r| {
+            s.list_reservations(r)
+        }),
         Route::new(&post, "/v1/reservations/{reservation_id}:capture", "Capture", wallet, |s, r| s.capture(r)),
         Route::new(&post, "/v1/reservations/{reservation_id}:release", "Release", wallet, |s, r| s.release(r)),
         Route::new(&get, "/v1/accounts/{account_id}/statement", "GetStatement", wallet, |s, r| s.get_statement(r)),
@@ -40,6 +44,10 @@ pub(super) fn routes(s: &Services) -> Vec<Route> {
         Route::new(&get, "/v1/transfers/{transfer_id}", "GetTransfer", wallet, |s, r| s.get_transfer(r)),
         Route::new(&post, "/v1/transfers/{transfer_id}:post", "PostTransfer", wallet, |s, r| s.post_transfer(r)),
         Route::new(&post, "/v1/transfers/{transfer_id}:void", "VoidTransfer", wallet, |s, r| s.void_transfer(r)),
+        Route::new(&get, "/v1/operations/{operation_id}", "GetOperation", wallet, |s, r| s.get_operation(r)),
+        Route::new(&post, "/v1/operations/{operation_id}:reverse", "ReverseOperation", wallet, |s, r| {
+            s.reverse_operation(r)
+        }),
         Route::new(&get, "/v1/fx/rates", "ListRates", fx, |s, r| s.list_rates(r)),
         Route::new(&post, "/v1/fx/rates", "PublishRates", fx, |s, r| s.publish_rates(r)),
         Route::new(&post, "/v1/fx/rates:remove", "RemoveRates", fx, |s, r| s.remove_rates(r)),

@@ -47,7 +47,7 @@ pub(super) struct Field {
     /// Of which oneof of its message it is, of whose fields one is given.
     pub(super) one_of: Option<i32>,
     is_repeated: bool,
-    is_map: bool,
+    pub(super) is_map: bool,
     kind: Type,
     /// The message it holds, if it is one of ours.
     pub(super) message: Option<String>,
@@ -287,7 +287,9 @@ fn text(name: &str, is_required: bool) -> Value {
     match name {
         "currency" | "base" | "quote" | "to_currency" => json!({ "type": "string", "pattern": "^[A-Z]{3}$" }),
         "amount" => json!({ "type": "string", "pattern": r"^-?[0-9]{1,28}(\.[0-9]{1,4})?$" }),
-        "payment_id" | "refund_id" | "reservation_id" | "operation_id" => json!({ "type": "string", "format": "uuid" }),
+        "payment_id" | "refund_id" | "reservation_id" | "transfer_id" | "operation_id" | "reverses" | "reversed_by" => {
+            json!({ "type": "string", "format": "uuid" })
+        }
         "tx_id" => json!({ "type": "string", "pattern": KEY }),
         "customer_id" | "owner_id" | "account_id" | "source_account" | "destination_account" => {
             json!({ "type": "string", "pattern": if is_required { ID } else { ID_OR_NONE } })
@@ -295,7 +297,9 @@ fn text(name: &str, is_required: bool) -> Value {
         "mid" | "rate" | "bid" | "ask" => json!({ "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$" }),
         "rounding" => json!({ "type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$" }),
         "page_token" => json!({ "type": "string", "maxLength": 1_024 }),
-        "description" | "reference" => json!({ "type": "string", "maxLength": TEXT_MAX }),
+        // An account, or a time.
+        "from" | "to" => json!({ "type": "string", "maxLength": 64 }),
+        "description" | "reference" | "reason" => json!({ "type": "string", "maxLength": TEXT_MAX }),
         "country" | "billing_country" => json!({ "type": "string", "pattern": "^([A-Z]{2})?$" }),
         "mcc" => json!({ "type": "string", "pattern": "^([0-9]{4})?$" }),
         "ip" | "device_id" | "channel" => json!({ "type": "string", "maxLength": CONTEXT_TEXT_MAX }),

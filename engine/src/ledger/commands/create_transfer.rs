@@ -11,7 +11,7 @@ use crate::{
         body::{SameBody, Body, Defaults},
         decision::{Change, Decision},
         failure::Failure,
-        flow::{Effect, Event, Flow, Unexpected},
+        flow::{Effect, Flow, Joined, ask},
         needs::{Found, House, Missing, Need, Needs, Terms, Turn},
         transfer::{Demands, Leg, Step, Transfer, TransferStatus, demands},
         value::Field,
@@ -52,6 +52,8 @@ impl CreateTransfer {
             legs: self.legs.clone(),
             expires_at: self.hold.map(|hold| begins.plus(lasts(hold))),
             aside: Vec::new(),
+            reversed_by: None,
+            changed: None,
         })
     }
 }
@@ -77,7 +79,10 @@ impl Body for CreateTransfer {
 
     fn begin(&self, terms: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
         let transfer = self.transfer(terms.op, terms, found)?;
-        Ok(Box::new(TransferFlow { demands: demands(&self.legs), is_held: self.hold.is_some(), transfer, is_asked: false }))
+        let (demands, is_held) = (demands(&self.legs), self.hold.is_some());
+        let accounts = accounts(&demands);
+        // All at once, each one thing; one that refuses stops all.
+        Ok(ask(Effect::Join(demands), move |event| Ok(answered(transfer, is_held, accounts, event.joined()?))))
     }
 
     fn fields(&self) -> Vec<Field> {
@@ -103,53 +108,31 @@ impl SameBody for CreateTransfer {
     }
 }
 
-/// Asks all accounts at once, each one thing; one that refuses stops all.
-#[derive(Debug)]
-struct TransferFlow {
-    transfer: Transfer,
-    demands: Demands,
-    is_held: bool,
-    is_asked: bool,
-}
-
-impl Flow for TransferFlow {
-    fn on(&mut self, event: Event) -> Result<Effect, Unexpected> {
-        match event {
-            Event::Start if !self.is_asked => {
-                self.is_asked = true;
-                Ok(Effect::Join(self.demands.clone()))
-            }
-            Event::Joined(answer) if self.is_asked => Ok(Effect::Decide(Box::new(self.decide(answer)))),
-            Event::Start
-            | Event::Assessed(_)
-            | Event::Quoted(_)
-            | Event::Granted(_)
-            | Event::Held(_)
-            | Event::Joined(_)
-            | Event::Changed(_) => Err(event.unexpected(if self.is_asked { "all accounts" } else { "its start" })),
+/// What the accounts' answers come to.
+fn answered(transfer: Transfer, is_held: bool, accounts: Vec<AccountId>, answer: Joined) -> Decision {
+    match answer {
+        Ok(days) => {
+            let days: Vec<(AccountId, u32)> = accounts.into_iter().zip(days).collect();
+            let (after, lines) = if is_held { transfer.held(&days) } else { transfer.posted_at_once(&days) };
+            Decision::of(Change::Transfer(Box::new(after)), lines)
+        }
+        Err(refused) => {
+            let failure = refusal(&transfer, &accounts, refused);
+            Decision::declined_with(failure, Change::Transfer(Box::new(transfer)))
         }
     }
 }
 
-impl TransferFlow {
-    fn decide(&self, answer: Result<Vec<u32>, (usize, Failure)>) -> Decision {
-        let transfer = self.transfer.clone();
-        let account = |n: usize| self.demands.get(n).map(|(account, _)| account);
-        match answer {
-            Ok(days) => {
-                let days: Vec<(AccountId, u32)> =
-                    self.demands.iter().map(|(account, _)| account.clone()).zip(days).collect();
-                let (after, lines) = if self.is_held { transfer.held(&days) } else { transfer.posted_at_once(&days) };
-                Decision::of(Change::Transfer(Box::new(after)), lines)
-            }
-            Err((n, failure)) => {
-                let failure = match account(n) {
-                    Some(account) => transfer.refusal(account, failure),
-                    None => failure,
-                };
-                Decision::declined_with(failure, Change::Transfer(Box::new(transfer)))
-            }
-        }
+/// Whom demands are of.
+pub(super) fn accounts(demands: &Demands) -> Vec<AccountId> {
+    demands.iter().map(|(account, _)| account.clone()).collect()
+}
+
+/// An account's refusal, with the leg that it is about.
+pub(super) fn refusal(transfer: &Transfer, accounts: &[AccountId], (n, failure): (usize, Failure)) -> Failure {
+    match accounts.get(n) {
+        Some(account) => transfer.refusal(account, failure),
+        None => failure,
     }
 }
 
@@ -164,6 +147,21 @@ pub(super) fn stepped(before: &Transfer, step: Result<Step, Failure>) -> Decisio
 /// Whom a step of a transfer touches: everybody it names.
 pub(super) fn touched(transfer: &Transfer) -> Needs {
     transfer.accounts().into_iter().cloned().map(Need::Account).collect()
+}
+
+/// What posting and voiding a transfer need: it, once it has expired if its time is over, and everybody it names.
+pub(super) fn needs_to_end(transfer: OpId, found: &Found) -> Result<Needs, Missing> {
+    Ok(match found.rounds {
+        0 => to_step(transfer),
+        1 => {
+            let transfer = found.transfer(transfer)?;
+            match expired(transfer, found)? {
+                Some(expired) => smallvec![expired],
+                None => touched(transfer),
+            }
+        }
+        _ => Needs::new(),
+    })
 }
 
 /// What a step of a transfer needs first.

@@ -6,9 +6,9 @@ use super::funds::Funds;
 use crate::{
     ledger::{
         body::{SameBody, Body},
-        decision::Decision,
         flow::{Effect, Flow, ask},
         needs::{Found, House, Missing, Needs, Terms},
+        operation::OperationKind,
         value::Field,
     },
     money::{OwnerId, PostingKind},
@@ -32,13 +32,14 @@ impl Body for Deposit {
         found.owner_of(&self.0.account)
     }
 
-    fn begin(&self, _: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
-        let transfer = self.0.clone();
+    fn begin(&self, terms: &Terms<'_>, found: &Found) -> Result<Box<dyn Flow>, Missing> {
+        let (funds, id) = (self.0.clone(), terms.op);
+        let kind = OperationKind::Deposit { account: funds.account.clone(), amount: funds.amount };
         let today = found.now()?.believed.utc_day();
         Ok(ask(Effect::Expect(smallvec::smallvec![(self.0.account.clone(), self.0.amount)]), move |event| {
             Ok(match event.granted()? {
-                Err(failure) => Decision::declined(failure),
-                Ok(()) => transfer.moves(PostingKind::Debit { held_on: today }, PostingKind::Credit),
+                Err(failure) => Funds::declined(id, kind, failure),
+                Ok(()) => funds.moves(id, kind, [PostingKind::Debit { held_on: today }, PostingKind::Credit]),
             })
         }))
     }

@@ -48,9 +48,12 @@ impl Expire {
             Change::Transfer(transfer) if transfer.status == TransferStatus::Held => {
                 Some((transfer.expires_at?, create_transfer::touched(transfer)))
             }
-            Change::Payment(_) | Change::Refund(_) | Change::Transfer(_) | Change::Account { .. } | Change::Rates => {
-                None
-            }
+            Change::Payment(_)
+            | Change::Refund(_)
+            | Change::Transfer(_)
+            | Change::Operation(_)
+            | Change::Account { .. }
+            | Change::Rates => None,
         }
     }
 }

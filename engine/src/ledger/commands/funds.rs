@@ -2,16 +2,18 @@
 //! other side.
 
 use minicbor::{Decode, Encode};
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 
 use crate::{
     ledger::{
         bounds,
-        decision::Decision,
+        decision::{Change, Decision},
+        failure::Failure,
         needs::{Found, Missing, Need, Needs},
+        operation::{Operation, OperationKind},
         value::Field,
     },
-    money::{AccountId, Money, Posting, PostingKind},
+    money::{AccountId, Money, OpId, Posting, PostingKind},
 };
 
 /// Money into an account or out of it.
@@ -40,10 +42,15 @@ impl Funds {
     }
 
     /// The two lines: what the world's account does, and what the account does.
-    pub(super) fn moves(self, world: PostingKind, own: PostingKind) -> Decision {
+    pub(super) fn moves(self, id: OpId, kind: OperationKind, [world, own]: [PostingKind; 2]) -> Decision {
         let outside = AccountId::system("world", self.amount.currency);
         let lines = vec![Posting::new(outside, world, self.amount), Posting::new(self.account, own, self.amount)];
-        Decision { failure: None, changes: SmallVec::new(), postings: lines }
+        Decision::of(Change::Operation(Box::new(Operation::new(id, kind, false))), lines)
+    }
+
+    /// Nothing moves; that it was asked for can be read back.
+    pub(super) fn declined(id: OpId, kind: OperationKind, failure: Failure) -> Decision {
+        Decision::declined_with(failure, Change::Operation(Box::new(Operation::new(id, kind, true))))
     }
 
     pub(super) fn fields(&self) -> Vec<Field> {

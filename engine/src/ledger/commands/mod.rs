@@ -81,6 +81,10 @@ commands! {
     15 = post_transfer::PostTransfer,
     /// Free what a transfer holds.
     16 = void_transfer::VoidTransfer,
+    /// Take back what an operation moved.
+    17 = reverse_operation::ReverseOperation,
+    /// Change what is noted about a payment.
+    18 = update_payment::UpdatePayment,
 }
 
 impl Request {

@@ -36,6 +36,9 @@ pub struct OpenAccount {
     /// How much may leave it on one UTC day, in minor units.
     #[cbor(n(4), with = "crate::money::wide")]
     pub daily_debit_limit: Option<i128>,
+    /// How much has to stay, in minor units.
+    #[cbor(n(5), with = "crate::money::wide")]
+    pub minimum_balance: Option<i128>,
 }
 
 impl OpenAccount {
@@ -50,6 +53,7 @@ impl OpenAccount {
         let mut account = Account::open(id, self.owner.clone(), self.currency);
         account.overdraft_limit = self.overdraft_limit;
         account.daily_debit_limit = self.daily_debit_limit;
+        account.minimum_balance = self.minimum_balance.unwrap_or_default();
         account
     }
 }
@@ -58,6 +62,8 @@ impl Body for OpenAccount {
     fn check(&self, _: &House) -> Result<(), Missing> {
         let money = |minor| Money::new(minor, self.currency);
         bounds::limit("overdraft_limit", money(self.overdraft_limit))?;
+        let minimum = money(self.minimum_balance.unwrap_or_default());
+        bounds::minimum("minimum_balance", minimum, self.overdraft_limit)?;
         self.daily_debit_limit.map_or(Ok(()), |limit| bounds::limit("daily_debit_limit", money(limit)))
     }
 
@@ -104,7 +110,7 @@ impl Body for OpenAccount {
     }
 
     fn fields(&self) -> Vec<Field> {
-        let Self { account, owner, currency, overdraft_limit, daily_debit_limit } = self;
+        let Self { account, owner, currency, overdraft_limit, daily_debit_limit, minimum_balance } = self;
         let money = |minor| Money::new(minor, *currency);
         vec![
             ("account_id", account.as_ref().into()),
@@ -112,6 +118,7 @@ impl Body for OpenAccount {
             ("currency", (*currency).into()),
             ("overdraft_limit", money(*overdraft_limit).into()),
             ("daily_debit_limit", daily_debit_limit.map(money).into()),
+            ("minimum_balance", minimum_balance.map(money).into()),
         ]
     }
 }

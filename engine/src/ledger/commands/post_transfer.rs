@@ -1,9 +1,8 @@
 //! PostTransfer: what a transfer holds moves, all of it (P12).
 
 use minicbor::{Decode, Encode};
-use smallvec::smallvec;
 
-use super::create_transfer::{expired, stepped, to_step, touched};
+use super::create_transfer::{accounts, needs_to_end, refusal, stepped};
 use crate::{
     ledger::{
         body::{SameBody, Body},
@@ -29,17 +28,7 @@ impl Body for PostTransfer {
     }
 
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
-        Ok(match found.rounds {
-            0 => to_step(self.transfer),
-            1 => {
-                let transfer = found.transfer(self.transfer)?;
-                match expired(transfer, found)? {
-                    Some(expired) => smallvec![expired],
-                    None => touched(transfer),
-                }
-            }
-            _ => Needs::new(),
-        })
+        needs_to_end(self.transfer, found)
     }
 
     fn runs_with(&self, found: &Found) -> OwnerId {
@@ -53,12 +42,15 @@ impl Body for PostTransfer {
             return Ok(decided(stepped(transfer, posted)));
         }
         // What leaves is set aside; who gets it is asked (P6).
-        let credits = demands(&transfer.legs).into_iter().filter(|(_, demand)| demand.credits.minor > 0);
-        let credits = credits.map(|(account, demand)| (account, demand.credits)).collect();
-        let before = transfer.clone();
-        Ok(ask(Effect::Expect(credits), move |event| {
-            let granted = event.granted()?;
-            Ok(stepped(&before, granted.and(posted)))
+        let mut asked = demands(&transfer.legs);
+        asked.retain(|(_, demand)| demand.credits.minor > 0);
+        for (_, demand) in &mut asked {
+            (demand.need.minor, demand.debits.minor) = (0, 0);
+        }
+        let (accounts, before) = (accounts(&asked), transfer.clone());
+        Ok(ask(Effect::Join(asked), move |event| {
+            let answer = event.joined()?.map_err(|refused| refusal(&before, &accounts, refused));
+            Ok(stepped(&before, answer.and(posted)))
         }))
     }
 

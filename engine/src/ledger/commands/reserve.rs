@@ -49,6 +49,7 @@ impl Reserve {
             status: ReservationStatus::Active,
             expires_at,
             held_on,
+            changed: None,
         }
     }
 }

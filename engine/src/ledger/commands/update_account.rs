@@ -34,6 +34,9 @@ impl Body for UpdateAccount {
     fn check(&self, _: &House) -> Result<(), Missing> {
         bounds::open_default("make_default", self.make_default && self.change.status == Some(AccountStatus::Closed))?;
         self.change.overdraft_limit.map_or(Ok(()), |limit| bounds::limit("overdraft_limit", limit))?;
+        let overdraft_limit = self.change.overdraft_limit.map_or(0, |limit| limit.minor);
+        let minimum = self.change.minimum_balance;
+        minimum.map_or(Ok(()), |minimum| bounds::minimum("minimum_balance", minimum, overdraft_limit))?;
         match self.change.daily_debit_limit {
             Some(DailyLimit::AtMost(limit)) => bounds::limit("daily_debit_limit", limit),
             Some(DailyLimit::Unlimited) | None => Ok(()),
@@ -69,12 +72,13 @@ impl Body for UpdateAccount {
 
     fn fields(&self) -> Vec<Field> {
         let Self { account, change, make_default } = self;
-        let SettingsChange { status, overdraft_limit, daily_debit_limit } = &**change;
+        let SettingsChange { status, overdraft_limit, daily_debit_limit, minimum_balance } = &**change;
         vec![
             ("account_id", account.into()),
             ("status", status.map(AccountStatus::name).into()),
             ("overdraft_limit", (*overdraft_limit).into()),
             ("daily_debit_limit", daily_debit_limit.map(shown).into()),
+            ("minimum_balance", (*minimum_balance).into()),
             ("make_default", (*make_default).into()),
         ]
     }

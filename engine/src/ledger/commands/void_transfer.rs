@@ -1,9 +1,8 @@
 //! VoidTransfer: what a transfer holds is freed (P12).
 
 use minicbor::{Decode, Encode};
-use smallvec::smallvec;
 
-use super::create_transfer::{expired, stepped, to_step, touched};
+use super::create_transfer::{needs_to_end, stepped};
 use crate::{
     ledger::{
         body::{SameBody, Body},
@@ -29,17 +28,7 @@ impl Body for VoidTransfer {
     }
 
     fn needs(&self, _: &Terms<'_>, found: &Found) -> Result<Needs, Missing> {
-        Ok(match found.rounds {
-            0 => to_step(self.transfer),
-            1 => {
-                let transfer = found.transfer(self.transfer)?;
-                match expired(transfer, found)? {
-                    Some(expired) => smallvec![expired],
-                    None => touched(transfer),
-                }
-            }
-            _ => Needs::new(),
-        })
+        needs_to_end(self.transfer, found)
     }
 
     fn runs_with(&self, found: &Found) -> OwnerId {

@@ -6,9 +6,9 @@ use super::funds::Funds;
 use crate::{
     ledger::{
         body::{SameBody, Body},
-        decision::Decision,
         flow::{Effect, Flow, ask},
         needs::{Found, House, Missing, Needs, Terms},
+        operation::OperationKind,
         value::Field,
     },
     money::{OwnerId, PostingKind},
@@ -32,12 +32,13 @@ impl Body for Withdraw {
         found.owner_of(&self.0.account)
     }
 
-    fn begin(&self, _: &Terms<'_>, _: &Found) -> Result<Box<dyn Flow>, Missing> {
-        let transfer = self.0.clone();
+    fn begin(&self, terms: &Terms<'_>, _: &Found) -> Result<Box<dyn Flow>, Missing> {
+        let (funds, id) = (self.0.clone(), terms.op);
+        let kind = OperationKind::Withdrawal { account: funds.account.clone(), amount: funds.amount };
         Ok(ask(Effect::Hold(self.0.account.clone(), self.0.amount), move |event| {
             Ok(match event.held()? {
-                Err(failure) => Decision::declined(failure),
-                Ok(held_on) => transfer.moves(PostingKind::Credit, PostingKind::Debit { held_on }),
+                Err(failure) => Funds::declined(id, kind, failure),
+                Ok(held_on) => funds.moves(id, kind, [PostingKind::Credit, PostingKind::Debit { held_on }]),
             })
         }))
     }

@@ -34,6 +34,25 @@ impl Model {
                 must!(!self.transfer(id)?.is_held(), "transfer {id} is held");
                 Ok(())
             }
+            FailureCode::OperationAlreadyReversed | FailureCode::OperationNotReversible => {
+                let Request::ReverseOperation(reverse) = &entry.request else {
+                    return Err("it reverses nothing".into());
+                };
+                let id = reverse.operation;
+                must!(!self.is_reversible(id), "operation {id} can be reversed");
+                let was = self.is_reversed(id);
+                must!(
+                    was == (code == FailureCode::OperationAlreadyReversed),
+                    "operation {id} was reversed before: {was}"
+                );
+                Ok(())
+            }
+            FailureCode::OverdraftAndMinimum => {
+                let Request::UpdateAccount(update) = &entry.request else { return Err("this is no change".into()) };
+                let goes_below = self.since(&update.account, after).any(|state| state.overdraft > 0);
+                must!(goes_below && update.change.minimum_balance.is_some(), "one of both is zero");
+                Ok(())
+            }
             FailureCode::AmountExceedsReservation => {
                 let Request::Capture(capture) = &entry.request else { return Err("this is no capture".into()) };
                 let left = self.active(capture.reservation)?.remaining;
@@ -117,6 +136,7 @@ impl Model {
                     Request::Withdraw(withdraw) if withdraw.0.account == *id => competing += withdraw.0.amount.minor,
                     Request::Reserve(reserve) if reserve.account == *id => competing += reserve.amount.minor,
                     Request::CreateTransfer(create) if create.legs.iter().any(|leg| leg.from == *id) => return Ok(()),
+                    Request::ReverseOperation(_) => return Ok(()),
                     // Nor what a refund would take back.
                     Request::RefundPayment(refund) if self.paid(refund.payment).is_ok_and(|paid| paid.has(id)) => {
                         return Ok(());
@@ -124,7 +144,8 @@ impl Model {
                     _ => {}
                 }
             }
-            let least = self.since(id, after).map(|state| state.balance - state.aside + state.overdraft).min();
+            let least =
+                self.since(id, after).map(|state| state.balance - state.aside + state.overdraft - state.minimum).min();
             let least = least.unwrap_or_default() - competing;
             must!(least < amount.minor, "{id} had {least} at least, {amount} was declined for lack of funds");
         }

@@ -380,6 +380,11 @@ impl Model {
                 paid.version += 1;
                 paid.end("VOIDED")
             }
+            Request::UpdatePayment(update) => {
+                must!(update.payment == id, "another payment was updated");
+                paid.version += 1;
+                vec![]
+            }
             Request::Expire(_) => {
                 let due = paid.expires_at.filter(|_| paid.is_open()).ok_or("a payment expired that was not open")?;
                 must!(due <= self.latest.max(committed.at), "a payment expired that ends at {}", due.0);

@@ -24,12 +24,13 @@ impl Model {
             balance: read.balance().minor,
             aside: read.authorized,
             overdraft: read.overdraft_limit,
+            minimum: read.minimum_balance,
             limit: read.daily_debit_limit,
             day: read.day,
             day_debits: read.day_debits,
         };
         must!(seen == *state, "{id} was read as {seen:?}, at lsn {lsn} it was {state:?}");
-        let available = state.balance + state.overdraft - view.pending_debits.minor;
+        let available = state.balance + state.overdraft - state.minimum - view.pending_debits.minor;
         must!(view.available.minor == available, "{id} says {} is available, it is {available}", view.available);
         Ok(())
     }

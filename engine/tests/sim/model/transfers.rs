@@ -37,9 +37,30 @@ fn gives(legs: &[Leg]) -> BTreeMap<AccountId, (Money, i128)> {
     gives
 }
 
+/// Whether all that a transfer, or its reversal, takes of an account came in by it before.
+pub(super) fn passes_through(entry: &Entry, account: &AccountId) -> bool {
+    let Some(transfer) = entry.decision.transfer() else { return false };
+    let back = |leg: &Leg| Leg { from: leg.to.clone(), to: leg.from.clone(), ..leg.clone() };
+    let legs = match &entry.request {
+        Request::ReverseOperation(_) => transfer.legs.iter().rev().map(back).collect(),
+        _ => transfer.legs.clone(),
+    };
+    gives(&legs).get(account).is_some_and(|(_, own)| *own == 0)
+}
+
 impl Moved {
     pub(super) fn is_held(&self) -> bool {
-        self.status == "HELD"
+        self.is("HELD")
+    }
+
+    pub(super) fn is(&self, status: &str) -> bool {
+        self.status == status
+    }
+
+    /// The other way: who got gives.
+    fn back(&self) -> Vec<Line> {
+        let back = |leg: &Leg| [(leg.to.clone(), "return", leg.amount), (leg.from.clone(), "credit", leg.amount)];
+        self.legs.iter().flat_map(back).collect()
     }
 
     pub(super) fn names(&self) -> Vec<AccountId> {
@@ -75,10 +96,14 @@ impl Moved {
         lines
     }
 
+    /// The same the other way.
     fn freed(&self) -> Vec<Line> {
-        let freed =
-            |(account, (all, own)): (AccountId, (Money, i128))| (account, "release", Money::new(own, all.currency));
-        gives(&self.legs).into_iter().map(freed).collect()
+        let mut lines = Vec::new();
+        for (account, (all, own)) in gives(&self.legs) {
+            lines.push((account.clone(), "authorization", Money::new(all.minor - own, all.currency)));
+            lines.push((account, "release", all));
+        }
+        lines
     }
 
     fn check(&self, transfer: &Transfer) -> Result<(), Wrong> {
@@ -126,6 +151,13 @@ impl Model {
                 let moved = held(void.transfer)?;
                 let lines = moved.freed();
                 (Moved { status: "VOIDED", ..moved }, lines)
+            }
+            Request::ReverseOperation(reverse) => {
+                let moved = self.transfer(reverse.operation)?.clone();
+                must!(reverse.operation == after.id && moved.is("POSTED"), "transfer {} is {}", after.id, moved.status);
+                must!(after.reversed_by == Some(entry.op), "transfer {} does not say what reversed it", after.id);
+                let lines = moved.back();
+                (Moved { status: "REVERSED", ..moved }, lines)
             }
             Request::Expire(expire) => {
                 let moved = held(expire.object)?;
