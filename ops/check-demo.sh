@@ -31,6 +31,8 @@ start() {
 
 start
 grep -q 'USD out of IDR .* CAPTURED' "$work/demo.log" || fail "the sample payment across currencies is missing"
+grep -q 'sys/fees/USD +2.90 USD' "$work/demo.log" || fail "the sample payment with a fee is missing"
+grep -q '45.00 USD captured, the rest freed' "$work/demo.log" || fail "the sample of a payment's life is missing"
 grep -q 'too much money .* FAILED .* INSUFFICIENT_FUNDS' "$work/demo.log" || fail "the declined sample is missing"
 grep -q 'too risky .* FAILED .* RISK_REJECTED' "$work/demo.log" || fail "the rejected sample is missing"
 grep -q 'the second again .* replayed' "$work/demo.log" || fail "the replayed sample is missing"

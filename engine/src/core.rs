@@ -92,7 +92,7 @@ impl Core {
         self: &Arc<Self>,
         job: impl FnOnce(&Core) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        self.on_pool(&self.loads, OverloadReason::Loads, job).await
+        self.on_pool((&self.loads, OverloadReason::Loads, Wanted::ByOthersToo), job).await
     }
 
     /// Runs something that may block on a disk, on the pool for reads.
@@ -100,21 +100,34 @@ impl Core {
         self: &Arc<Self>,
         job: impl FnOnce(&Core) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        self.on_pool(&self.reads, OverloadReason::Reads, job).await
+        self.on_pool((&self.reads, OverloadReason::Reads, Wanted::ByAsker), job).await
     }
 
     async fn on_pool<T: Send + 'static>(
         self: &Arc<Self>,
-        pool: &Pool,
-        full: OverloadReason,
+        (pool, full, wanted): (&Pool, OverloadReason, Wanted),
         job: impl FnOnce(&Core) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (sender, receiver) = oneshot::channel();
         let core = Arc::clone(self);
-        // A caller that went away needs no answer.
-        if !pool.submit(Box::new(move || drop(sender.send(job(&core))))) {
+        let job = move || {
+            // A caller that went away needs no answer, and what nobody else waits for is not begun.
+            if wanted == Wanted::ByOthersToo || !sender.is_closed() {
+                drop(sender.send(job(&core)));
+            }
+        };
+        if !pool.submit(Box::new(job)) {
             return Err(Refusal::overloaded(full));
         }
         receiver.await.unwrap_or_else(|_| Err(interrupted()))
     }
+}
+
+/// Who waits for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Whoever asked for it.
+    ByAsker,
+    /// Others too: it runs also when that one is gone.
+    ByOthersToo,
 }

@@ -340,3 +340,34 @@ fn renaming_never_goes_over_another_file() {
     assert_eq!(disk.identity("a").expect("it is there"), a.identity().expect("it is open"));
     assert_eq!(disk.identity("b").expect("it is there"), b.identity().expect("it is open"));
 }
+
+/// A pipe in a file's place is refused by name: nobody waits for what will never be written into it.
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let server = Server::start(&data).expect("it starts");
+    seed(&server);
+    server.stop();
+    for name in ["LOCK", "FORMAT", "INDEXED", "DAMAGED", "journal/00000001.seg", "journal/spare.tmp"] {
+        let (path, aside) = (data.join(name), folder.path().join("aside"));
+        let was_there = fs::rename(&path, &aside).is_ok();
+        let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+        assert!(made.success(), "a pipe at {name}");
+        let why = Server::start(&data).err().unwrap_or_else(|| panic!("a pipe at {name} is refused"));
+        assert!(why.contains(&format!("{name} is no file")), "{why}");
+        assert!(DataDir::open_read_only(&data).is_err(), "{name}");
+        fs::remove_file(&path).expect("it goes");
+        if was_there {
+            fs::rename(&aside, &path).expect("it comes back");
+        }
+    }
+    // The next segment, not in use yet.
+    let _ = fs::remove_file(data.join("journal/spare.tmp"));
+    fs::create_dir(data.join("journal/spare.tmp")).expect("a folder");
+    let why = Server::start(&data).err().expect("it is refused");
+    assert!(why.contains("journal/spare.tmp is no file"), "{why}");
+    fs::remove_dir(data.join("journal/spare.tmp")).expect("it goes");
+    fs::create_dir(data.join("journal/lost+found")).expect("a folder");
+    Server::start(&data).expect("as on a volume of its own").stop();
+}

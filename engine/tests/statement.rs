@@ -173,6 +173,7 @@ async fn a_balance_is_found_behind_many_payments_that_moved_nothing() {
     assert_eq!((then.balance.minor, then.authorized.minor), (100_000, 0));
     let payer = as_of(&mut world, "A-USD", AsOf::Lsn(last)).await.expect("a balance");
     assert_eq!((payer.balance.minor, payer.authorized.minor), (100_000, 2_100));
+    world.clock.advance(Duration::from_secs(1));
     let period = [Timestamp(0), world.clock.now()];
     let whole = statement(&mut world, "B-USD", period, Position::NEWEST, 1_000).await;
     let totals = whole.totals.expect("on the first page");

@@ -6,23 +6,12 @@ use std::{
 };
 
 use anyhow::Context;
-use arus_engine::{
-    Engine, Reply,
-    ledger::{
-        commands::{CreatePayment, Request},
-        notes::Notes,
-    },
-    money::{AccountId, Currency, Money, OwnerId, TxId},
-};
-
+use arus_engine::Engine;
 use clap::Args;
 
-use crate::{
-    convert::{TENANT, command},
-    feed,
-    ports::Addresses,
-    world,
-};
+use crate::{feed, ports::Addresses, world};
+
+mod samples;
 
 /// What the demo does beside its small world.
 #[derive(Args, Debug, Clone)]
@@ -72,7 +61,7 @@ pub async fn prepare(engine: &Engine, choices: &Choices) -> anyhow::Result<()> {
     }
     say(&format!("rates    ECB sample as source demo, moving every {every:?}"));
     say("");
-    samples(engine).await
+    samples::make(engine).await
 }
 
 /// Says where everything is and how to go on.
@@ -111,66 +100,6 @@ pub fn welcome(addresses: &Addresses) {
         say("");
     }
     say("Serving. Ctrl-C drains and stops; the data stays.");
-}
-
-async fn samples(engine: &Engine) -> anyhow::Result<()> {
-    let run = engine.clock().new_id();
-    let key = |name: &str| format!("demo-{name}-{run}");
-    let eur_to = Some(world::account_id("MERCH-003", "SGD")?);
-    pay(engine, "same currency", &key("a"), "CUST-1", "75000.00 IDR", None).await?;
-    pay(engine, "USD out of IDR", &key("b"), "CUST-1", "250.00 USD", None).await?;
-    pay(engine, "three currencies", &key("c"), "CUST-1", "40.00 EUR", eur_to).await?;
-    pay(engine, "too much money", &key("d"), "CUST-0002", "30000.00 USD", None).await?;
-    pay(engine, "too risky", &key("e"), "CUST-0002", "60000.00 USD", None).await?;
-    pay(engine, "the second again", &key("b"), "CUST-1", "250.00 USD", None).await
-}
-
-/// Makes one payment and prints its path on one line, its conversions below.
-async fn pay(
-    engine: &Engine,
-    title: &str,
-    tx_id: &str,
-    customer: &str,
-    amount: &str,
-    destination: Option<AccountId>,
-) -> anyhow::Result<()> {
-    let (number, code) = amount.split_once(' ').unwrap_or((amount, ""));
-    let amount = Money::parse_positive(number, Currency::from_code(code)?)?;
-    let request = CreatePayment {
-        customer: OwnerId::parse(customer)?,
-        amount,
-        source: None,
-        destination,
-        manual: None,
-        sharing: None,
-    };
-    let request = Request::CreatePayment(request);
-    let reply = engine.submit(command(TxId::parse(tx_id)?, request, Notes::default())).await?;
-    print_payment(engine, title, amount, &reply).await
-}
-
-async fn print_payment(engine: &Engine, title: &str, amount: Money, reply: &Reply) -> anyhow::Result<()> {
-    let entry = &reply.committed.entry;
-    let Some(payment) = entry.payment() else { return Ok(()) };
-    let lsn = reply.committed.lsn;
-    let replayed = if reply.replayed { ", replayed" } else { "" };
-    match (entry.failure(), payment.debited, payment.credited) {
-        (None, Some(debited), Some(credited)) => {
-            say(&format!("{title:<17} {amount} -> CAPTURED (lsn {lsn}{replayed})"));
-            say(&format!("    {} -{debited}, {} +{credited}", payment.payer, payment.payee));
-        }
-        (Some(failure), ..) => say(&format!("{title:<17} {amount} -> FAILED (lsn {lsn}{replayed}) {failure}")),
-        _ => {}
-    }
-    for leg in &payment.fx {
-        let via = leg.via.map_or_else(String::new, |via| format!(" through {via}"));
-        say(&format!("    {} = {} at {} (mid {}, {} bps{via})", leg.from, leg.to, leg.rate, leg.mid, leg.spread_bps));
-    }
-    if entry.failure().is_none() {
-        let view = engine.account(TENANT, &payment.payer).await?;
-        say(&format!("    {} now has {}", payment.payer, view.available));
-    }
-    Ok(())
 }
 
 /// Talks to a person, if one still listens.

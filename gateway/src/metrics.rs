@@ -168,6 +168,9 @@ impl Cells {
         let cells = self.engine.cells();
         let trusted = u64::from(self.engine.clock().trust() == Trust::Trusted);
         gauge(e, "clock_trusted", "1, or 0 after the machine's clock jumped by more than five minutes", trusted)?;
+        gauge(e, "expiries_due", "Expiries that are due and wait for their turn", read(&cells.expiries_due))?;
+        let help = "How late the oldest expiry of the last round was";
+        gauge_seconds(e, "expiry_late", help, read(&cells.expiry_late) as f64 / 1e6)?;
         let rejected = OverloadReason::ALL.iter().zip(&cells.rejected).map(|(r, cell)| (r.name(), read(cell)));
         labelled(e, "rejected", "Commands refused for overload by reason", "reason", rejected)?;
         gauge(e, "in_flight", "Commands admitted and not yet answered", self.engine.in_flight() as u64)?;
@@ -290,6 +293,12 @@ fn gauge(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> E
     use prometheus_client::encoding::EncodeMetric;
     let gauge = ConstGauge::new(value);
     gauge.encode(e.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+fn gauge_seconds(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> Encoded {
+    use prometheus_client::encoding::EncodeMetric;
+    let gauge = ConstGauge::new(value);
+    gauge.encode(e.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?)
 }
 
 fn histogram(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, of: &Times) -> Encoded {

@@ -57,6 +57,10 @@ pub struct EngineCells {
     pub index_run: Times,
     /// Commands admitted and not yet answered.
     pub in_flight: AtomicUsize,
+    /// Timers that are due and were not given out yet.
+    pub expiries_due: AtomicU64,
+    /// How late the oldest timer of the last round was, in microseconds.
+    pub expiry_late: AtomicU64,
 }
 
 impl EngineCells {

@@ -39,6 +39,8 @@ use crate::{
 
 /// The file that says how far the index ever reached.
 pub const INDEXED: &str = "INDEXED";
+/// A fresh ext4 volume has it, wherever it is mounted.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// Whether somebody else has the data directory open for writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,7 @@ impl DataDir {
             return Err(error(why));
         }
         make_folder(path).map_err(|e| error(format!("cannot be created: {e}")))?;
+        check_kinds(path)?;
         let lock = Self::lock(path)?;
         let is_there = |name: &str| path.join(name).try_exists().map_err(|e| error(format!("cannot be read: {e}")));
         if !is_there(FILE)? {
@@ -73,8 +76,7 @@ impl DataDir {
                 if is_there(UNFINISHED_FILE)? { &[UNFINISHED_FILE, "journal", INDEXED, "INDEXED.tmp"] } else { &[] };
             let names = std::fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
             let names = names.map_err(|e| error(format!("cannot be read: {e}")))?;
-            // A fresh ext4 volume has lost+found.
-            let is_ours = |name: &str| ["LOCK", "lost+found"].contains(&name) || begun.contains(&name);
+            let is_ours = |name: &str| ["LOCK", LOST_AND_FOUND].contains(&name) || begun.contains(&name);
             let mut names = names.iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
             if let Some(name) = names.find(|name| !is_ours(name)) {
                 return Err(error(format!(
@@ -127,6 +129,7 @@ impl DataDir {
 
     fn read(path: &Path, lock: Option<File>) -> Result<Self, StartError> {
         let error = |why: String| StartError::DataDir { path: path.display().to_string(), why };
+        check_kinds(path)?;
         let mut text = String::new();
         let read = File::open(path.join(FILE)).and_then(|mut file| file.read_to_string(&mut text));
         read.map_err(|e| error(format!("is not an arus data directory (no readable FORMAT file: {e})")))?;
@@ -219,4 +222,26 @@ fn create(path: &Path, segment_bytes: u64) -> Result<(), Box<dyn std::error::Err
 /// Payments are nobody else's business on this machine.
 pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Nothing here is a pipe or a device, which a read may wait for without end, and no folder stands in a segment's place.
+fn check_kinds(path: &Path) -> Result<(), StartError> {
+    let error = |why: String| StartError::DataDir { path: path.display().to_string(), why };
+    for (folder, has_folders) in [(path.to_owned(), true), (path.join("journal"), false)] {
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(error(format!("cannot be read: {e}"))),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| error(format!("cannot be read: {e}")))?;
+            let may_be_folder = has_folders || entry.file_name() == LOST_AND_FOUND;
+            let kind = entry.path().metadata().map_err(|e| error(format!("cannot be read: {e}")))?;
+            if !(kind.is_file() || kind.is_dir() && may_be_folder) {
+                let name = entry.path().strip_prefix(path).unwrap_or(&entry.path()).display().to_string();
+                return Err(error(format!("{name} is no file; put back the one that was there, or take it away")));
+            }
+        }
+    }
+    Ok(())
 }

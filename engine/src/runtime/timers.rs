@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::atomic::Ordering::Relaxed,
     time::Duration,
 };
 
@@ -59,6 +60,10 @@ impl Timers {
     async fn round(&mut self, engine: &Engine) -> Result<Vec<TimerKey>, Refusal> {
         self.read(engine).await?;
         let round = self.due.round(ROUND_MAX);
+        let late = round.iter().map(|(due, ..)| self.read_upto.since(*due)).max().unwrap_or_default();
+        let cells = engine.cells();
+        cells.expiries_due.store(self.due.len as u64, Relaxed);
+        cells.expiry_late.store(u64::try_from(late.as_micros()).unwrap_or(u64::MAX), Relaxed);
         let objects: Vec<_> = round.iter().map(|(_, tenant, id)| (*tenant, *id)).collect();
         engine.0.on_load_pool(move |core| load_all(core, &objects)).await?;
         Ok(round)
