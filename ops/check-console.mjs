@@ -146,6 +146,9 @@ async function walk(name, viewport, colorScheme) {
   await page.locator('#ask-statement').getByRole('button').click();
   await page.locator('#statement tr').first().waitFor();
   assert.match(await page.locator('#statement-balance').textContent(), /acct-CUST-1-IDR: balance/);
+  const csv = await page.request.get(gateway + await page.locator('#statement-csv').getAttribute('href'));
+  assert.match(csv.headers()['content-type'], /^text\/csv/);
+  assert.match(await csv.text(), /^time,lsn,kind,amount,currency,balance_after,.*\r\n.+,IDR,/);
   await page.locator('#rates tr').first().waitFor();
   await page.waitForTimeout(3000);
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);

@@ -50,11 +50,13 @@ pub enum Bug {
     ExpiryWithoutATurn,
     /// Of several payees that agreed, only the first is told that nothing comes of it.
     HoldLeakedByAFailedSplit,
+    /// What was taken back is taken back again.
+    ReversedTwice,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::ReplyBeforeSync,
         Self::ApplyTwice,
         Self::ApplySkipped,
@@ -78,6 +80,7 @@ impl Bug {
         Self::RefundWithoutATurn,
         Self::ExpiryWithoutATurn,
         Self::HoldLeakedByAFailedSplit,
+        Self::ReversedTwice,
     ];
 }
 

@@ -16,6 +16,7 @@ use arus_engine::{
         disk::{Access, RealDisk},
         record::encode_entries,
     },
+    ledger::commands::{Deposit, Request, funds::Funds},
     runtime::{data_dir::DataDir, migrate::migrate},
 };
 
@@ -24,15 +25,16 @@ fn thaw(format: &str, folder: &tempfile::TempDir) -> PathBuf {
     let data = folder.path().join("data");
     server::copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format), &data);
     let segment = fs::File::options().write(true).open(data.join("journal/00000001.seg")).expect("it opens");
-    segment.set_len(1 << 20).expect("it is as long as it was made");
+    let length = if format == "format-4-1-all-kinds" { 4_718_592 } else { 1 << 20 };
+    segment.set_len(length).expect("it is as long as it was made");
     fs::write(data.join("LOCK"), "").expect("it is ours");
     data
 }
 
-#[test]
-fn every_kind_of_entry_is_written_again_as_format_4_has_it() {
+/// Reads every entry and writes it again, which must give the same block. Gives the methods, and whether they were declined.
+fn write_again(format: &str, entries_expected: usize) -> BTreeSet<(&'static str, bool)> {
     let folder = tempfile::tempdir().expect("a folder");
-    let data = thaw("format-4-all-kinds", &folder);
+    let data = thaw(format, &folder);
     let (dir, _) = DataDir::open_read_only(&data).expect("it opens");
     let disk = RealDisk::open(&dir.journal(), Access::ReadOnly).expect("it opens");
     let (mut seen, mut entries) = (BTreeSet::new(), 0);
@@ -49,27 +51,81 @@ fn every_kind_of_entry_is_written_again_as_format_4_has_it() {
         Ok(())
     });
     walked.expect("the journal is whole");
-    assert_eq!(entries, 41);
-    let methods = [
-        "CreatePayment",
-        "OpenAccount",
-        "UpdateAccount",
-        "Deposit",
-        "Withdraw",
-        "Reserve",
-        "Capture",
-        "Release",
-        "PublishRates",
-        "RemoveRates",
-        "Expire",
-    ];
-    // More than 1,024 pairs were not published; nobody declines an expiry.
+    assert_eq!(entries, entries_expected);
+    seen
+}
+
+/// Each method accepted, and declined but for those that nobody declines.
+fn assert_seen(seen: &BTreeSet<(&'static str, bool)>, methods: &[&'static str], never_declined: &[&str]) {
     for method in methods {
         assert!(seen.contains(&(method, false)), "no accepted {method}");
-        let has_no_decline = ["PublishRates", "Expire"].contains(&method);
-        assert!(has_no_decline || seen.contains(&(method, true)), "no declined {method}");
+        assert!(never_declined.contains(method) || seen.contains(&(method, true)), "no declined {method}");
     }
 }
+
+/// What there was from the first minor of format 4 on.
+const FIRST: [&str; 11] = [
+    "CreatePayment",
+    "OpenAccount",
+    "UpdateAccount",
+    "Deposit",
+    "Withdraw",
+    "Reserve",
+    "Capture",
+    "Release",
+    "PublishRates",
+    "RemoveRates",
+    "Expire",
+];
+
+#[test]
+fn every_kind_of_entry_is_written_again_as_format_4_has_it() {
+    // More than 1,024 pairs were not published; nobody declines an expiry.
+    assert_seen(&write_again("format-4-all-kinds", 41), &FIRST, &["PublishRates", "Expire"]);
+}
+
+#[test]
+fn every_kind_of_entry_is_written_again_as_format_4_1_has_it() {
+    let seen = write_again("format-4-1-all-kinds", 61);
+    // Nobody declines a deposit without more money than there is.
+    assert_seen(&seen, &FIRST, &["PublishRates", "Expire", "Deposit"]);
+    let later = [
+        "CapturePayment",
+        "VoidPayment",
+        "RefundPayment",
+        "UpdatePayment",
+        "CreateTransfer",
+        "PostTransfer",
+        "VoidTransfer",
+        "ReverseOperation",
+    ];
+    assert_seen(&seen, &later, &[]);
+}
+
+/// A server opens it, with every balance, and answers its keys as it did.
+#[test]
+fn what_format_4_1_holds_is_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = server::Server::start(&thaw("format-4-1-all-kinds", &folder)).expect("it opens");
+    let told = ["ann-usd", "ann-eur", "shop-usd", "shop-eur", "bob-usd"].map(|account| {
+        let (balance, lsn) = server.balance(account);
+        (account, balance.to_string(), lsn.0)
+    });
+    let told = told.each_ref().map(|(account, balance, lsn)| (*account, balance.as_str(), *lsn));
+    assert_eq!(told, BALANCES);
+    let deposit = Deposit(Funds { account: server::account("ann-usd"), amount: server::usd(100_000) });
+    let again = server.submit("k8", Request::Deposit(deposit));
+    assert!(again.replayed && again.committed.lsn.0 == 8, "{again:?}");
+    server.stop();
+}
+
+const BALANCES: [(&str, &str, u64); 5] = [
+    ("ann-usd", "896.86 USD", 59),
+    ("ann-eur", "0.00 EUR", 55),
+    ("shop-usd", "47.51 USD", 59),
+    ("shop-eur", "32.01 EUR", 51),
+    ("bob-usd", "113.70 USD", 53),
+];
 
 #[test]
 fn what_is_migrated_from_format_2_is_what_it_ever_was() {

@@ -4,7 +4,7 @@
 mod support;
 
 use arus_proto::payments::v1::PaymentStatus;
-use support::{Server, payment};
+use support::{LIMIT, Server, payment};
 use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::{v1, v1alpha};
@@ -19,8 +19,12 @@ async fn every_port_has_health_and_both_reflections() {
         (a.wallet, "wallet.v1.WalletService"),
         (a.risk, "risk.v1.RiskService"),
     ] {
-        let channel =
-            Channel::from_shared(format!("http://{address}")).expect("an address").connect().await.expect("up");
+        let channel = Channel::from_shared(format!("http://{address}"))
+            .expect("an address")
+            .timeout(LIMIT)
+            .connect()
+            .await
+            .expect("up");
         for name in ["", service] {
             let request = HealthCheckRequest { service: name.into() };
             let answer = HealthClient::new(channel.clone()).check(request).await.expect("known").into_inner();
@@ -69,7 +73,7 @@ async fn a_name_that_reflection_does_not_know_is_an_answer_and_the_stream_goes_o
     };
     let (server, _) = Server::start().await;
     let url = format!("http://{}", server.addresses.payments);
-    let channel = Channel::from_shared(url).expect("an address").connect().await.expect("up");
+    let channel = Channel::from_shared(url).expect("an address").timeout(LIMIT).connect().await.expect("up");
     let asked = [
         MessageRequest::FileContainingSymbol("payments.v1.Nothing".into()),
         MessageRequest::FileByFilename("nothing.proto".into()),

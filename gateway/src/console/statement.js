@@ -36,7 +36,7 @@ async function show(id) {
     $('statement-zone').textContent = `time (${zone()})`;
     $('statement-balance').textContent = `${id}: balance ${money(account.balance)}, available ${money(account.available)}`;
     $('statement').replaceChildren(...entries.map((line) => row(cell(moment(line.at)), word(line.kind, 'LINE_KIND_'),
-      number(money(line.amount)), number(money(line.balance_after)), key(line.tx_id), cell(line.reference ?? ''))));
+      number(money(line.amount)), number(money(line.balance_after)), key([line.tx_id, line.reference].filter(Boolean).join(': '), line.tx_id))));
     $('statement-csv').href = `${path}/statement.csv?from=${new Date().getUTCFullYear()}-01-01`;
     $('statement-csv').hidden = false;
   } catch (error) {

@@ -120,7 +120,7 @@ impl Line {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut send = self.0.clone().ready().await.ok()?;
+        let mut send = self.ready().await.ok()?;
         send.send_request(request.body(()).expect("a request"), true).ok().map(|(answer, _)| answer)
     }
 
@@ -129,12 +129,16 @@ impl Line {
         self.begin(Method::POST, path, headers).await
     }
 
+    async fn ready(&self) -> Result<SendRequest<Bytes>, h2::Error> {
+        tokio::time::timeout(LIMIT, self.0.clone().ready()).await.expect("it takes calls in time")
+    }
+
     async fn begin(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> (ResponseFuture, SendStream<Bytes>) {
         let mut request = Request::builder().method(method).uri(format!("http://localhost{path}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut send = self.0.clone().ready().await.expect("it takes calls");
+        let mut send = self.ready().await.expect("it takes calls");
         send.send_request(request.body(()).expect("a request"), false).expect("it is sent")
     }
 
