@@ -20,7 +20,7 @@ VARIABLES = {"$__rate_interval": "15s", "$__range": "5m", "$instance": ".+"}
 # What is zero while all is well, or between two moments.
 MAY_BE_ZERO = re.compile(
     r"FAILED|RESOURCE_EXHAUSTED|rpc_failures|arus_(rejected|replayed|log_lines_lost|risk_rules|in_flight|at_work|actor_mailbox_depth\b"
-    r"|journal_queue|index_lag|index_tail|index_unmerged|http_event_readers|fx_rate_age|hot_account_mailbox_depth)"
+    r"|journal_queue|expir|index_lag|index_tail|index_unmerged|http_event_readers|fx_rate_age|hot_account_mailbox_depth)"
     r"|_wait_seconds"
 )
 HOT_SERIES = "arus_hot_account"

@@ -169,8 +169,8 @@ impl Cells {
         let trusted = u64::from(self.engine.clock().trust() == Trust::Trusted);
         gauge(e, "clock_trusted", "1, or 0 after the machine's clock jumped by more than five minutes", trusted)?;
         gauge(e, "expiries_due", "Expiries that are due and wait for their turn", read(&cells.expiries_due))?;
-        let help = "How late the oldest expiry of the last round was";
-        gauge_seconds(e, "expiry_late", help, read(&cells.expiry_late) as f64 / 1e6)?;
+        let help = "How late the latest expiry since the last scrape was";
+        gauge_seconds(e, "expiry_late", help, cells.expiry_late.take(Reader::Scrape, 0) as f64 / 1e6)?;
         let rejected = OverloadReason::ALL.iter().zip(&cells.rejected).map(|(r, cell)| (r.name(), read(cell)));
         labelled(e, "rejected", "Commands refused for overload by reason", "reason", rejected)?;
         gauge(e, "in_flight", "Commands admitted and not yet answered", self.engine.in_flight() as u64)?;

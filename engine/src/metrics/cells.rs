@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::{
-    histogram::{Sizes, Times},
+    histogram::{Peak, Sizes, Times},
     hot::HotAccounts,
     payments::PaymentCells,
 };
@@ -59,8 +59,8 @@ pub struct EngineCells {
     pub in_flight: AtomicUsize,
     /// Timers that are due and were not given out yet.
     pub expiries_due: AtomicU64,
-    /// How late the oldest timer of the last round was, in microseconds.
-    pub expiry_late: AtomicU64,
+    /// How late the latest timer was given out, in microseconds.
+    pub expiry_late: Peak,
 }
 
 impl EngineCells {

@@ -63,7 +63,7 @@ impl Timers {
         let late = round.iter().map(|(due, ..)| self.read_upto.since(*due)).max().unwrap_or_default();
         let cells = engine.cells();
         cells.expiries_due.store(self.due.len as u64, Relaxed);
-        cells.expiry_late.store(u64::try_from(late.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        cells.expiry_late.note(u64::try_from(late.as_micros()).unwrap_or(u64::MAX));
         let objects: Vec<_> = round.iter().map(|(_, tenant, id)| (*tenant, *id)).collect();
         engine.0.on_load_pool(move |core| load_all(core, &objects)).await?;
         Ok(round)
