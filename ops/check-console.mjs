@@ -111,6 +111,7 @@ async function walk(name, viewport, colorScheme) {
   await page.keyboard.press('Escape');
   await page.goto(`${gateway}/payments/00000000-0000-7000-8000-000000000000`);
   await page.getByRole('dialog').getByText('does not exist').waitFor();
+  assert.ok(await page.locator('#step').isHidden(), 'there is no step of what is not there');
   await page.keyboard.press('Escape');
 
   // It is found by id, by key and by customer; what is not there is said to be.

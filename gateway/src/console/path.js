@@ -31,13 +31,21 @@ function parts(payment) {
   return fee ? [...of, `${fee.account_id} +${money(fee.amount)} (fee)`] : of;
 }
 
+/** What the client noted about it, as it is now. */
+function noted({ description, metadata = {} }) {
+  const pairs = Object.entries(metadata).map(([name, value]) => `${name}: ${value}`);
+  const text = [description, ...pairs].filter(Boolean).join(', ');
+  return text ? [['Noted', text]] : [];
+}
+
 function steps(payment) {
   const shared = parts(payment);
   const payees = shared.length ? shared.join(', ') : payment.destination_account;
   const risk = payment.risk ?? {};
   const reasons = (risk.reasons ?? []).join(', ') || 'no rule fired';
   return [
-    ['Asked', `${money(payment.amount)} by ${payment.customer_id} under key ${payment.tx_id}`],
+    ['Asked', `${money(payment.amount)} by ${payment.customer_id} under key ${payment.tx_id}, ${new Date(payment.created_at).toISOString()}`],
+    ...noted(payment),
     ['Risk', `${word(risk.decision ?? '', 'RISK_DECISION_')}, score ${risk.score ?? 0}: ${reasons}`],
     ...(payment.fx ?? []).map((leg) => ['FX', `${money(leg.from)} = ${money(leg.to)} at ${grouped(leg.rate)} (mid ${grouped(leg.mid)}, `
       + `${leg.spread_bps ?? 0} bps, ${leg.source}${leg.via ? `, through ${leg.via}` : ''})`]),
@@ -47,7 +55,8 @@ function steps(payment) {
         ? `${money(payment.amount_authorized)} set aside on ${payment.source_account} for ${payees}, until ${new Date(payment.expires_at).toISOString()}`
         : `${money(payment.debited)} held on ${payment.source_account}, expected by ${shared.length ? payees : `${payees}: ${money(payment.credited)}`}`]
       : ['Declined', payment.failure?.message ?? payment.status],
-    ['Journal', `entry ${payment.lsn}${blockOf(payment)}, durable ${new Date(payment.created_at).toISOString()}`],
+    ['Journal', `${payment.version > 1 ? 'made and changed since, last by ' : ''}entry ${payment.lsn}${blockOf(payment)}, durable `
+      + new Date(payment.updated_at ?? payment.created_at).toISOString()],
     ...(payment.debited ? [['Posted', `${payment.source_account} −${money(payment.debited)}, ${shared.length ? payees : `${payees} +${money(payment.credited)}`}`]] : []),
     ...(payment.version > 1 || payment.expires_at ? [['Sums', `captured ${money(payment.amount_captured)} of ${money(payment.amount_authorized)}, `
       + `${money(payment.amount_capturable)} left to capture, ${money(payment.amount_refunded)} refunded; version ${payment.version}`]] : []),

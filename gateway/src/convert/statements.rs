@@ -30,10 +30,10 @@ pub fn get(
     if to.is_some_and(|to| to > now) {
         fields.bad("to", &request.to, AHEAD);
     }
-    if let (Some(from), Some(to)) = (from, to)
-        && from >= to
-    {
-        fields.bad("from", &request.from, "must be before to");
+    match (from, to) {
+        (Some(from), _) if from > now => fields.bad("from", &request.from, AHEAD),
+        (Some(from), Some(to)) if from >= to => fields.bad("from", &request.from, "must be before to"),
+        _ => {}
     }
     let list = format!("statement of {} {from:?} {to:?}", request.account_id);
     let page = fields.page(request.page_size, token, list);

@@ -328,11 +328,18 @@ pub fn line(
         kind: kind.into(),
         amount: Some(money(Money::new(moved.amount_minor, currency))),
         balance_after: Some(money(Money::new(moved.balance_minor, currency))),
-        operation_id: committed.entry.object().unwrap_or(committed.entry.op).to_string(),
+        operation_id: about(committed).to_string(),
         tx_id: committed.entry.tx_id.to_string(),
         method: committed.entry.request.method().to_owned(),
         reference: reference(committed, account, row.line.into()),
     })
+}
+
+/// What an entry is about; a reversal is one of its own.
+fn about(committed: &Committed) -> OpId {
+    let entry = &committed.entry;
+    let own = entry.decision.operation(entry.op).map(|operation| operation.id);
+    own.or(entry.object()).unwrap_or(entry.op)
 }
 
 /// The client's own words about a line: those of its leg, or of its entry.

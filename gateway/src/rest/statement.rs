@@ -49,7 +49,10 @@ async fn statement(
 ) -> Response<Body> {
     let Period { from, to } = match period {
         Ok(Query(period)) => period,
-        Err(rejection) => return Problem::field("query", rejection.body_text()).response(),
+        Err(rejection) => {
+            let text = rejection.body_text();
+            return Problem::field("query", text.trim_start_matches("Failed to deserialize query string: ")).response();
+        }
     };
     let ask = GetStatementRequest { account_id, from, to, page_size: PAGE, page_token: String::new() };
     let first = match wallets.get_statement(Request::new(ask.clone())).await {
