@@ -26,7 +26,7 @@ use crate::{
     },
     money::{AccountId, Lsn, OpId, OwnerId, PostingKind, TenantId, TxId},
     pages::{Entries, Filling, Page, Position, SCAN_MAX, Window},
-    refusal::{Refusal, internal, interrupted},
+    refusal::{FieldError, Refusal, internal, interrupted},
 };
 
 /// How many rows a search looks at in one go: small pages must not repeat its beginning for every row.
@@ -266,19 +266,23 @@ impl Core {
         show: impl Fn(&Committed) -> Result<Option<(T, usize)>, Refusal>,
     ) -> Result<Page<T>, Refusal> {
         let mut below = window.below;
-        let (mut page, mut scanned) = (Filling::new(window), 0);
+        let (mut page, mut scanned) = (Filling::new(window), 0_usize);
+        let limit = page.window.rows_max.max(SCAN_STEP);
         let mut entries = Entries::new(self);
         loop {
             // The newest lsns of all accounts; a payment between two of them appears in both histories.
             let mut lsns = BTreeSet::new();
             let mut floor = Lsn(0);
             for account in accounts {
-                let rows = self.history(account, below, page.window.rows_max.max(SCAN_STEP), wanted)?;
+                let rows = self.history(account, below, limit, wanted)?;
+                // It ended for the rows that are not wanted.
+                let is_cut = rows.items.len() < limit && rows.next_below.is_some();
+                scanned = scanned.saturating_add(if is_cut { SCAN_MAX } else { 0 });
                 floor = floor.max(rows.next_below.map_or(Lsn(0), |next| next.lsn));
                 lsns.extend(rows.items.iter().map(|row| row.lsn));
             }
             for lsn in lsns.into_iter().rev().filter(|lsn| *lsn >= floor.max(down_to)) {
-                scanned += 1;
+                scanned = scanned.saturating_add(1);
                 let committed = entries.read(lsn)?;
                 if show(&committed)?.is_some_and(|row| !page.take(row)) {
                     return Ok(page.ends(Some(Position::before(Lsn(lsn.0 + 1)))));
@@ -301,6 +305,16 @@ impl Core {
         Ok(Some(latest.unwrap_or_else(|| committed.clone())))
     }
 
+    /// Where a page goes on: its token names the entry, which must be one of the payment.
+    fn entry_of_payment_before(&self, below: Lsn, latest: &Committed) -> Result<Committed, Refusal> {
+        let of = |committed: &Committed| committed.entry.payment().map(|payment| payment.id);
+        let lsn = below.0.checked_sub(1).filter(|lsn| *lsn > 0);
+        let found = lsn.map(|lsn| self.read_entry(Lsn(lsn))).transpose()?;
+        let is_its = |found: &Committed| found.entry.tenant == latest.entry.tenant && of(found) == of(latest);
+        let wrong = || Refusal::Invalid(vec![FieldError::new("page_token", "is not of this list")]);
+        found.filter(is_its).ok_or_else(wrong)
+    }
+
     fn payment_entries_page<T>(
         &self,
         latest: Committed,
@@ -308,13 +322,15 @@ impl Core {
         show: impl Fn(&Committed) -> Option<(T, usize)>,
     ) -> Result<Page<T>, Refusal> {
         let (mut page, mut entries) = (Filling::new(window), Entries::new(self));
-        let mut next = Some(latest);
+        let mut next = Some(match window.below.lsn {
+            below if below <= latest.lsn => self.entry_of_payment_before(below, &latest)?,
+            _ => latest,
+        });
         let mut scanned = 0;
         while let Some(committed) = next {
             scanned += 1;
             let here = Position::before(Lsn(committed.lsn.0.saturating_add(1)));
-            let is_below = committed.lsn < window.below.lsn;
-            if is_below && (scanned > SCAN_MAX || show(&committed).is_some_and(|row| !page.take(row))) {
+            if scanned > SCAN_MAX || show(&committed).is_some_and(|row| !page.take(row)) {
                 return Ok(page.ends(Some(here)));
             }
             let life = committed.entry.payment().and_then(|payment| payment.life.as_ref());

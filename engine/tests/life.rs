@@ -6,13 +6,14 @@ mod support;
 use std::{collections::BTreeMap, time::Duration};
 
 use arus_engine::{
-    Refusal, Reply,
+    Position, Refusal, Reply, Window,
     index::memory::MemoryIndex,
     ledger::{
         commands::{
-            CapturePayment, CreatePayment, RefundPayment, Request, UpdateAccount, VoidPayment, Withdraw,
+            CapturePayment, CreatePayment, RefundPayment, Request, UpdateAccount, UpdatePayment, VoidPayment, Withdraw,
             create_payment::Manual, funds::Funds,
         },
+        entry::Committed,
         failure::FailureCode,
         life::Life,
         parts::FeesFrom,
@@ -23,7 +24,7 @@ use arus_engine::{
     },
     money::{AccountId, Lsn, Money, OpId, OwnerId},
 };
-use support::{Reference, World, account, command, money};
+use support::{Reference, TENANT, World, account, command, money};
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
@@ -467,4 +468,36 @@ fn steps_keep_their_bounds_at_the_largest_amounts() {
         let moves = payment.movement_of_refund(&life, &shares, FeesFrom::Carrier).expect("it fits");
         assert_eq!((moves.parts[0].moves, moves.payer), (amount, amount));
     }
+}
+
+/// However many entries a payment has, a list of those of one kind comes to its end, and a page reads a bounded number.
+#[actix::test]
+async fn refunds_are_listed_behind_thousands_of_notes() {
+    let mut world = World::new(40);
+    world.seed().await;
+    let made = world.submit("p", pay(100, "USD", ("USD", "USD"), false)).await.expect("decided");
+    let payment = made.committed.entry.op;
+    let (rate, amount) = (RefundRate::Original, Some(money(7, "USD")));
+    let refund = RefundPayment { payment, amount, rate, refund_fees: false, splits: Vec::new() };
+    world.submit("r", Request::RefundPayment(refund)).await.expect("decided");
+    for n in 0..4_300 {
+        let update = UpdatePayment { payment, metadata: Vec::new(), description: Some(n.to_string()) };
+        world.submit(&format!("u{n}"), Request::UpdatePayment(update)).await.expect("decided");
+    }
+    world.settle().await;
+    let (mut below, mut pages, mut found) = (Position::NEWEST, 0, Vec::new());
+    loop {
+        let engine = world.engine.engine().clone();
+        let window = Window { below, rows_max: 10, bytes_max: 1 << 20 };
+        let show = |of: &Committed| of.entry.decision.refund().map(|refund| (refund.amount, 1));
+        let page = async move { engine.payment_entries(TENANT, payment, window, show).await };
+        let page = world.run(page).await.expect("a page");
+        found.extend(page.items);
+        pages += 1;
+        match page.next_below {
+            Some(next) if pages < 10 => below = next,
+            _ => break,
+        }
+    }
+    assert_eq!((found, pages), (vec![money(7, "USD")], 3));
 }

@@ -195,3 +195,31 @@ fn a_known_key_is_replayed_whatever_limits_say_now() {
         assert_eq!(other, Refusal::KeyReused { field: "destination_account" });
     });
 }
+
+/// A page of one kind among many rows of others ends early, and says where to go on.
+#[actix::test]
+async fn a_search_among_other_rows_is_bounded_and_comes_to_its_end() {
+    let mut world = World::new(41);
+    world.seed().await;
+    let reserve =
+        Reserve { account: account("A", "USD"), amount: money(5, "USD"), destination: None, expires_in: None };
+    world.submit("r", Request::Reserve(reserve)).await.expect("decided");
+    for n in 0..4_300 {
+        let deposit = Deposit(Funds { account: account("A", "USD"), amount: money(1, "USD") });
+        world.submit(&format!("d{n}"), Request::Deposit(deposit)).await.expect("decided");
+    }
+    world.settle().await;
+    let (mut below, mut pages, mut found) = (Position::NEWEST, 0, 0);
+    loop {
+        let (engine, id) = (world.engine.engine().clone(), account("A", "USD"));
+        let window = Window { below, rows_max: 10, bytes_max: 1 << 20 };
+        let page = async move { engine.reservations(TENANT, &id, window, |_| Some(((), 1))).await };
+        let page = world.run(page).await.expect("a page");
+        (pages, found) = (pages + 1, found + page.items.len());
+        match page.next_below {
+            Some(next) if pages < 10 => below = next,
+            _ => break,
+        }
+    }
+    assert!(found == 1 && (2..5).contains(&pages), "{found} in {pages} pages");
+}

@@ -64,8 +64,10 @@ async fn notes_of_a_payment_change_and_nothing_else_does() {
     }
     assert_eq!(update(rest, id, "u1", &body).await.header("idempotent-replayed"), "true");
     update(rest, id, "u1", &json!({ "description": "x" })).await.problem(422, "TX_ID_REUSED");
-    // The rest of its life goes on with them.
+    // The rest of its life goes on with them, and the payee reads them.
     assert_eq!(post(rest, &format!("/v1/payments/{id}:capture"), "c", &json!({})).await.status, 201);
+    let lines = get(rest, "/v1/accounts/shop-usd/entries").await.json();
+    assert_eq!(lines["entries"][0]["reference"], "delivered", "{lines}");
     let read = get(rest, &format!("/v1/payments/{id}")).await.json()["payment"].clone();
     assert_eq!((&read["metadata"], &read["version"]), (&now["metadata"], &json!(3)));
     assert_eq!(keys(rest, "customer_id=ann&metadata[order]=7&metadata[delivered]=2026-02-02").await, set(&["p"]));
@@ -107,6 +109,12 @@ async fn lists_are_of_what_is_asked_for() {
     assert_eq!(keys(rest, &format!("customer_id=ann&{time}")).await, set(&["a1", "a2", "a3"]));
     assert_eq!(keys(rest, &time).await, set(&["a1", "b1", "a2", "b2", "a3", "b3"]));
     assert_eq!(keys(rest, &format!("{time}&{}", status("AUTHORIZED"))).await, set(&["a3"]));
+    // Between two microseconds is after the first.
+    let between = |n: usize| times[n].replace('Z', "5Z");
+    if [1, 4].iter().all(|n| times[*n].len() == times[0].len() && times[*n].contains('.')) {
+        let time = format!("created_from={}&created_to={}", between(1), between(4));
+        assert_eq!(keys(rest, &format!("customer_id=ann&{time}")).await, set(&["a2", "a3", "a4"]));
+    }
     assert_eq!(keys(rest, "account_id=shop-usd&metadata[order]=1").await, set(&["a1", "b1", "a3", "b3", "b5"]));
     assert_eq!(keys(rest, "customer_id=bob&metadata%5Border%5D=2").await, set(&[]));
     for (query, told) in [
@@ -116,6 +124,7 @@ async fn lists_are_of_what_is_asked_for() {
         ("created_from=2026-01-02T00:00:00Z&created_to=2026-01-01T00:00:00Z", "must be before created_to"),
         ("customer_id=ann&metadata[order]=1&metadata[order]=2", "metadata[order]"),
         ("customer_id=ann&owner[x]=1", "owner"),
+        ("customer_id=ann&metadata[]=1", "metadata"),
     ] {
         let detail = get(rest, &format!("/v1/payments?{query}")).await.problem(400, "INVALID_REQUEST");
         assert!(detail.contains(told), "{query}: {detail}");

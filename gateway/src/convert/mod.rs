@@ -304,6 +304,12 @@ fn micros(at: arus_proto::Timestamp) -> Option<Timestamp> {
     at.is_valid().then_some(Timestamp(micros))
 }
 
+/// The same of a limit of a period: the first microsecond that is no earlier, as the period has its beginning and not its end.
+fn first_micros(at: arus_proto::Timestamp) -> Option<Timestamp> {
+    let is_between = at.nanos % 1_000 > 0;
+    micros(at)?.0.checked_add(u64::from(is_between)).map(Timestamp)
+}
+
 /// A time for people, as in answers (RFC 3339).
 pub fn rfc3339(at: Timestamp) -> String {
     timestamp(at).to_string()

@@ -22,9 +22,9 @@ use tonic::Status;
 use super::{
     Fields, PageAsk,
     bounds::{METADATA_BYTES_MAX, METADATA_KEY_MAX, METADATA_MAX, METADATA_VALUE_MAX, TEXT_MAX},
-    context, failure, failure_code,
+    context, failure, failure_code, first_micros,
     lifetime::{expires_in, spelled},
-    micros, money,
+    money,
     risk::verdict,
     splits, timestamp,
 };
@@ -162,18 +162,14 @@ pub fn list(request: wire::ListPaymentsRequest) -> Result<Listing, Refusal> {
             "is not a known PaymentStatus, such as PAYMENT_STATUS_CAPTURED",
         );
     }
-    let mut metadata: Vec<_> = request.metadata.into_iter().collect();
-    metadata.sort_unstable();
-    if metadata.len() > METADATA_MAX {
-        fields.too_much("metadata", format_args!("has {} pairs; at most {METADATA_MAX} are allowed", metadata.len()));
-    }
+    let metadata = metadata(&mut fields, request.metadata);
     if !metadata.is_empty() && matches!(of, Some(PaymentsOf::All)) {
         fields.miscounted("metadata", "goes only together with customer_id or account_id");
     }
     let list = format!("payments of {of:?} {made:?} {} {metadata:?}", request.status);
     let page = fields.page(request.page_size, &request.page_token, list);
     match (of, made, page) {
-        (Some(of), Some(made), Some(page)) if fields.is_good() => {
+        (Some(of), Some(made), Some(page)) if fields.is_good() && fields.is_within() => {
             Ok(Listing { of, made, page, filter: Filter { status: request.status, metadata } })
         }
         _ => Err(fields.refuse()),
@@ -186,7 +182,7 @@ fn created(fields: &mut Fields, from: Option<&Time>, to: Option<&Time>) -> Optio
         None => Some(absent),
         Some(at) => {
             let rule = "must be a time from 1970 on, such as 2026-01-31T09:30:00Z";
-            fields.take(field, &at.to_string(), micros(*at).ok_or(rule))
+            fields.take(field, &at.to_string(), first_micros(*at).ok_or(rule))
         }
     };
     let made = at("created_from", from, ALL_TIME.start)?..at("created_to", to, ALL_TIME.end)?;

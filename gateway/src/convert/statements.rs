@@ -9,7 +9,7 @@ use arus_engine::{
 };
 use arus_proto::wallet::v1 as wire;
 
-use super::{Fields, PageAsk, micros, money, timestamp};
+use super::{Fields, PageAsk, first_micros, micros, money, timestamp};
 
 /// Whose statement to read, over which period, how much, and from where.
 pub fn get(
@@ -61,7 +61,7 @@ fn token(of_page: String, until: Timestamp) -> String {
 fn moment(fields: &mut Fields, field: &str, text: &str) -> Option<Timestamp> {
     let is_date = text.len() == "2026-01-31".len();
     let midnight = is_date.then(|| format!("{text}T00:00:00Z"));
-    let at = arus_proto::Timestamp::parse(midnight.as_deref().unwrap_or(text)).and_then(micros);
+    let at = arus_proto::Timestamp::parse(midnight.as_deref().unwrap_or(text)).and_then(first_micros);
     let rule = "must be a date such as 2026-01-31, or a time such as 2026-01-31T09:30:00Z, from 1970 on";
     fields.take(field, text, at.ok_or(rule))
 }

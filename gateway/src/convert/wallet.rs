@@ -342,9 +342,12 @@ fn about(committed: &Committed) -> OpId {
     own.or(entry.object()).unwrap_or(entry.op)
 }
 
-/// The client's own words about a line: those of its leg, or of its entry.
+/// The client's own words about a line: those of its leg, of its entry, or of the payment that it is a step of.
 fn reference(committed: &Committed, account: &AccountId, line: usize) -> String {
     let entry = &committed.entry;
     let leg = entry.decision.transfer().and_then(|transfer| transfer.leg_of(entry.postings(), account, line));
-    leg.map_or(&entry.notes.description, |leg| &leg.reference).clone()
+    let life = entry.payment().and_then(|payment| payment.life.as_ref());
+    let of_payment = life.and_then(|life| life.before.as_ref()).map(|before| &before.origin.notes.description);
+    let own = &entry.notes.description;
+    leg.map_or_else(|| of_payment.filter(|_| own.is_empty()).unwrap_or(own), |leg| &leg.reference).clone()
 }

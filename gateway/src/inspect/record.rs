@@ -111,7 +111,9 @@ impl Value {
 }
 
 fn shown(c: char) -> String {
-    if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
+    // Also what turns the direction of a line, or is not seen.
+    let is_plain = c.is_ascii_graphic() || c == ' ' || c.escape_debug().eq([c]);
+    if is_plain { c.to_string() } else { c.escape_default().to_string() }
 }
 
 /// Rows under their keys; figures stand to the right.
