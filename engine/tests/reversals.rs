@@ -165,7 +165,10 @@ async fn who_cannot_give_back_keeps_all() {
     assert!(short.committed.entry.failure().is_some_and(|failure| failure.message.contains("A-USD has 6.99")));
     done(&mut world, "freeze", status(AccountStatus::Frozen)).await;
     assert_eq!(declined(&mut world, "f1", came).await, Some(FailureCode::AccountFrozen));
-    assert_eq!(declined(&mut world, "f2", moved).await, Some(FailureCode::AccountFrozen));
+    let frozen = decided(&mut world, "f2", reverse(moved)).await;
+    assert_eq!(code(&frozen), Some(FailureCode::AccountFrozen));
+    let message = frozen.committed.entry.failure().map(|failure| failure.message.clone()).unwrap_or_default();
+    assert!(message.starts_with("legs[0]: account A-USD is frozen"), "{message}");
     assert_eq!(balances(&mut world).await, before);
     done(&mut world, "thaw", status(AccountStatus::Active)).await;
     done(&mut world, "back", reverse(moved)).await;

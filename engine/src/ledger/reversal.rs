@@ -6,7 +6,7 @@ use super::{
     decision::Change,
     failure::{Failure, FailureCode},
     operation::{Operation, OperationKind, OperationStatus},
-    transfer::{Demands, Leg, Transfer, TransferStatus, demands},
+    transfer::{Demands, Leg, Transfer, TransferStatus, demands, name_leg, refused_leg},
 };
 use crate::{
     money::{AccountId, Money, OpId, Posting, PostingKind},
@@ -102,6 +102,17 @@ impl Original {
             demand.debits = Money::zero(demand.debits.currency);
         }
         demands
+    }
+
+    /// Which leg of a transfer an account's refusal to take part is about, in words.
+    pub fn refusal(&self, account: &AccountId, failure: Failure) -> Failure {
+        match self {
+            Self::Operation(_) => failure,
+            Self::Transfer(transfer) => {
+                let back = refused_leg(&self.legs_back(), account, failure.code);
+                name_leg(back.and_then(|n| transfer.legs.len().checked_sub(n.saturating_add(1))), failure)
+            }
+        }
     }
 
     /// Taken back: how it is from then on, and the lines that do it. The world's own debits are of `today`.

@@ -151,6 +151,38 @@ impl TransferStatus {
     }
 }
 
+/// Which of some legs an account's refusal is about.
+pub fn refused_leg(legs: &[Leg], account: &AccountId, code: FailureCode) -> Option<usize> {
+    let by_code: [(FailureCode, Option<usize>); 3] = [
+        (FailureCode::InsufficientFunds, neediest_leg(legs, account)),
+        (FailureCode::DailyLimitExceeded, legs.iter().rposition(|leg| leg.from == *account)),
+        (FailureCode::AccountLimitExceeded, legs.iter().rposition(|leg| leg.to == *account)),
+    ];
+    let place = by_code.iter().find(|(of, _)| *of == code).and_then(|(_, place)| *place);
+    place.or_else(|| legs.iter().position(|leg| leg.from == *account || leg.to == *account))
+}
+
+/// The leg that asks most of an account in all, counted from the first.
+fn neediest_leg(legs: &[Leg], account: &AccountId) -> Option<usize> {
+    let (mut given, mut most, mut place) = (0_i128, 0, None);
+    for (n, leg) in legs.iter().enumerate() {
+        given = given.saturating_add(if leg.from == *account { leg.amount.minor } else { 0 });
+        if given > most {
+            (most, place) = (given, Some(n));
+        }
+        given = given.saturating_sub(if leg.to == *account { leg.amount.minor } else { 0 });
+    }
+    place
+}
+
+/// A failure with the leg that it is about.
+pub fn name_leg(leg: Option<usize>, failure: Failure) -> Failure {
+    match leg {
+        None => failure,
+        Some(n) => Failure::new(failure.code, format!("legs[{n}]: {}", failure.message)),
+    }
+}
+
 /// The next state, with the lines that lead there.
 pub type Step = (Transfer, Vec<Posting>);
 
@@ -235,30 +267,7 @@ impl Transfer {
 
     /// Declined: which leg an account's refusal is about, in words.
     pub fn refusal(&self, account: &AccountId, failure: Failure) -> Failure {
-        let by_code: [(FailureCode, Option<usize>); 3] = [
-            (FailureCode::InsufficientFunds, self.neediest_leg(account)),
-            (FailureCode::DailyLimitExceeded, self.legs.iter().rposition(|leg| leg.from == *account)),
-            (FailureCode::AccountLimitExceeded, self.legs.iter().rposition(|leg| leg.to == *account)),
-        ];
-        let place = by_code.iter().find(|(code, _)| *code == failure.code).and_then(|(_, place)| *place);
-        let names = |leg: &Leg| leg.from == *account || leg.to == *account;
-        match place.or_else(|| self.legs.iter().position(names)) {
-            None => failure,
-            Some(n) => Failure::new(failure.code, format!("legs[{n}]: {}", failure.message)),
-        }
-    }
-
-    /// The leg that asks most of an account in all, counted from the first.
-    fn neediest_leg(&self, account: &AccountId) -> Option<usize> {
-        let (mut given, mut most, mut place) = (0_i128, 0, None);
-        for (n, leg) in self.legs.iter().enumerate() {
-            given = given.saturating_add(if leg.from == *account { leg.amount.minor } else { 0 });
-            if given > most {
-                (most, place) = (given, Some(n));
-            }
-            given = given.saturating_sub(if leg.to == *account { leg.amount.minor } else { 0 });
-        }
-        place
+        name_leg(refused_leg(&self.legs, account, failure.code), failure)
     }
 
     fn check_held(&self) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use axum::http::{Method as Verb, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{
+    statement,
     call::Route,
     events, health, key_name,
     schema::{Message, Types},
@@ -93,6 +94,9 @@ pub(super) fn document(routes: &[Route], types: &Types) -> anyhow::Result<Value>
     let mut paths = Map::new();
     for route in routes {
         let operation = operation(route, types, &examples)?;
+        if route.rpc == "GetStatement" {
+            paths.insert(statement::PATH.into(), json!({ "get": statement::as_csv(operation.clone()) }));
+        }
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
             path.insert(route.verb.as_str().to_lowercase(), operation);

@@ -14,6 +14,7 @@ use axum::{
 };
 use futures_util::stream;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use tonic::{Request, Status};
 
 use super::problem::Problem;
@@ -40,6 +41,25 @@ struct Period {
 /// `/v1/accounts/{account_id}/statement.csv?from=2026-01-01&to=2026-02-01`
 pub(super) fn router(wallets: &Wallets) -> Router {
     Router::new().route(PATH, get(statement)).with_state(wallets.clone())
+}
+
+/// What the OpenAPI document says of it: GetStatement without pages, answered as CSV.
+pub(super) fn as_csv(mut of: Value) -> Value {
+    let example = "2026-01-31T09:30:00.123456Z,4852,CREDIT,250.00,USD,250.00,CreatePayment,\
+                   019c0f3a-5c1d-7e5f-8d2a-1b2c3d4e5f01,order-1001,";
+    let lines = format!("{}\r\n{example}\r\n", HEADER.join(","));
+    if let Some(content) = of.pointer_mut("/responses/200/content") {
+        *content = json!({ "text/csv": { "schema": { "type": "string" }, "example": lines } });
+    }
+    if let Some(parameters) = of.pointer_mut("/parameters").and_then(Value::as_array_mut) {
+        let is_here = |name: &str| ["account_id", "from", "to"].contains(&name);
+        parameters.retain(|of| of.get("name").and_then(Value::as_str).is_some_and(is_here));
+    }
+    if let Some(of) = of.as_object_mut() {
+        let summary = "The lines of a statement as CSV (RFC 4180), all pages at once, newest first.";
+        of.extend([("operationId".into(), "GetStatementAsCsv".into()), ("summary".into(), summary.into())]);
+    }
+    of
 }
 
 async fn statement(

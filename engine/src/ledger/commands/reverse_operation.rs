@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use smallvec::smallvec;
 
-use super::create_transfer::{expired, to_step};
+use super::create_transfer::{accounts, expired, to_step};
 use crate::{
     ledger::{
         body::{SameBody, Body},
@@ -61,9 +61,17 @@ impl Body for ReverseOperation {
             return Ok(decided(declined(failure, original, reversal)));
         }
         let today = found.now()?.believed.utc_day();
-        Ok(ask(Effect::Join(original.demands()), move |event| {
+        let demands = original.demands();
+        let accounts = accounts(&demands);
+        Ok(ask(Effect::Join(demands), move |event| {
             Ok(match event.joined()? {
-                Err((_, failure)) => declined(failure, original, reversal),
+                Err((n, failure)) => {
+                    let failure = match accounts.get(n) {
+                        Some(account) => original.refusal(account, failure),
+                        None => failure,
+                    };
+                    declined(failure, original, reversal)
+                }
                 Ok(_) => {
                     let id = original.id();
                     let (change, lines) = original.reversed(reversal, today);
