@@ -377,6 +377,7 @@ async fn the_document_says_what_is_required_and_shows_answers() {
             match path.as_str() {
                 "/v1/events" => {}
                 "/healthz" | "/readyz" => assert!(content["text/plain"]["example"].is_string()),
+                csv if csv.ends_with(".csv") => assert!(content["text/csv"]["example"].is_string(), "{csv}"),
                 _ => assert!(content["application/json"]["example"].is_object(), "{verb} {path} shows no answer"),
             }
             let is_later = operation["responses"]["501"].is_object();

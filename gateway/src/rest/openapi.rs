@@ -4,10 +4,10 @@ use axum::http::{Method as Verb, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{
-    statement,
     call::Route,
     events, health, key_name,
     schema::{Message, Types},
+    statement,
 };
 
 /// A key as its header takes it: bare, or a string in quotes with what may follow it.
